@@ -1,0 +1,68 @@
+"""The waist of the runtime: token ids in, rows of hidden states out. A backend's name is its file's name.
+
+A backend pads as it likes and strips what it padded: rows cross this line ragged, float32, real tokens only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError, MissingDependencyError, listing
+from ..spec import ModelSpec, Weights
+
+Rows = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs that are computed together: the token ids of each, int32 (tokens,), unpadded."""
+
+    ids: Sequence[NDArray[np.int32]]
+
+
+class Backend(Protocol):
+    """An engine with one model loaded. Safe to call from several threads."""
+
+    def forward(self, batch: Batch) -> list[Rows]:
+        """Return for each input, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
+
+        All of them for `mean`, at least the first for `first`, at least the last for `last`.
+        """
+
+    def close(self) -> None:
+        """Free the engine's memory."""
+
+
+def names() -> list[str]:
+    """List the backends that exist, installed or not."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def check(name: str) -> None:
+    """Raise InputError when no backend has that name."""
+    if name not in names():
+        raise InputError(f"unknown backend {name!r}: choose from {listing(['auto', *names()])}")
+
+
+def load(name: str, folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
+    """Load the weights with the backend of that name; `threads` CPU threads.
+
+    Raises MissingDependencyError when the backend's engine is not installed.
+    """
+    check(name)
+    try:
+        module = importlib.import_module(f".{name}", __name__)
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"backend {name!r} needs {error.name}, which is not installed: pip install 'edge-embed[{name}]'"
+        ) from error
+    backend: Backend = module.load(folder, spec, weights, threads)
+    return backend

@@ -1,0 +1,102 @@
+"""ONNX Runtime on the CPU: our own graphs, and those that sentence-transformers, optimum or transformers.js exported.
+
+Inputs and outputs are chosen by name. Pads on the spec's side, and strips what it padded.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from ..errors import BackendError, CorruptModelError, UnsupportedModelError, listing
+from ..spec import ModelSpec, Weights
+from . import Batch, Rows
+
+HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
+POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
+INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+class OnnxBackend:
+    """One ONNX graph in one session."""
+
+    def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
+        self._lock = threading.Lock()
+        self._left = spec.padding_side == "left"
+        self._session: Any = _session(path, threads)
+        self._inputs = {node.name: DTYPES.get(node.type) for node in self._session.get_inputs()}
+        if unknown := [name for name, dtype in self._inputs.items() if name not in INPUTS or dtype is None]:
+            raise UnsupportedModelError(
+                f"{path}: graph inputs {listing(unknown)} are not known; known are {listing(INPUTS)}"
+            )
+        if fixed := [n.name for n in self._session.get_inputs() if any(isinstance(size, int) for size in n.shape)]:
+            raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
+        self._output = _choose_output([node.name for node in self._session.get_outputs()], path)
+
+    def forward(self, batch: Batch) -> list[Rows]:
+        """Run the padded batch; a graph that pools inside gives one row for each input."""
+        lengths = np.array([len(ids) for ids in batch.ids])
+        width = int(lengths.max())
+        at = np.arange(width)
+        mask = at >= width - lengths[:, None] if self._left else at < lengths[:, None]
+        ids = np.zeros(mask.shape, np.int64)
+        ids[mask] = np.concatenate(batch.ids)
+        feeds: dict[str, NDArray[np.int64]] = {
+            "input_ids": ids,
+            "attention_mask": mask.astype(np.int64),
+            "token_type_ids": np.zeros_like(ids),
+            "position_ids": np.clip(mask.cumsum(axis=1) - 1, 0, None),
+        }
+        with self._lock:
+            if self._session is None:
+                raise BackendError("this model was closed")
+            try:
+                (out,) = self._session.run(
+                    [self._output],
+                    {name: feeds[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()},
+                )
+            except Exception as error:  # onnxruntime's exceptions share no base class
+                raise BackendError(f"ONNX Runtime failed on a batch of {ids.shape}: {error}") from error
+        out = out.astype(np.float32, copy=False)
+        if out.ndim == 2:
+            return [row[None] for row in out]
+        return [row[width - n :] if self._left else row[:n] for row, n in zip(out, lengths, strict=True)]
+
+    def close(self) -> None:
+        """Drop the session; calls that are running finish first."""
+        with self._lock:
+            self._session = None
+
+
+def _session(path: Path, threads: int) -> Any:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # warnings about other people's graphs are no use to our users
+    options.enable_mem_pattern = False  # it keeps one memory plan for every shape that it ever met
+    # Where the CPU has no VNNI, int8 products can overflow 16 bits unless this asks for the exact kernels.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
+
+
+def _choose_output(names: list[str], path: Path) -> str:
+    for name in (*HIDDEN, *POOLED):
+        if name in names:
+            return name
+    if len(names) == 1:
+        return names[0]
+    raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing([*HIDDEN, *POOLED])}")
+
+
+def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> OnnxBackend:
+    """Open the first file of the weights; data files beside it are found, and memory-mapped, by ONNX Runtime."""
+    return OnnxBackend(folder / weights.files[0].path, spec, threads)

@@ -1,0 +1,31 @@
+"""What this machine is. Knows the operating system's files; decides nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def usable_cpus(cgroup: Path = CGROUP) -> int:
+    """Count the CPUs that this process may use: affinity, capped by the container's quota (cgroup v2, then v1)."""
+    if hasattr(os, "sched_getaffinity"):
+        count = len(os.sched_getaffinity(0))
+    else:
+        count = os.cpu_count() or 1
+    quota = _quota(cgroup)
+    return count if quota is None else max(1, min(count, round(quota)))
+
+
+def _quota(cgroup: Path) -> float | None:
+    """Read the quota in CPUs; None where there is no limit or no cgroup."""
+    try:
+        if (cgroup / "cpu.max").exists():
+            limit, period = (cgroup / "cpu.max").read_text().split()
+        else:
+            limit = (cgroup / "cpu/cpu.cfs_quota_us").read_text().strip()
+            period = (cgroup / "cpu/cpu.cfs_period_us").read_text().strip()
+        return float(limit) / float(period) if limit not in ("max", "-1") else None
+    except (OSError, ValueError, ZeroDivisionError):
+        return None

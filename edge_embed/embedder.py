@@ -1,0 +1,262 @@
+"""Embedder: the one class that users meet. It finds, opens and checks; `pipeline.py` does the embedding."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import hub, repo, select, vectors
+from .backends import Backend, load
+from .errors import InputError, listing
+from .pipeline import Options, Pipeline
+from .prepare import prepare
+from .spec import ModelSpec, Side
+from .tokens import TextTokenizer, TokenCount, Truncation, check_texts, check_truncation
+from .vectors import Metric, Precision
+
+
+class Embedder:
+    """A loaded model that turns texts into vectors.
+
+    `model` is `PLACE[:LEVEL][@REVISION]`: a local folder or .onnx file, `user/repo`, or `package:NAME/FOLDER`; LEVEL is
+    float32, float16, int8 or int4. `max_tokens` shortens the model's own limit; `max_memory` (bytes, or "1GB") bounds the
+    process's memory by smaller batches; `offline` forbids the network. Raises InputError or ModelError before any work.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        *,
+        backend: str = "auto",
+        task: str | None = None,
+        revision: str | None = None,
+        max_tokens: int | None = None,
+        max_memory: int | str | None = None,
+        threads: int | None = None,
+        cache_dir: str | os.PathLike[str] | None = None,
+        offline: bool | None = None,
+    ) -> None:
+        threads = select.thread_count(threads)
+        cache = Path(cache_dir) if cache_dir is not None else None
+        reference = hub.parse(model, revision)
+        place = hub.resolve(reference, partial(repo.weight_files, reference.level), cache, offline)
+        source = repo.open_repo(place, reference.name)
+        _check_task(source.spec, task)
+        choice = select.choose(source, backend, reference.level)
+        if not choice.ready:
+            source = prepare(source, f"{choice.weights.format}:{choice.weights.level}", cache)
+            choice = replace(choice, weights=source.spec.weights[0])
+        spec = _shorten(source.spec, max_tokens)
+        size = sum((source.folder / file.path).stat().st_size for file in choice.weights.files)
+        self._batch_tokens = select.batch_budget(spec, size, max_memory)
+        self._why = f"{choice.weights.format}:{choice.weights.level} ({choice.why}), {threads} threads"
+        tokenizer = TextTokenizer(source.tokenizer, spec.max_tokens)
+        self._pipeline = Pipeline(
+            spec, tokenizer, load(choice.weights.format, source.folder, spec, choice.weights, threads)
+        )
+
+    @classmethod
+    def from_parts(cls, spec: ModelSpec, tokenizer: TextTokenizer, backend: Backend) -> Embedder:
+        """Build an Embedder around a backend that is loaded already, such as `backends.fake`."""
+        self = cls.__new__(cls)
+        self._batch_tokens, self._why = select.BATCH_TOKENS, f"{type(backend).__name__}, given by the caller"
+        self._pipeline = Pipeline(spec, tokenizer, backend)
+        return self
+
+    @property
+    def spec(self) -> ModelSpec:
+        """Everything known about the model."""
+        return self._pipeline.spec
+
+    def encode(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = True,
+        truncation: Truncation = "end",
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[Any]:
+        """Embed one text -> (dim,), or a list -> (n, dim); float32 and L2-normalised unless asked otherwise.
+
+        `prompt_name` names one of the spec's prompts; `prompt` is a prefix, or a template with `{text}`. Packed
+        precisions give (dim + 7) // 8 bytes. Texts beyond the model's length are cut as `truncation` says, with a
+        TruncationWarning. The progress bar shows on a terminal, after a second.
+        """
+        template = self.spec.template(prompt_name, prompt)
+        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        return self._encode(inputs, options, show_progress_bar)
+
+    def encode_query(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = True,
+        truncation: Truncation = "end",
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[Any]:
+        """Embed queries: `encode` with the prompt that the model's task uses on the query side."""
+        template = self.spec.template(None, None, "query")
+        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        return self._encode(inputs, options, show_progress_bar)
+
+    def encode_document(
+        self,
+        inputs: str | Sequence[str],
+        *,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = True,
+        truncation: Truncation = "end",
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[Any]:
+        """Embed documents: `encode` with the prompt that the model's task uses on the document side."""
+        template = self.spec.template(None, None, "document")
+        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        return self._encode(inputs, options, show_progress_bar)
+
+    def encode_iter(
+        self,
+        inputs: Iterable[str],
+        *,
+        side: Side | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = True,
+        truncation: Truncation = "end",
+        batch_tokens: int | None = None,
+    ) -> Iterator[NDArray[Any]]:
+        """Embed any iterable, yielding one vector a text in order; holds a few thousand texts at a time.
+
+        Arguments are checked at once, texts as they come.
+        """
+        if isinstance(inputs, str):
+            raise InputError("encode_iter takes an iterable of texts, got one str: use encode")
+        template = self.spec.template(prompt_name, prompt, side)
+        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        return chain.from_iterable(self._pipeline.run(inputs, options))
+
+    def similarity(self, a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDArray[np.float32]:
+        """Compare vectors a (n, dim) with b (m, dim) -> (n, m); cosine unless named, see `vectors.similarity`."""
+        return vectors.similarity(a, b, metric)
+
+    def count_tokens(
+        self, inputs: Sequence[str], *, prompt_name: str | None = None, prompt: str | None = None
+    ) -> list[TokenCount]:
+        """Count each text's tokens, prompt and closing token included, and how many `encode` would cut."""
+        template = self.spec.template(prompt_name, prompt)
+        return self._pipeline.tokenizer.tokenize(check_texts(_as_list(inputs)), template).counts
+
+    def explain(self) -> str:
+        """Say in a few lines what was loaded and why."""
+        spec = self.spec
+        return (
+            f"{spec.name}: {spec.architecture}, {spec.dim} dimensions, {spec.max_tokens} tokens, {spec.pooling} pooling\n"
+            f"weights: {self._why}\nbatches of up to {self._batch_tokens} tokens, padding included"
+        )
+
+    def close(self) -> None:
+        """Free the engine's memory; the Embedder cannot be used after."""
+        self._pipeline.backend.close()
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Embedder {self.spec.name} {self._why}>"
+
+    def _check(
+        self,
+        template: str,
+        truncate_dim: int | None,
+        precision: Precision,
+        normalize: bool,
+        truncation: Truncation,
+        batch_tokens: int | None,
+    ) -> Options:
+        """Refuse what cannot be, before any text is looked at."""
+        vectors.check_precision(precision)
+        check_truncation(truncation)
+        if batch_tokens is not None and batch_tokens < 1:
+            raise InputError(f"batch_tokens={batch_tokens} must be at least 1")
+        return Options(
+            template=template,
+            dim=self.spec.pick_dim(truncate_dim),
+            precision=precision,
+            normalize=normalize,
+            truncation=truncation,
+            batch_tokens=batch_tokens or self._batch_tokens,
+        )
+
+    def _encode(self, inputs: str | Sequence[str], options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
+        texts = check_texts([inputs] if isinstance(inputs, str) else _as_list(inputs))
+        empty = self._pipeline.finish(np.empty((0, self.spec.dim), np.float32), options)
+        out = np.empty((len(texts), empty.shape[1]), empty.dtype)
+        start = 0
+        with _progress_bar(len(texts), show_progress_bar) as done:
+            for rows in self._pipeline.run(texts, options, done):
+                out[start : start + len(rows)] = rows
+                start += len(rows)
+        return out[0] if isinstance(inputs, str) else out
+
+
+def _as_list(inputs: object) -> list[object]:
+    """Take a list, tuple, array or other sequence of texts; refuse what would be read in another way than was meant."""
+    if isinstance(inputs, bytes | bytearray | dict | set) or not (
+        hasattr(inputs, "__len__") and hasattr(inputs, "__iter__")
+    ):
+        raise InputError(
+            f"inputs is {type(inputs).__name__}, expected a str or a list of str; use encode_iter for an iterator"
+        )
+    return list(inputs)
+
+
+@contextmanager
+def _progress_bar(total: int, show: bool | None) -> Iterator[Callable[[int], object]]:
+    """Yield what to call with the number of texts done; `show` None means: on a terminal, after a second."""
+    if show is False or total < 2:
+        yield lambda count: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="text", delay=1 if show is None else 0, disable=None if show is None else False) as bar:
+        yield bar.update
+
+
+def _check_task(spec: ModelSpec, task: str | None) -> None:
+    known = {*spec.tasks, *([spec.task] if spec.task else [])}
+    if task is not None and task not in known:
+        raise InputError(f"unknown task {task!r}: {spec.name} has {listing(known)}")
+
+
+def _shorten(spec: ModelSpec, max_tokens: int | None) -> ModelSpec:
+    if max_tokens is None:
+        return spec
+    if not 0 < max_tokens <= spec.max_tokens:
+        raise InputError(f"max_tokens={max_tokens}: {spec.name} takes 1 to {spec.max_tokens}")
+    return replace(spec, max_tokens=max_tokens)

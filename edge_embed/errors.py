@@ -1,0 +1,62 @@
+"""Every exception and warning that edge_embed raises on purpose.
+
+EdgeEmbedError
+|-- InputError (ValueError)                 an argument or a text is not acceptable; nothing was computed
+|-- ModelError                              the model's files are the trouble
+|   |-- ModelNotFoundError                  no such folder, package, repository, or no usable file in it
+|   |-- UnsupportedModelError               the files are well, but say something that is not implemented
+|   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
+|-- BackendError                            the engine failed, or gave a vector that is not finite
+|-- MissingDependencyError (ImportError)    a package of an extra is not installed
+`-- VerificationError                       a converted model fell below its bound and was not kept
+
+TruncationWarning (UserWarning)             some texts were cut to the model's length
+"""
+
+from __future__ import annotations
+
+
+class EdgeEmbedError(Exception):
+    """Base of every error raised by edge_embed."""
+
+
+class InputError(EdgeEmbedError, ValueError):
+    """Tell that an argument or a text is not acceptable; nothing was computed."""
+
+
+class ModelError(EdgeEmbedError):
+    """Tell that the model's files are the trouble."""
+
+
+class ModelNotFoundError(ModelError):
+    """Tell that no such folder, package or repository exists, or that it holds no usable file."""
+
+
+class UnsupportedModelError(ModelError):
+    """Tell that the model asks for something that is not implemented."""
+
+
+class CorruptModelError(ModelError):
+    """Tell that a file is truncated, damaged, or contradicts another."""
+
+
+class BackendError(EdgeEmbedError):
+    """Tell that the engine failed, or gave a vector that is not finite."""
+
+
+class MissingDependencyError(EdgeEmbedError, ImportError):
+    """Tell that a package of an extra is not installed, and how to install it."""
+
+
+class VerificationError(EdgeEmbedError):
+    """Tell that a converted model fell below its bound and was not kept."""
+
+
+class TruncationWarning(UserWarning):
+    """Tell that some texts were cut to the model's length."""
+
+
+def listing(names: object) -> str:
+    """Write names for an error message: sorted, quoted, `none` when there are none."""
+    words = sorted(str(name) for name in names)  # type: ignore[attr-defined]
+    return ", ".join(repr(word) for word in words) or "none"

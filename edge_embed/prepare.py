@@ -1,0 +1,68 @@
+"""A checkpoint that no backend can run -> a converted copy in the cache. The one door to `edge_embed_convert`."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from filelock import FileLock
+
+from .errors import MissingDependencyError, ModelError
+from .repo import Repo, open_repo
+
+CONVERTER = 1  # raise it when the converter's output changes, so that older copies are not used
+logger = logging.getLogger(__name__)
+
+
+def cache_folder(cache_dir: Path | None = None) -> Path:
+    """Where converted models are kept: `cache_dir`, `$EDGE_EMBED_CACHE`, or `edge_embed` in the user's cache."""
+    if cache_dir is not None:
+        return cache_dir
+    if own := os.environ.get("EDGE_EMBED_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge_embed"
+
+
+def prepare(repo: Repo, to: str, cache_dir: Path | None = None) -> Repo:
+    """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
+
+    Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
+    converter is not installed.
+    """
+    folder = cache_folder(cache_dir) / "converted" / _key(repo, to)
+    target = folder / repo.spec.name
+    if not target.exists():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ModelError(f"no cache for converted models: {error}; set EDGE_EMBED_CACHE or cache_dir") from error
+        with FileLock(folder / "lock"):
+            if not target.exists():
+                logger.info("converting %s to %s, once", repo.folder, to)
+                _convert(repo, folder, to)
+    return open_repo(target)
+
+
+def _convert(repo: Repo, out: Path, to: str) -> None:
+    try:
+        converter = importlib.import_module("edge_embed_convert")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{repo.folder} is a checkpoint in safetensors, which must be converted once, and {error.name} is not installed: "
+            "pip install 'edge-embed[convert]'"
+        ) from error
+    for half_made in out.glob(".*.partial"):
+        shutil.rmtree(half_made)  # of a process that was killed; nobody else is here, the lock is ours
+    converter.convert(repo.folder, out, [to], name=repo.spec.name)
+
+
+def _key(repo: Repo, to: str) -> str:
+    """Name the conversion by what it depends on: the source's files as they are now, the level, the converter."""
+    paths = [p for p in (*repo.folder.glob("*"), *repo.folder.glob("*_Pooling/*")) if p.is_file()]
+    files = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    text = repr((str(repo.folder.resolve()), files, to, CONVERTER))
+    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}"

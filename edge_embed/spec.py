@@ -1,0 +1,184 @@
+"""What a model is, as data: `ModelSpec` <-> `edge_embed.json`, the only contract between converter and runtime.
+
+Knows names, numbers and templates; knows no file format but its own, and no code that computes a vector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from .errors import CorruptModelError, InputError, UnsupportedModelError, listing
+
+FILE_NAME = "edge_embed.json"
+FORMAT = 1
+TEXT = "{text}"  # where a prompt template takes the text
+
+Pooling = Literal["last", "first", "mean"]
+Side = Literal["query", "document"]
+Level = str
+
+LEVELS: dict[str, tuple[Level, ...]] = {
+    "onnx": ("float32", "float16", "int8", "int4"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """One file of a model: path relative to the model's folder, SHA-256 in hex, size in bytes (None: not known)."""
+
+    path: str
+    sha256: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The files that hold one part of a model in one format at one quantisation level; the first is the one to open."""
+
+    format: str
+    level: Level
+    files: tuple[File, ...]
+    part: str = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """State everything about a model that the runtime must know and the weights do not say.
+
+    `prompts` maps a name to a template in which `{text}` stands for the text. `tasks` maps a task to the prompt's name
+    for each side. `max_tokens` counts prompt and closing token. `fingerprint` names the vector space: vectors with the
+    same fingerprint may be compared, whatever backend and level made them.
+    """
+
+    name: str
+    architecture: str
+    dim: int
+    max_tokens: int
+    pooling: Pooling
+    normalize: bool
+    matryoshka_dims: tuple[int, ...] = ()
+    attention: Literal["full", "causal"] | None = None
+    padding_side: Literal["right", "left"] = "right"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+    task: str | None = None
+    tasks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    weights: tuple[Weights, ...] = ()
+    license: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+
+    def template(self, prompt_name: str | None, prompt: str | None, side: Side | None = None) -> str:
+        """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
+
+        A `prompt` without `{text}` is a prefix. Raises InputError when both are given or the name is unknown.
+        """
+        if prompt is not None:
+            if prompt_name is not None:
+                raise InputError(f"prompt_name={prompt_name!r} and prompt={prompt!r} were both given: give one of them")
+            return prompt if TEXT in prompt else prompt + TEXT
+        name = prompt_name or (self._side_prompt(side) if side else None) or self.default_prompt
+        if name is None:
+            return TEXT
+        if name not in self.prompts:
+            raise InputError(f"unknown prompt {name!r}: {self.name} has {listing(self.prompts)}")
+        return self.prompts[name]
+
+    def _side_prompt(self, side: Side) -> str | None:
+        if self.task is not None and self.task in self.tasks:
+            return self.tasks[self.task].get(side)
+        return side if side in self.prompts else None
+
+    def pick_dim(self, truncate_dim: int | None) -> int:
+        """Return the dimension to keep; raise InputError unless the model was trained to be cut there."""
+        if truncate_dim is None or truncate_dim == self.dim:
+            return self.dim
+        if truncate_dim not in self.matryoshka_dims:
+            allowed = sorted({*self.matryoshka_dims, self.dim})
+            raise InputError(f"truncate_dim={truncate_dim!r}: {self.name} was trained for {allowed} only")
+        return truncate_dim
+
+    def to_json(self) -> str:
+        """Write the spec as the text of `edge_embed.json`."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, where: Path | str = FILE_NAME) -> ModelSpec:
+        """Read the text of `edge_embed.json`; unknown, missing or ill-typed keys raise CorruptModelError."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise CorruptModelError(f"{where} is not JSON: {error}") from error
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise UnsupportedModelError(f"{where}: `format` is not {FORMAT}; another version of edge_embed wrote it")
+        spec: ModelSpec = _decode(ModelSpec, data, str(where))
+        _check(spec, str(where))
+        return spec
+
+
+def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> str:
+    """Return 32 hex digits that name the vector space: weights before quantisation, tokenizer, prompts, pooling, dims."""
+    names = (
+        "task",
+        "prompts",
+        "default_prompt",
+        "tasks",
+        "pooling",
+        "dim",
+        "matryoshka_dims",
+        "normalize",
+        "max_tokens",
+    )
+    facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _check(spec: ModelSpec, where: str) -> None:
+    """Refuse values of the right type that cannot be right."""
+    wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
+    wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
+    wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if TEXT not in template]
+    wrong += ["default_prompt"] * (spec.default_prompt is not None and spec.default_prompt not in spec.prompts)
+    wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
+    wrong += ["weights" for weights in spec.weights if not weights.files]
+    wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
+    if wrong:
+        raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+
+
+def _leaves_folder(path: str) -> bool:
+    parts = path.replace("\\", "/").split("/")
+    return path.startswith("/") or ".." in parts or ":" in parts[0]
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    """Turn parsed JSON into `kind`: a dataclass, tuple, mapping, literal, union with None, or a plain type."""
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise CorruptModelError(f"{where}: expected an object, got {value!r}")
+        hints = get_type_hints(kind)
+        required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
+        if unknown := value.keys() - hints.keys():
+            raise CorruptModelError(f"{where}: unknown keys {listing(unknown)}; known are {listing(hints)}")
+        if missing := required - value.keys():
+            raise CorruptModelError(f"{where}: missing keys {listing(missing)}")
+        return kind(**{key: _decode(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
+    args = get_args(kind)
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return tuple(_decode(args[0], item, where) for item in value)
+    if get_origin(kind) is Mapping and isinstance(value, dict):
+        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in value.items()}
+    if get_origin(kind) is Literal and value in args and isinstance(value, str):
+        return value
+    if type(None) in args:
+        return None if value is None else _decode(next(a for a in args if a is not type(None)), value, where)
+    if kind in (str, int, bool) and type(value) is kind:
+        return value
+    raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")

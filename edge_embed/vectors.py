@@ -1,0 +1,147 @@
+"""What happens to vectors after pooling: truncate -> normalise -> quantise, and how two of them are compared.
+
+Every function treats each row alone, so a vector never depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .errors import InputError, listing
+
+Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
+Metric = Literal["cosine", "dot", "hamming"]
+Array = NDArray[Any]
+
+
+def check_precision(precision: str) -> None:
+    """Raise InputError unless the name is one of the five precisions."""
+    if precision not in get_args(Precision):
+        raise InputError(f"unknown precision {precision!r}: choose from {listing(get_args(Precision))}")
+
+
+def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scale rows (n, dim) to unit L2 length; a row of zeros stays zero."""
+    norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    scaled: NDArray[np.float32] = vectors / np.where(norms > 0, norms, np.float32(1))
+    return scaled
+
+
+def quantize(vectors: ArrayLike, precision: Precision, *, ranges: ArrayLike | None = None) -> Array:
+    """Quantise float rows (n, dim) or one (dim,).
+
+    `binary` and `ubinary` pack the signs, most significant bit first, `(dim + 7) // 8` bytes; `binary` is `ubinary` - 128.
+    `int8` is round(127 v / max|v|) of each row, `uint8` the same plus 128: cosine does not see the scale. With `ranges`
+    (2, dim), the lowest and highest value of each dimension, both follow sentence-transformers' 255 steps.
+    Raises InputError for input that is quantised already, and for ranges of another shape.
+    """
+    check_precision(precision)
+    values = np.asarray(vectors)
+    if values.dtype.kind != "f":
+        raise InputError(f"quantize takes float vectors, got {values.dtype}: they are quantised already")
+    if precision == "float32":
+        return values.astype(np.float32, copy=False)
+    if precision == "ubinary":
+        return np.packbits(values > 0, axis=-1)
+    if precision == "binary":
+        return (np.packbits(values > 0, axis=-1) ^ np.uint8(128)).view(np.int8)
+    codes = _scaled(values) if ranges is None else _ranged(values, np.asarray(ranges, np.float32))
+    return codes.astype(np.int8) if precision == "int8" else (codes + 128).astype(np.uint8)
+
+
+def _scaled(values: Array) -> Array:
+    peak = np.abs(values).max(axis=-1, keepdims=True, initial=0)
+    return np.rint(values * (127 / np.where(peak > 0, peak, 1)))
+
+
+def _ranged(values: Array, ranges: Array) -> Array:
+    if ranges.shape != (2, values.shape[-1]):
+        raise InputError(f"ranges has shape {ranges.shape}, expected (2, {values.shape[-1]})")
+    low, high = ranges
+    steps = (high - low) / 255
+    return np.clip(np.floor((values - low) / np.where(steps == 0, 1, steps)), 0, 255) - 128
+
+
+def unpack(packed: Array) -> NDArray[np.float32]:
+    """Turn `binary` or `ubinary` rows (n, bytes) into rows of -1 and 1, float32 (n, 8 * bytes)."""
+    bits = np.unpackbits(_unsigned(packed), axis=-1)
+    return bits.astype(np.float32) * 2 - 1
+
+
+def hamming(a: Array, b: Array) -> NDArray[np.int32]:
+    """Count differing bits between packed rows a (n, bytes) and b (m, bytes) -> int32 (n, m)."""
+    left, right = _unsigned(a), _unsigned(b)
+    if left.shape[-1] != right.shape[-1]:
+        raise InputError(f"packed widths differ: {left.shape[-1]} and {right.shape[-1]} bytes")
+    out = np.empty((len(left), len(right)), np.int32)
+    for row, code in zip(out, left, strict=True):
+        row[:] = np.bitwise_count(code ^ right).sum(axis=-1, dtype=np.int32)
+    return out
+
+
+def _unsigned(packed: Array) -> NDArray[np.uint8]:
+    """Undo the offset of `binary`, so that both packed forms read alike."""
+    if packed.dtype == np.int8:
+        return packed.view(np.uint8) ^ np.uint8(128)
+    if packed.dtype != np.uint8:
+        raise InputError(f"packed vectors are int8 (binary) or uint8 (ubinary), got {packed.dtype}")
+    return packed
+
+
+def similarity(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDArray[np.float32]:
+    """Compare rows a (n, dim) with b (m, dim) -> float32 (n, m); one vector (dim,) counts as one row.
+
+    The default for float vectors is cosine. int8 and uint8 arrays may be scaled values or packed bits, so they need
+    the metric named; `hamming` gives 1 - 2 * differing bits / bits, which is the cosine of the sign vectors.
+    """
+    left, right = (np.atleast_2d(np.asarray(x)) for x in (a, b))
+    if metric is None:
+        if left.dtype.kind != "f" or right.dtype.kind != "f":
+            raise InputError(
+                f"{left.dtype} and {right.dtype} vectors may be scaled values or packed bits: "
+                "name metric='cosine', 'dot' or 'hamming'"
+            )
+        metric = "cosine"
+    if metric not in get_args(Metric):
+        raise InputError(f"unknown metric {metric!r}: choose from {listing(get_args(Metric))}")
+    if left.shape[-1] != right.shape[-1]:
+        raise InputError(f"dimensions differ: {left.shape[-1]} and {right.shape[-1]}")
+    if metric == "hamming":
+        return (1 - 2 * hamming(left, right) / (8 * left.shape[-1])).astype(np.float32)
+    left, right = _floats(left), _floats(right)
+    if metric == "cosine":
+        left, right = normalize(left), normalize(right)
+    product: NDArray[np.float32] = left @ right.T
+    return product
+
+
+def _floats(values: Array) -> NDArray[np.float32]:
+    return values.astype(np.float32) - 128 if values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def search_binary(
+    queries: ArrayLike, packed: Array, *, k: int = 10, oversample: int = 4, documents: Array | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Search packed documents in two stages: Hamming for `k * oversample` candidates, then rescoring -> scores, rows (n, k).
+
+    `queries` are float (n, dim); `packed` is (m, dim / 8). Candidates are rescored by the cosine of the float query with
+    `documents` (m, dim), float or int8, where given, else with the sign vectors of `packed`
+    (Yamada et al. 2021, arXiv 2106.00882).
+    """
+    rows = np.atleast_2d(np.asarray(queries, np.float32))
+    if k < 1 or oversample < 1:
+        raise InputError(f"k={k} and oversample={oversample} must be at least 1")
+    k = min(k, len(packed))
+    keep = min(k * oversample, len(packed))
+    distances = hamming(np.packbits(rows > 0, axis=-1), packed)
+    scores, found = np.empty((len(rows), k), np.float32), np.empty((len(rows), k), np.intp)
+    for n, query in enumerate(rows):
+        near = np.argpartition(distances[n], keep - 1)[:keep] if keep else np.empty(0, np.intp)
+        floats = unpack(packed[near])[:, : len(query)] if documents is None else _floats(documents[near])
+        score = similarity(query, floats, "cosine")[0]
+        best = np.argsort(-score, kind="stable")[:k]
+        scores[n], found[n] = score[best], near[best]
+    return scores, found
