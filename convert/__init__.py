@@ -1,4 +1,4 @@
-"""edge_embed_convert: a checkpoint in safetensors -> verified artefacts that edge_embed and others can run. No PyTorch."""
+"""edge_embed_convert: a checkpoint in safetensors -> verified artefacts for edge_embed and others. No PyTorch."""
 
 from __future__ import annotations
 

@@ -31,7 +31,12 @@ def run(args: argparse.Namespace) -> None:
     folder = hub.resolve(reference, checkpoint_files)
     to = [target.strip() for target in args.to.split(",") if target.strip()]
     target = convert(
-        folder, args.out, to, name=args.name or reference.name, overwrite=args.overwrite, report=lambda line: print(line, file=sys.stderr)
+        folder,
+        args.out,
+        to,
+        name=args.name or reference.name,
+        overwrite=args.overwrite,
+        report=lambda line: print(line, file=sys.stderr),
     )
     print(target)
 

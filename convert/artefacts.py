@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_embed.errors import InputError, listing
-from edge_embed.repo import ONNX_NAMES
 from edge_embed.spec import FILE_NAME, File, ModelSpec, Weights, space_fingerprint
 
 from .card import describe, write_card
@@ -73,9 +72,7 @@ def _levels(to: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(target.partition(":")[2] for target in to))
 
 
-def _fill(
-    stage: Path, source: Source, spec: ModelSpec, levels: list[str], report: Callable[[str], object]
-) -> None:
+def _fill(stage: Path, source: Source, spec: ModelSpec, levels: list[str], report: Callable[[str], object]) -> None:
     for pattern in KEPT:
         for path in source.folder.glob(pattern):
             (stage / path.relative_to(source.folder)).parent.mkdir(exist_ok=True)

@@ -60,7 +60,7 @@ def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
         "|---|---|---|---|---|",
         *rows,
         "",
-        f"Cosines are to the float32 graph, over {results[next(iter(results))].texts} probe texts in several languages.",
+        f"Cosines are to the float32 graph, over {next(iter(results.values())).texts} probe texts in many languages.",
         "",
         "Prompts:",
         "",

@@ -86,9 +86,7 @@ class Builder:
             largest = self.node("ReduceMax", self.node("Abs", x), self.constant([-1], np.int64), keepdims=1)
             peak = self.node("Max", largest, self.constant(1e-30, np.float32))
             unit = self.node("Div", x, peak)
-            codes = self.node(
-                "QuantizeLinear", unit, self.constant(1 / 127, np.float32), self.constant(128, np.uint8)
-            )
+            codes = self.node("QuantizeLinear", unit, self.constant(1 / 127, np.float32), self.constant(128, np.uint8))
             self._quantized[x] = codes, peak
         return self._quantized[x]
 

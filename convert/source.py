@@ -30,7 +30,7 @@ class Tensors(Mapping[str, Array]):
         self.paths = paths
         for path in paths:
             try:
-                file = safe_open(path, "numpy")
+                file: Any = safe_open(path, "numpy")
                 self._where.update(dict.fromkeys(file.keys(), file))
             except (SafetensorError, OSError) as error:
                 raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error

@@ -56,6 +56,7 @@ def verify(folder: Path, level: str, reference: NDArray[np.float32]) -> Result:
         )
     if not result.company <= COMPANY[level]:
         raise VerificationError(
-            f"{level} was not kept: a text's vector changed by {result.company:.1e} among others (bound {COMPANY[level]})"
+            f"{level} was not kept: a text's vector changed by {result.company:.1e} among others "
+            f"(bound {COMPANY[level]})"
         )
     return result

@@ -1,10 +1,8 @@
-"""Text to embedding vectors on the user's own device. Imports NumPy and nothing heavier until a model is opened."""
+"""Text to embedding vectors on the user's own device. Imports little until a model is opened."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from .errors import (
     BackendError,

@@ -11,7 +11,7 @@ CALL_COST = 64  # tokens' worth of time that one more engine call costs; measure
 
 
 def plan(lengths: Sequence[int], max_tokens: int) -> list[NDArray[np.intp]]:
-    """Split rows into batches with rows * longest <= max_tokens, the least padding for the number of calls, largest first.
+    """Split rows into batches with rows * longest <= max_tokens, least padding and calls, longest first.
 
     `lengths` are token counts. A row longer than the budget gets a batch of its own. Every row is in exactly one batch.
     """

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
+import platform
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+CPUINFO = Path("/proc/cpuinfo")
 
 
 def usable_cpus(cgroup: Path = CGROUP) -> int:
     """Count the CPUs that this process may use: affinity, capped by the container's quota (cgroup v2, then v1)."""
-    if hasattr(os, "sched_getaffinity"):
-        count = len(os.sched_getaffinity(0))
-    else:
-        count = os.cpu_count() or 1
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
     return count if quota is None else max(1, min(count, round(quota)))
 
@@ -29,3 +28,14 @@ def _quota(cgroup: Path) -> float | None:
         return float(limit) / float(period) if limit not in ("max", "-1") else None
     except (OSError, ValueError, ZeroDivisionError):
         return None
+
+
+def int8_products_overflow(cpuinfo: Path = CPUINFO, machine: str | None = None) -> bool:
+    """Whether the fast int8 instructions may overflow 16 bits: x86-64 without VNNI, or where that cannot be told."""
+    if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
+        return False
+    try:
+        words = set(cpuinfo.read_text().split())
+    except OSError:
+        return True
+    return not words & {"avx512_vnni", "avx_vnni", "avx512vnni", "avxvnni"}

@@ -29,8 +29,8 @@ class Embedder:
     """A loaded model that turns texts into vectors.
 
     `model` is `PLACE[:LEVEL][@REVISION]`: a local folder or .onnx file, `user/repo`, or `package:NAME/FOLDER`; LEVEL is
-    float32, float16, int8 or int4. `max_tokens` shortens the model's own limit; `max_memory` (bytes, or "1GB") bounds the
-    process's memory by smaller batches; `offline` forbids the network. Raises InputError or ModelError before any work.
+    float32, float16, int8 or int4. `max_tokens` shortens the model's own limit; `max_memory` (bytes, or "1GB") bounds
+    the process's memory by smaller batches; `offline` forbids the network. Raises InputError or ModelError.
     """
 
     def __init__(
@@ -171,7 +171,8 @@ class Embedder:
         """Say in a few lines what was loaded and why."""
         spec = self.spec
         return (
-            f"{spec.name}: {spec.architecture}, {spec.dim} dimensions, {spec.max_tokens} tokens, {spec.pooling} pooling\n"
+            f"{spec.name}: {spec.architecture}, {spec.dim} dimensions, "
+            f"{spec.max_tokens} tokens, {spec.pooling} pooling\n"
             f"weights: {self._why}\nbatches of up to {self._batch_tokens} tokens, padding included"
         )
 

@@ -10,9 +10,9 @@ from .spec import Pooling
 
 def pool(rows: NDArray[np.float32], pooling: Pooling) -> NDArray[np.float32]:
     """Reduce rows (tokens, dim) of one input to (dim,), float32: the last row, the first, or their mean."""
-    if pooling == "last":
-        return rows[-1]
-    if pooling == "first":
-        return rows[0]
-    mean: NDArray[np.float32] = rows.mean(axis=0, dtype=np.float32)
-    return mean
+    pooled: NDArray[np.float32]
+    if pooling == "mean":
+        pooled = rows.mean(axis=0, dtype=np.float32)
+    else:
+        pooled = rows[-1 if pooling == "last" else 0]
+    return pooled

@@ -52,7 +52,7 @@ def _convert(repo: Repo, out: Path, to: str) -> None:
         converter = importlib.import_module("edge_embed_convert")
     except ImportError as error:
         raise MissingDependencyError(
-            f"{repo.folder} is a checkpoint in safetensors, which must be converted once, and {error.name} is not installed: "
+            f"{repo.folder} holds safetensors, to be converted once, and {error.name} is not installed: "
             "pip install 'edge-embed[convert]'"
         ) from error
     for half_made in out.glob(".*.partial"):

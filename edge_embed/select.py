@@ -11,7 +11,7 @@ from .errors import InputError, listing
 from .repo import Repo
 from .spec import LEVELS, ModelSpec, Weights
 
-BATCH_TOKENS = 2048  # fastest on all-MiniLM-L6-v2 on 2 cores; benchmarks/batch_tokens.py
+BATCH_TOKENS = 1024  # within 3 % of the fastest of 512 to 8192 for float32 and int8; benchmarks/speed.py --batch-tokens
 RUNTIME_BYTES = 150 << 20  # Python, NumPy, tokenizer and engine, before any weight
 TOKEN_FLOATS = (
     32  # activations alive at once for one token, in multiples of the model's dim; benchmarks/speed.py --memory
@@ -71,8 +71,8 @@ def batch_budget(spec: ModelSpec, weights_bytes: int, max_memory: int | str | No
     if tokens < spec.max_tokens:
         least = -(-(fixed + spec.max_tokens * per_token) >> 20)
         raise InputError(
-            f"max_memory={max_memory!r} is too little: {spec.name} needs about {least} MB for texts of {spec.max_tokens} "
-            "tokens; give more, a smaller max_tokens, or a smaller level"
+            f"max_memory={max_memory!r} is too little: {spec.name} needs about {least} MB for texts of "
+            f"{spec.max_tokens} tokens; give more, a smaller max_tokens, or a smaller level"
         )
     return min(BATCH_TOKENS, tokens)
 

@@ -124,7 +124,7 @@ class ModelSpec:
 
 
 def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> str:
-    """Return 32 hex digits that name the vector space: weights before quantisation, tokenizer, prompts, pooling, dims."""
+    """Return 32 hex digits that name the vector space: weights before quantisation, tokenizer, and their use."""
     names = (
         "task",
         "prompts",

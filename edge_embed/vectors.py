@@ -26,16 +26,17 @@ def check_precision(precision: str) -> None:
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale rows (n, dim) to unit L2 length; a row of zeros stays zero."""
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    scaled: NDArray[np.float32] = vectors / np.where(norms > 0, norms, np.float32(1))
-    return scaled
+    norms[norms == 0] = 1
+    units: NDArray[np.float32] = vectors / norms
+    return units
 
 
 def quantize(vectors: ArrayLike, precision: Precision, *, ranges: ArrayLike | None = None) -> Array:
     """Quantise float rows (n, dim) or one (dim,).
 
-    `binary` and `ubinary` pack the signs, most significant bit first, `(dim + 7) // 8` bytes; `binary` is `ubinary` - 128.
-    `int8` is round(127 v / max|v|) of each row, `uint8` the same plus 128: cosine does not see the scale. With `ranges`
-    (2, dim), the lowest and highest value of each dimension, both follow sentence-transformers' 255 steps.
+    `binary` and `ubinary` pack the signs, most significant bit first, into `(dim + 7) // 8` bytes; `binary` is that
+    less 128. `int8` is round(127 v / max|v|) of each row, `uint8` the same plus 128: cosine does not see the scale.
+    With `ranges` (2, dim), the lowest and highest value of each dimension, both are sentence-transformers' 255 steps.
     Raises InputError for input that is quantised already, and for ranges of another shape.
     """
     check_precision(precision)
@@ -62,7 +63,9 @@ def _ranged(values: Array, ranges: Array) -> Array:
         raise InputError(f"ranges has shape {ranges.shape}, expected (2, {values.shape[-1]})")
     low, high = ranges
     steps = (high - low) / 255
-    return np.clip(np.floor((values - low) / np.where(steps == 0, 1, steps)), 0, 255) - 128
+    steps[steps == 0] = 1
+    codes: Array = np.clip(np.floor((values - low) / steps), 0, 255) - 128
+    return codes
 
 
 def unpack(packed: Array) -> NDArray[np.float32]:
@@ -119,17 +122,19 @@ def similarity(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDAr
 
 
 def _floats(values: Array) -> NDArray[np.float32]:
-    return values.astype(np.float32) - 128 if values.dtype == np.uint8 else values.astype(np.float32)
+    floats: NDArray[np.float32] = values.astype(np.float32)
+    if values.dtype == np.uint8:
+        floats -= 128
+    return floats
 
 
 def search_binary(
     queries: ArrayLike, packed: Array, *, k: int = 10, oversample: int = 4, documents: Array | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
-    """Search packed documents in two stages: Hamming for `k * oversample` candidates, then rescoring -> scores, rows (n, k).
+    """Search packed documents by Hamming distance, then rescore `k * oversample` candidates -> scores, rows (n, k).
 
-    `queries` are float (n, dim); `packed` is (m, dim / 8). Candidates are rescored by the cosine of the float query with
-    `documents` (m, dim), float or int8, where given, else with the sign vectors of `packed`
-    (Yamada et al. 2021, arXiv 2106.00882).
+    `queries` are float (n, dim); `packed` is (m, dim / 8). The score is the cosine of the float query with `documents`
+    (m, dim), float or int8, where given, else with the signs in `packed` (Yamada et al. 2021, arXiv 2106.00882).
     """
     rows = np.atleast_2d(np.asarray(queries, np.float32))
     if k < 1 or oversample < 1:

