@@ -52,6 +52,10 @@ class Tensors(Mapping[str, Array]):
     def __len__(self) -> int:
         return len(self._where)
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading its values."""
+        return tuple(self._where[name].get_slice(name).get_shape())
+
     def identity(self) -> str:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
         digest = hashlib.sha256()
@@ -122,8 +126,10 @@ class Reader:
             raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")
 
 
-def check_config(config: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]]) -> None:
-    """Refuse a config value that would change the numbers and is not implemented; a missing key passes."""
+def check_config(config: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], needed: Sequence[str]) -> None:
+    """Refuse a config without the `needed` keys, or with a value of an `allowed` key that is not implemented."""
+    if missing := [key for key in needed if key not in config]:
+        raise CorruptModelError(f"config.json lacks {listing(missing)}")
     for key, values in allowed.items():
         if key in config and config[key] not in values:
             raise UnsupportedModelError(

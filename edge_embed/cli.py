@@ -163,3 +163,7 @@ def _demo(args: argparse.Namespace) -> None:
     from .demo import demo
 
     demo(args.model)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

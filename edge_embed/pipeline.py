@@ -6,6 +6,7 @@ Works window by window, so memory is bounded whatever comes in. Knows no files.
 from __future__ import annotations
 
 import itertools
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -60,8 +61,10 @@ class Pipeline:
                 report.add(tokens)
                 yield self.finish(self._rows(tokens, options.batch_tokens, first, done), options)
                 first += len(texts)
-        finally:
+        except GeneratorExit:  # the caller has had enough; what was cut until here still counts
             report.warn()
+            raise
+        report.warn()
 
     def finish(self, rows: NDArray[np.float32], options: Options) -> NDArray[Any]:
         """Truncate, then normalise, then quantise rows (n, dim), each by itself."""
@@ -106,7 +109,15 @@ class _Report:
             message = (
                 f"{self.cut} of {self.texts} texts were cut to {self.max_tokens} tokens; the longest has {self.longest}"
             )
-            warnings.warn(message, TruncationWarning, stacklevel=4)
+            warnings.warn(message, TruncationWarning, stacklevel=_callers_level())
+
+
+def _callers_level() -> int:
+    """Count the frames up to the first that is not ours, as warnings.warn counts them for whoever calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("edge_embed."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _windows(inputs: Iterable[object]) -> Iterator[list[object]]:

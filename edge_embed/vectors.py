@@ -113,7 +113,8 @@ def similarity(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDAr
     if left.shape[-1] != right.shape[-1]:
         raise InputError(f"dimensions differ: {left.shape[-1]} and {right.shape[-1]}")
     if metric == "hamming":
-        return (1 - 2 * hamming(left, right) / (8 * left.shape[-1])).astype(np.float32)
+        signs: NDArray[np.float32] = 1 - hamming(left, right).astype(np.float32) / (4 * left.shape[-1])
+        return signs
     left, right = _floats(left), _floats(right)
     if metric == "cosine":
         left, right = normalize(left), normalize(right)

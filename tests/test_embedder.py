@@ -1,0 +1,183 @@
+"""The pipeline, on the fake backend: what comes out, in which order and shape, and what is refused before any work."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from edge_embed import BackendError, Embedder, InputError, TruncationWarning, pipeline
+from edge_embed.backends import Batch
+from edge_embed.backends.fake import FakeBackend
+from edge_embed.vectors import quantize
+
+TEXTS = ["b", "a long text of many letters"[:20], "", "c d e", "b"]
+
+
+def backend_of(embedder: Embedder) -> FakeBackend:
+    return cast(FakeBackend, embedder._pipeline.backend)
+
+
+def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
+    rows = fake.encode(TEXTS)
+    assert rows.shape == (5, 16)
+    assert rows.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-6)
+    for text, row in zip(TEXTS, rows, strict=True):
+        one = fake.encode(text)
+        assert one.shape == (16,)
+        np.testing.assert_allclose(one, row, atol=1e-7)
+    assert fake.encode(tuple(TEXTS)).tolist() == fake.encode(np.array(TEXTS)).tolist() == rows.tolist()  # type: ignore[arg-type]
+
+
+def test_a_vector_is_the_mean_of_its_tokens_rows(fake: Embedder) -> None:
+    backend = backend_of(fake)
+    (ids,) = fake._pipeline.tokenizer.tokenize(["c d e"]).ids
+    mean = np.mean([backend._row(int(token)) for token in ids], axis=0)
+    np.testing.assert_allclose(fake.encode("c d e", normalize_embeddings=False), mean, rtol=1e-6)
+    np.testing.assert_allclose(fake.encode("c d e"), mean / np.linalg.norm(mean), rtol=1e-6)
+    np.testing.assert_allclose(fake.encode("c d e", truncate_dim=8), mean[:8] / np.linalg.norm(mean[:8]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("precision", "width"), [("int8", 16), ("uint8", 16), ("binary", 2), ("ubinary", 2)])
+def test_precisions(fake: Embedder, precision: Any, width: int) -> None:
+    rows = fake.encode(TEXTS, precision=precision)
+    assert rows.shape == (5, width)
+    assert (rows == quantize(fake.encode(TEXTS), precision)).all()
+    assert fake.encode([], precision=precision).shape == (0, width)
+    assert fake.encode(TEXTS, precision=precision, truncate_dim=8).shape == (5, width // 2)
+
+
+def test_an_empty_list(fake: Embedder) -> None:
+    assert fake.encode([]).shape == (0, 16)
+    assert fake.encode([], truncate_dim=4).shape == (0, 4)
+    assert fake.encode([]).dtype == np.float32
+    assert list(fake.encode_iter([])) == []
+    assert not backend_of(fake).batches
+
+
+def test_prompts_reach_the_text(fake: Embedder) -> None:
+    plain = fake.encode(["query: a"])
+    assert (fake.encode(["a"], prompt_name="query") == plain).all()
+    assert (fake.encode_query(["a"]) == plain).all()
+    assert (fake.encode(["a"], prompt="query: ") == plain).all()
+    assert (fake.encode_document(["a"]) == fake.encode(["a ."])).all()
+    assert (next(fake.encode_iter(["a"], side="query")) == plain[0]).all()
+    assert (fake.encode(["x"], prompt_name="braces") == fake.encode(["{x} {0}"])).all()
+
+
+def test_streaming_holds_little(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "WINDOW", 10)
+    taken = 0
+
+    def source() -> Iterator[str]:
+        nonlocal taken
+        for n in itertools.count():
+            taken += 1
+            yield "abc"[n % 3]
+
+    first = list(itertools.islice(fake.encode_iter(source()), 25))
+    assert taken <= 31
+    np.testing.assert_allclose(first, fake.encode(["a", "b", "c"] * 8 + ["a"]), atol=1e-7)
+    monkeypatch.setattr(pipeline, "WINDOW_CHARACTERS", 5)
+    assert [len(window) for window in pipeline._windows(["aaa", "bbb", "c", "d", "e" * 9])] == [2, 3]
+
+
+def test_batches_hold_the_budget(fake: Embedder) -> None:
+    texts = [("a " * n).strip() for n in range(1, 21)]
+    fake.encode(texts, batch_tokens=40)
+    sizes = [(len(batch.ids), max(map(len, batch.ids))) for batch in backend_of(fake).batches]
+    assert sum(rows for rows, _ in sizes) == 20
+    assert all(rows * longest <= 40 for rows, longest in sizes)
+    assert [longest for _, longest in sizes] == sorted((longest for _, longest in sizes), reverse=True)
+
+
+def test_what_was_cut_is_reported_once(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "WINDOW", 2)
+    texts = ["a " * 30, "b", "c", "d " * 50, "e"]
+    with pytest.warns(TruncationWarning, match="2 of 5 texts were cut to 24 tokens; the longest has 52") as caught:
+        fake.encode(texts)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    assert fake.count_tokens(texts) == [(32, 8), (3, 0), (3, 0), (52, 28), (3, 0)]
+    assert fake.count_tokens(["a"], prompt_name="query") == [(9, 0)]
+    with pytest.raises(InputError, match="input 3 has 52 tokens, the limit is 24"):
+        fake.encode(["b", "c", "d", "d " * 50], truncation="error")
+    with pytest.warns(TruncationWarning):
+        cut = fake.encode("a b c " * 20, truncation="start")
+    with warnings.catch_warnings():
+        assert np.allclose(cut, fake.encode(("a b c " * 20).split(" ", 38)[-1]), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        (b"abc", "inputs is bytes, expected a str or a list of str"),
+        (None, "inputs is NoneType"),
+        (7, "inputs is int"),
+        ({"text": "a"}, "inputs is dict"),
+        (iter(["a"]), "use encode_iter for an iterator"),
+        (["a", None], "input 1 is NoneType"),
+        (["a", "\ud800"], "input 1 has a lone surrogate"),
+    ],
+)
+def test_wrong_inputs_are_refused_before_any_work(fake: Embedder, inputs: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fake.encode(inputs)
+    assert not backend_of(fake).batches
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"prompt_name": "qurey"}, "unknown prompt 'qurey'"),
+        ({"truncate_dim": 5}, r"truncate_dim=5: fake was trained for \[4, 8, 16\] only"),
+        ({"precision": "float16"}, "unknown precision 'float16'"),
+        ({"truncation": "left"}, "unknown truncation 'left': choose from 'end', 'error', 'middle', 'start'"),
+        ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_work(fake: Embedder, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        fake.encode(["a"], **options)
+    with pytest.raises(InputError, match=message):
+        fake.encode_iter(["a"], **options)
+    assert not backend_of(fake).batches
+
+
+def test_a_misspelt_option_is_no_option(fake: Embedder) -> None:
+    with pytest.raises(TypeError, match="batchsize"):
+        fake.encode(["a"], batchsize=3)  # type: ignore[call-arg]
+    with pytest.raises(InputError, match="got one str: use encode"):
+        fake.encode_iter("abc")
+
+
+class Broken(FakeBackend):
+    def forward(self, batch: Batch) -> list[Any]:
+        rows = super().forward(batch)
+        return [row * (np.nan if len(row) == 5 else 1) for row in rows]
+
+
+def test_a_vector_that_is_not_finite_is_never_given_out(fake: Embedder) -> None:
+    fake._pipeline.backend = Broken(16)
+    assert fake.encode(["a", "b c d e"]).shape == (2, 16)
+    with pytest.raises(BackendError, match="input 2: the engine gave a vector that is not finite"):
+        fake.encode(["a", "b", "c d e"])
+
+
+def test_similarity_and_the_rest(fake: Embedder, capsys: pytest.CaptureFixture[str]) -> None:
+    a, b = fake.encode(["a", "b"]), fake.encode(["b"])
+    np.testing.assert_allclose(fake.similarity(a, b)[1], [1], rtol=1e-6)
+    assert "16 dimensions, 24 tokens, mean pooling" in fake.explain()
+    assert repr(fake) == "<Embedder fake FakeBackend, given by the caller>"
+    fake.encode(["a"] * 3, show_progress_bar=True)
+    assert "3/3" in capsys.readouterr().err
+    fake.encode(["a"] * 3)
+    assert capsys.readouterr().err == ""
+    with fake as same:
+        assert same is fake
+    assert backend_of(fake).closed

@@ -1,0 +1,145 @@
+"""What the package promises as a whole: its names, what it imports, which file may import which, and its wheel."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import edge_embed
+
+ROOT = Path(__file__).parents[1]
+RUNTIME = ROOT / "edge_embed"
+# A file may import what stands in an earlier row; files of one row do not know each other.
+ROWS = [
+    {"errors"},
+    {"spec"},
+    {"repo", "hub", "tokens", "batches", "pooling", "vectors", "device", "backends"},
+    {"select", "prepare", "pipeline"},
+    {"embedder"},
+    {"cli", "demo", "output"},
+]
+INSIDE = {"cli": {"demo", "output"}, "backends": {"device"}}  # a command's parts; what an engine asks of the machine
+
+
+def imports(path: Path) -> set[str]:
+    """List the modules of edge_embed that a file imports, at the top or inside a function, by their first name."""
+    package = ("edge_embed", *path.relative_to(RUNTIME).parts[:-1])
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            start = ".".join(filter(None, (base, node.module)))
+            found |= {f"{start}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in found if name.startswith("edge_embed.")}
+
+
+@pytest.mark.parametrize("path", sorted(RUNTIME.rglob("*.py")), ids=lambda path: path.relative_to(RUNTIME).as_posix())
+def test_imports_run_one_way(path: Path) -> None:
+    name = path.relative_to(RUNTIME).parts[0].removesuffix(".py")
+    if name == "__init__":
+        return
+    row = next(n for n, names in enumerate(ROWS) if name in names)
+    allowed = set().union(*ROWS[:row]) | INSIDE.get(name, set())
+    assert imports(path) <= allowed | {name}
+
+
+def test_only_two_doors_lead_to_the_converter() -> None:
+    doors = {
+        path.name
+        for path in RUNTIME.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Constant) and str(node.value).split(".")[0] == "edge_embed_convert"
+    }
+    assert doors == {"prepare.py", "cli.py"}
+    assert not [path for path in RUNTIME.rglob("*.py") if "import edge_embed_convert" in path.read_text("utf-8")]
+
+
+def test_public_names_are_exact() -> None:
+    assert edge_embed.__all__ == sorted(edge_embed.__all__)
+    assert all(getattr(edge_embed, name).__module__.startswith("edge_embed") for name in edge_embed.__all__)
+    public = {name for name, value in vars(edge_embed).items() if isinstance(value, type) and value is not Any}
+    assert public | {"Embedder"} == set(edge_embed.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
+        edge_embed.Embeder  # type: ignore[attr-defined]  # noqa: B018
+
+
+def run(code: str) -> str:
+    """Run code in a fresh interpreter and return what it printed."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_import_is_light() -> None:
+    loaded = set(run("import sys, edge_embed; print(*sys.modules)").split())
+    assert "edge_embed" in loaded
+    heavy = {
+        "onnxruntime",
+        "tokenizers",
+        "huggingface_hub",
+        "tqdm",
+        "onnx",
+        "torch",
+        "transformers",
+        "importlib.metadata",
+    }
+    assert not loaded & heavy
+
+
+def test_no_path_of_the_runtime_reaches_torch(converted: Path) -> None:
+    code = f"""
+import pkgutil, importlib, sys, edge_embed
+for module in pkgutil.walk_packages(edge_embed.__path__, "edge_embed."):
+    importlib.import_module(module.name)
+edge_embed.Embedder({str(converted)!r}).encode("a")
+print(*sys.modules)
+"""
+    loaded = {name.partition(".")[0] for name in run(code).split()}
+    assert {"edge_embed", "onnxruntime", "tokenizers"} <= loaded
+    assert not loaded & {"torch", "transformers", "sentence_transformers", "onnx", "edge_embed_convert"}
+
+
+def test_the_converter_needs_no_torch(minilm: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from typing import Any
+from edge_embed_convert import convert
+convert(Path({str(minilm)!r}), Path({str(tmp_path)!r}), ["onnx:int8"])
+print(*sys.modules)
+"""
+    loaded = {name.partition(".")[0] for name in run(code).split()}
+    assert "edge_embed_convert" in loaded
+    assert not loaded & {"torch", "transformers"}
+
+
+def test_wheel_holds_both_packages(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        str(tmp_path),
+        str(ROOT),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+        names = set(archive.namelist())
+    assert not [name for name in names if name.startswith("convert/")]
+    assert {"edge_embed/guide.md", "edge_embed/py.typed", "edge_embed_convert/probes.txt"} <= names
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import edge_embed_convert as c; print(c.__file__)"
+    )
+    assert str(tmp_path / "site") in run(code)

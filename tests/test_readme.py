@@ -1,0 +1,50 @@
+"""Every snippet of README runs; those that install are run by .ci/run, from a clean clone."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_embed.cli import main
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
+
+
+def blocks(kind: str, start: str = "") -> list[str]:
+    return [text for name, text in BLOCKS if name == kind and text.startswith(start)]
+
+
+def test_no_snippet_is_forgotten() -> None:
+    assert len(BLOCKS) == len(blocks("python")) + len(blocks("sh", "edge-embed")) + len(blocks("sh", "python3 -m venv"))
+    assert len(blocks("python")) == 1
+    assert len(blocks("sh", "python3 -m venv")) == 2
+
+
+def test_python(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(compile(blocks("python")[0], "README.md", "exec"), names)
+    scores = np.array([float(word) for word in re.findall(r"-?\d\.\d+", capsys.readouterr().out)])
+    assert scores.argmax() == 2
+
+
+def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "lines.txt").write_text("one\ntwo\n")
+    (block,) = blocks("sh", "edge-embed")
+    for line in block.splitlines():
+        _, *words = shlex.split(line)
+        assert main(words) == 0, line
+    assert np.load(tmp_path / "vectors.npy").shape == (2, 384)
+    assert '"name": "all-MiniLM-L6-v2"' in capsys.readouterr().out
+
+
+def test_ci_runs_both_installing_commands() -> None:
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    for command in blocks("sh", "python3 -m venv"):
+        assert len(command.splitlines()) == 1
+        assert f"'{command.split()[-1]}$'" in script

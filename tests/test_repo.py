@@ -1,0 +1,193 @@
+"""Folders: what is read from each layout, and what is refused with its name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, UnsupportedModelError
+from edge_embed.repo import open_repo, weight_files
+
+import tiny
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
+    tiny.make("bert", folder)
+    return folder
+
+
+@pytest.fixture
+def folder(checkpoint: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(checkpoint, tmp_path / "tiny-bert"))
+
+
+def edit(path: Path, **changes: Any) -> None:
+    """Change keys of a JSON file; None removes one."""
+    data = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
+
+
+def test_sentence_transformers_layout(folder: Path) -> None:
+    (folder / "config_sentence_transformers.json").write_text(
+        json.dumps({"prompts": {"query": "Q: ", "passage": ""}, "default_prompt_name": "passage"})
+    )
+    (folder / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# Tiny\nlicense: other\n")
+    spec = open_repo(folder).spec
+    assert (spec.name, spec.architecture, spec.dim, spec.max_tokens) == ("tiny-bert", "bert", 32, 64)
+    assert (spec.pooling, spec.normalize, spec.license) == ("mean", True, "mit")
+    assert spec.prompts == {"query": "Q: {text}", "passage": "{text}"}
+    assert spec.default_prompt == "passage"
+    assert open_repo(folder, "other").spec.name == "other"
+
+
+def test_length_is_the_least_that_any_file_says(folder: Path) -> None:
+    (folder / "sentence_bert_config.json").write_text("{}")
+    assert open_repo(folder).spec.max_tokens == 96
+    (folder / "tokenizer_config.json").write_text('{"model_max_length": 50}')
+    assert open_repo(folder).spec.max_tokens == 50
+
+
+@pytest.mark.parametrize(
+    ("config", "pooling"),
+    [
+        ({"pooling_mode": "lasttoken"}, "last"),
+        ({"pooling_mode": "cls"}, "first"),
+        ({"pooling_mode_cls_token": True}, "first"),
+    ],
+)
+def test_pooling_as_flags_and_as_a_name(folder: Path, config: dict[str, Any], pooling: str) -> None:
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
+    assert open_repo(folder).spec.pooling == pooling
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "message"),
+    [
+        (
+            "1_Pooling/config.json",
+            {"pooling_mode_max_tokens": True},
+            "pooling 'max_tokens', 'mean_tokens' is not implemented",
+        ),
+        ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "pooling none is not implemented"),
+        ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt=false"),
+        ("sentence_bert_config.json", {"do_lower_case": True}, "do_lower_case=true is not implemented"),
+        ("config.json", {"hidden_size": None}, "config.json lacks a value that is needed: 'hidden_size'"),
+        ("config.json", {"model_type": None}, "'model_type'"),
+    ],
+)
+def test_values_that_are_not_implemented(folder: Path, file: str, changes: dict[str, Any], message: str) -> None:
+    edit(folder / file, **changes)
+    with pytest.raises((UnsupportedModelError, CorruptModelError), match=message):
+        open_repo(folder)
+
+
+def test_modules_that_change_the_vector_are_refused(folder: Path) -> None:
+    modules = json.loads((folder / "modules.json").read_text())
+    modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+    with pytest.raises(UnsupportedModelError, match="modules 'Dense' are not implemented"):
+        open_repo(folder)
+    (folder / "modules.json").write_text(json.dumps(modules[:1]))
+    with pytest.raises(UnsupportedModelError, match="names no Pooling module"):
+        open_repo(folder)
+    (folder / "modules.json").unlink()
+    with pytest.raises(UnsupportedModelError, match="does not say how to pool"):
+        open_repo(folder)
+
+
+def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"neither edge_embed.json nor config.json"):
+        open_repo(tmp_path)
+    (folder / "tokenizer.json").rename(tmp_path / "t")
+    with pytest.raises(ModelNotFoundError, match=r"has no tokenizer.json"):
+        open_repo(folder)
+    (tmp_path / "t").rename(folder / "tokenizer.json")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"no weights: expected model\.safetensors or onnx/model\.onnx"):
+        open_repo(folder)
+    (folder / "config.json").write_text("{")
+    (folder / "model.onnx").touch()
+    with pytest.raises(CorruptModelError, match=r"config.json is not JSON"):
+        open_repo(folder)
+    with pytest.raises(ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx file"):
+        open_repo(folder / "config.json")
+
+
+def test_levels_by_file_name(folder: Path) -> None:
+    (folder / "onnx").mkdir()
+    for name in ("model_quantized.onnx", "model_fp16.onnx", "model_O1.onnx", "model.onnx_data", "other.onnx"):
+        (folder / "onnx" / name).touch()
+    assert open_repo(folder).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
+    (one,) = open_repo(folder / "onnx" / "model_quantized.onnx").spec.weights
+    assert (one.level, one.files[0].path) == ("int8", "onnx/model_quantized.onnx")
+    (odd,) = open_repo(folder / "onnx" / "other.onnx").spec.weights
+    assert odd.files[0].path == "onnx/other.onnx"
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match=r"no int4 .* it has 'onnx:float16', 'onnx:float32', 'onnx:int8'"):
+        Embedder(f"{folder}:int4")
+
+
+def test_which_files_a_fetch_must_bring(tmp_path: Path) -> None:
+    names = [
+        "onnx/model.onnx",
+        "onnx/model.onnx_data",
+        "onnx/model_int8.onnx",
+        "model.safetensors",
+        "pytorch_model.bin",
+    ]
+    assert weight_files(None, tmp_path, names) == ["onnx/model.onnx_data", "onnx/model.onnx"]
+    assert weight_files("int8", tmp_path, names) == ["onnx/model_int8.onnx"]
+    assert weight_files("float16", tmp_path, names) == ["model.safetensors"]
+    shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
+    assert weight_files(None, tmp_path, ["x", *shards]) == shards
+    assert weight_files(None, tmp_path, ["pytorch_model.bin"]) == []
+
+
+def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(converted, tmp_path / "m"))
+    assert open_repo(folder).levels() == ["onnx:float32", "onnx:int8"]
+    assert weight_files("int8", folder, ["edge_embed.json"]) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
+    data = folder / "onnx" / "model_int8.onnx_data"
+    data.write_bytes(data.read_bytes()[:-1])
+    with pytest.raises(
+        CorruptModelError, match=r"model_int8.onnx_data has \d+ bytes, edge_embed.json says \d+: copy it again"
+    ):
+        open_repo(folder)
+    data.unlink()
+    (folder / "onnx" / "model_int8.onnx").unlink()
+    assert open_repo(folder).levels() == ["onnx:float32"]
+    with pytest.raises(InputError, match="has no int8"):
+        Embedder(f"{folder}:int8")
+    shutil.rmtree(folder / "onnx")
+    with pytest.raises(ModelNotFoundError, match="none of the weight files"):
+        open_repo(folder)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backend": "cuda"}, "unknown backend 'cuda': choose from 'auto', 'fake', 'onnx'"),
+        ({"backend": "fake"}, "has no weights for backend 'fake'"),
+        ({"task": "retrieval"}, "unknown task 'retrieval': all-MiniLM-L6-v2 has none"),
+        ({"max_tokens": 257}, "max_tokens=257: all-MiniLM-L6-v2 takes 1 to 256"),
+        ({"threads": 0}, "threads=0 must be at least 1"),
+        ({"max_memory": "much"}, "'much' is not a size"),
+        ({"max_memory": "100MB"}, "max_memory='100MB' is too little: all-MiniLM-L6-v2 needs about"),
+        ({"revision": "v1"}, "has no meaning for the local path"),
+    ],
+)
+def test_wrong_arguments_of_embedder(converted: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Embedder(converted, **options)
+
+
+def test_a_memory_limit_makes_batches_smaller(converted: Path) -> None:
+    with Embedder(f"{converted}:int8", max_memory="215MB") as small, Embedder(f"{converted}:int8") as large:
+        tokens = [int(model.explain().rpartition("batches of up to ")[2].split()[0]) for model in (small, large)]
+    assert 256 <= tokens[0] < tokens[1]
