@@ -20,37 +20,39 @@ logger = logging.getLogger(__name__)
 
 def cache_folder(cache_dir: Path | None = None) -> Path:
     """Where converted models are kept: `cache_dir`, `$EDGE_EMBED_CACHE`, or `edge_embed` in the user's cache."""
-    if cache_dir is not None:
-        return cache_dir
-    if own := os.environ.get("EDGE_EMBED_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edge_embed"
+    own = cache_dir or os.environ.get("EDGE_EMBED_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge_embed"
 
 
 def prepare(repo: Repo, to: str, cache_dir: Path | None = None) -> Repo:
     """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
 
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
-    converter is not installed.
+    converter is not installed, ModelError when the cache cannot be written.
     """
     folder = cache_folder(cache_dir) / "converted" / _key(repo, to)
     target = folder / repo.spec.name
     if not target.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / "lock"):
+                if not target.exists():
+                    logger.info("converting %s to %s, once", repo.folder, to)
+                    _convert(repo, folder, to)
         except OSError as error:
-            raise ModelError(f"no cache for converted models: {error}; set EDGE_EMBED_CACHE or cache_dir") from error
-        with FileLock(folder / "lock"):
-            if not target.exists():
-                logger.info("converting %s to %s, once", repo.folder, to)
-                _convert(repo, folder, to)
+            raise ModelError(
+                f"{repo.folder} cannot be converted into {folder}: {error}; "
+                "set EDGE_EMBED_CACHE or cache_dir to a folder that can be written"
+            ) from error
     return open_repo(target)
 
 
 def _convert(repo: Repo, out: Path, to: str) -> None:
     try:
         converter = importlib.import_module("edge_embed_convert")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{repo.folder} holds safetensors, to be converted once, and {error.name} is not installed: "
             "pip install 'edge-embed[convert]'"
@@ -62,7 +64,8 @@ def _convert(repo: Repo, out: Path, to: str) -> None:
 
 def _key(repo: Repo, to: str) -> str:
     """Name the conversion by what it depends on: the source's files as they are now, the level, the converter."""
-    paths = [p for p in (*repo.folder.glob("*"), *repo.folder.glob("*_Pooling/*")) if p.is_file()]
+    folder = repo.folder.resolve()  # one conversion, whatever the working directory
+    paths = [path for path in (*folder.glob("[!.]*"), *folder.glob("*_Pooling/*")) if path.is_file()]
     files = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-    text = repr((str(repo.folder.resolve()), files, to, CONVERTER))
-    return f"{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    text = repr((str(folder), files, to, CONVERTER))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
