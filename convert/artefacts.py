@@ -13,7 +13,7 @@ from edge_embed.errors import InputError, listing
 from edge_embed.spec import FILE_NAME, File, ModelSpec, Weights, space_fingerprint
 
 from .card import describe, write_card
-from .onnx_builder import LEVELS
+from .onnx_levels import LEVELS
 from .source import Source, open_source
 from .to_onnx import architecture, to_onnx
 from .verify import Result, embed, verify
@@ -81,7 +81,7 @@ def _fill(stage: Path, source: Source, spec: ModelSpec, levels: list[str], repor
     weights: dict[str, Weights] = {}
     for level in [*reference_only, *levels]:
         report(f"onnx:{level}")
-        files = to_onnx(source.config, source.tensors, level, stage)
+        files = to_onnx(source.config, source.tensors, level, stage, pooling=spec.pooling)
         entries: Iterable[File] = (describe(path, stage) for path in files)
         weights[level] = Weights(format="onnx", level=level, files=tuple(entries))
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""

@@ -1,4 +1,4 @@
-"""Nodes and weights of one ONNX graph. What a quantisation level means for a linear layer or a table is said here.
+"""Nodes and weights of one ONNX graph.
 
 Weights go to the external data file as they come, so memory holds one tensor at a time. Operators were chosen by
 measurement on ONNX Runtime 1.31 (CPU): Add + LayerNormalization took a tenth of SkipLayerNormalization's time.
@@ -6,16 +6,21 @@ measurement on ONNX Runtime 1.31 (CPU): Add + LayerNormalization took a tenth of
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from collections.abc import Callable, Hashable
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
+from . import onnx_levels
+from .onnx_levels import MICROSOFT
+
 PAGE = 4096  # ONNX Runtime maps external data from the file
-LEVELS = ("float32", "int8")
+ALL_ROWS, ONE_ROW = "last_hidden_state", "pooled_hidden_state"
+Made = TypeVar("Made")
+Call = tuple[str, tuple[str, ...], dict[str, Any]]
 INLINE = 1024  # bytes; smaller constants stay in the graph
 
 
@@ -27,7 +32,8 @@ class Builder:
         self._data, self._data_name = data, data_name
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
-        self._quantized: dict[str, tuple[str, str]] = {}
+        self._made: dict[Hashable, Any] = {}
+        self.linears: list[tuple[str, str]] = []  # name of each linear layer, and what it reads
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return its name; an empty input name is one left out."""
@@ -64,49 +70,43 @@ class Builder:
         return name
 
     def linear(self, x: str, name: str, weight: NDArray[np.float32]) -> str:
-        """Multiply x (..., in) by a checkpoint's weight (out, in) -> (..., out), without bias.
-
-        int8: weights with one scale for each output channel, activations with one for each token, so that no token's
-        numbers depend on another's. Dividing a row by its largest magnitude and quantising with one constant scale is
-        several times faster than blocked QuantizeLinear, and unsigned activations than signed ones.
-        """
-        if self.level == "float32":
-            return self.node("MatMul", x, self.weight(name, weight.T))
-        scale = np.abs(weight).max(axis=1) / 127
-        scale[scale == 0] = 1
-        codes = np.rint(weight / scale[:, None]).astype(np.int8)
-        quantized, peak = self._quantize_rows(x)
-        step, zero = self.constant(1 / 127, np.float32), self.constant(128, np.uint8)
-        weights = self.weight(name, codes.T), step, self.weight(f"{name}.scale", scale.astype(np.float32)), zero
-        return self.node("Mul", self.node("MatMulIntegerToFloat", quantized, *weights, domain=MICROSOFT), peak)
-
-    def _quantize_rows(self, x: str) -> tuple[str, str]:
-        """Return x as uint8 around 128, and each row's largest magnitude (..., 1); once for all who read x."""
-        if x not in self._quantized:
-            largest = self.node("ReduceMax", self.node("Abs", x), self.constant([-1], np.int64), keepdims=1)
-            peak = self.node("Max", largest, self.constant(1e-30, np.float32))
-            unit = self.node("Div", x, peak)
-            codes = self.node("QuantizeLinear", unit, self.constant(1 / 127, np.float32), self.constant(128, np.uint8))
-            self._quantized[x] = codes, peak
-        return self._quantized[x]
+        """Multiply x (..., in) by a checkpoint's weight (out, in) -> (..., out), without bias, as the level does it."""
+        self.linears.append((name, x))
+        return onnx_levels.linear(self, x, name, weight)
 
     def table(self, ids: str, name: str, table: NDArray[np.float32]) -> str:
-        """Look up rows of an embedding table (vocabulary, dim); int8 stores one scale for each row."""
-        if self.level == "float32":
-            return self.node("Gather", self.weight(name, table), ids)
-        scale = np.abs(table).max(axis=1, keepdims=True) / 127
-        scale[scale == 0] = 1
-        codes = self.node("Gather", self.weight(name, np.rint(table / scale).astype(np.int8)), ids)
-        scales = self.node("Gather", self.weight(f"{name}.scale", scale.astype(np.float32)), ids)
-        return self.node("Mul", self.node("Cast", codes, to=TensorProto.FLOAT), scales)
+        """Look up rows of an embedding table (vocabulary, dim), stored as the level does it."""
+        return onnx_levels.table(self, ids, name, table)
+
+    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` added for this key, adding it the first time only."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: Made = self._made[key]
+        return made
+
+    def rms_norm(self, x: str, name: str, weight: NDArray[Any], epsilon: float) -> str:
+        """Divide by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv 1910.07467)."""
+        return self.node("SimplifiedLayerNormalization", x, self.weight(f"{name}.weight", weight), epsilon=epsilon)
+
+    def either(self, condition: str, then: Call, otherwise: Call) -> str:
+        """Add one of two calls `(op, inputs, attributes)`, chosen at run time, and return the name of its output."""
+        branches = {}
+        for key, (op, inputs, attributes) in (("then_branch", then), ("else_branch", otherwise)):
+            name = f"{key}_{len(self._nodes)}"
+            node = helper.make_node(op, list(inputs), [name], **attributes)
+            shape = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+            branches[key] = helper.make_graph([node], key, [], [shape])
+        return self.node("If", condition, **branches)
 
     def layer_norm(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], epsilon: float) -> str:
         """Normalise the last axis."""
         scale, shift = self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)
         return self.node("LayerNormalization", x, scale, shift, epsilon=epsilon)
 
-    def finish(self, output: str, output_name: str, shape: list[str | int]) -> onnx.ModelProto:
-        """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> one float32 output."""
+    def finish(self, output: str, output_name: str, dim: int) -> onnx.ModelProto:
+        """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32."""
+        shape: list[str | int | None] = ["batch", "tokens", dim] if output_name == ALL_ROWS else ["batch", dim]
         self._nodes.append(helper.make_node("Identity", [output], [output_name]))
         inputs = [
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])

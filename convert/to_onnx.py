@@ -13,6 +13,7 @@ import onnx
 
 from edge_embed.errors import UnsupportedModelError, listing
 from edge_embed.repo import ONNX_NAMES
+from edge_embed.spec import Pooling
 
 from . import onnx_graphs
 from .onnx_builder import Builder
@@ -27,15 +28,17 @@ def architecture(model_type: str) -> ModuleType:
     return importlib.import_module(f"{onnx_graphs.__name__}.{model_type}")
 
 
-def to_onnx(config: Mapping[str, Any], tensors: Mapping[str, Array], level: str, folder: Path) -> list[Path]:
-    """Write the graph at a level -> its files, the one to open first."""
+def to_onnx(
+    config: Mapping[str, Any], tensors: Mapping[str, Array], level: str, folder: Path, *, pooling: Pooling
+) -> list[Path]:
+    """Write the graph at a level, computing what the pooling needs -> its files, the one to open first."""
     graph = architecture(config["model_type"])
     path = folder / "onnx" / ONNX_NAMES[level][0]
     path.parent.mkdir(parents=True, exist_ok=True)
     data = path.with_name(path.name + "_data")
     with data.open("wb") as file:
         builder = Builder(level, file, data.name)
-        hidden = graph.build(builder, config, tensors)
-        model = builder.finish(hidden, "last_hidden_state", ["batch", "tokens", config["hidden_size"]])
+        hidden, rows = graph.build(builder, config, tensors, pooling)
+        model = builder.finish(hidden, rows, config["hidden_size"])
     onnx.save(model, path)
     return [path, data]

@@ -8,16 +8,37 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, PreTrainedModel
+from transformers import (
+    BertConfig,
+    BertModel,
+    EuroBertConfig,
+    EuroBertModel,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3Model,
+)
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?!'-:"]
 WORDS += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
 SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
+ROPE = {"rope_type": "default", "rope_theta": 5e3}
+LLAMA = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 8, "rope_parameters": ROPE}
+EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+
 # name -> (model class, config class, config values); the name starts with the architecture
 ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
     "bert": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 64, "max_position_embeddings": 96}),
     "bert-tanh": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 48, "hidden_act": "gelu_new"}),
+    "qwen3": (Qwen3Model, Qwen3Config, {**LLAMA, "num_key_value_heads": 2}),
+    "qwen3-wide-heads": (Qwen3Model, Qwen3Config, {**LLAMA, "head_dim": 24, "num_key_value_heads": 1}),
+    "qwen3-all-heads-odd-vocabulary": (
+        Qwen3Model,
+        Qwen3Config,
+        {**LLAMA, "vocab_size": len(WORDS) + 7, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "eurobert": (EuroBertModel, EuroBertConfig, EURO),
+    "eurobert-grouped": (EuroBertModel, EuroBertConfig, {**EURO, "num_key_value_heads": 2, "head_dim": 16}),
 }
 
 

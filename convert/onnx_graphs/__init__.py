@@ -1,5 +1,6 @@
 """One architecture, one file, found by `model_type` of config.json.
 
-Each file has ATTENTION ("full" or "causal"), and build(builder, config, tensors), which adds the graph's nodes and
-returns the name of the hidden states (batch, tokens, dim).
+Each file has ATTENTION ("full" or "causal"), and build(builder, config, tensors, pooling), which adds the graph's nodes
+and returns the name of the hidden states with what they are: ALL_ROWS (batch, tokens, dim), or ONE_ROW (batch, dim), the
+one that the pooling needs.
 """

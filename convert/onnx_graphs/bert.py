@@ -9,8 +9,10 @@ import numpy as np
 from onnx import TensorProto
 
 from edge_embed.errors import CorruptModelError
+from edge_embed.spec import Pooling
 
-from ..onnx_builder import MICROSOFT, Builder
+from ..onnx_builder import ALL_ROWS, Builder
+from ..onnx_levels import MICROSOFT
 from ..source import Array, Reader, check_config
 
 ATTENTION = "full"
@@ -34,8 +36,8 @@ NEEDED = (
 UNUSED = ("pooler.", "cls.", "embeddings.position_ids")  # heads, and a table of 0, 1, 2, ...
 
 
-def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> str:
-    """Add the graph of all layers and return its last hidden states."""
+def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
+    """Add the graph of all layers; every row of the last one is kept, whatever the pooling."""
     check_config(config, ALLOWED, NEEDED)
     if config["hidden_size"] % config["num_attention_heads"]:
         raise CorruptModelError(
@@ -49,7 +51,7 @@ def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array]) -
     for n in range(config["num_hidden_layers"]):
         x = _layer(b, config, read, f"encoder.layer.{n}.", x, mask, epsilon)
     read.check_all_taken(UNUSED)
-    return x
+    return x, ALL_ROWS
 
 
 def _embeddings(b: Builder, config: Mapping[str, Any], read: Reader, epsilon: float) -> str:

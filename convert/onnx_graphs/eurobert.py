@@ -1,0 +1,19 @@
+"""EuroBERT (arXiv 2503.05500) as transformers' EuroBertModel computes it, full attention; v5-text-nano."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_embed.spec import Pooling
+
+from ..onnx_blocks import shape_of, transformer
+from ..onnx_builder import Builder
+from ..source import Array, Reader
+
+ATTENTION = "full"
+
+
+def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
+    """Add the graph of all layers."""
+    return transformer(b, config, Reader(tensors, ("model.",)), shape_of(config, qk_norm=False, causal=False), pooling)

@@ -1,0 +1,19 @@
+"""Qwen3 without its LM head (arXiv 2505.09388) as transformers' Qwen3Model computes it; v5-text-small, Qwen3-Embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_embed.spec import Pooling
+
+from ..onnx_blocks import shape_of, transformer
+from ..onnx_builder import Builder
+from ..source import Array, Reader
+
+ATTENTION = "causal"
+
+
+def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
+    """Add the graph of all layers."""
+    return transformer(b, config, Reader(tensors, ("model.",)), shape_of(config, qk_norm=True, causal=True), pooling)
