@@ -1,6 +1,6 @@
 """What the base install takes on disk, package by package, measured in an empty virtual environment.
 
-    python benchmarks/size.py [EXTRA ...]     for example: python benchmarks/size.py convert
+python benchmarks/size.py [EXTRA ...]     for example: python benchmarks/size.py convert
 """
 
 from __future__ import annotations

@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edge_embed import hub
-from edge_embed.errors import EdgeEmbedError, InputError
+from edge_embed.errors import EdgeEmbedError, InputError, listing
+from edge_embed.find import find
+from edge_embed.repo import Repo, checkpoint_files
 
 from .artefacts import convert
-from .source import checkpoint_files
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("source", help="checkpoint: a folder, user/repo[@revision], or package:NAME/FOLDER")
-    parser.add_argument("--out", type=Path, required=True, help="where the folder <name>/ is made")
+    parser.add_argument("--out", type=Path, required=True, help="where the folder <name>[-<task>]/ is made")
     parser.add_argument("--to", required=True, metavar="FORMAT:LEVEL,...", help="for example onnx:float32,onnx:int8")
+    parser.add_argument("--task", metavar="TASK,...", help="merge the base's adapters of these tasks, or of all")
+    parser.add_argument("--adapter", type=Path, metavar="PATH", help="merge a PEFT LoRA folder into the checkpoint")
+    parser.add_argument("--spec", type=Path, metavar="FILE", help="JSON with keys of edge_embed.json that are to hold")
     parser.add_argument("--name", help="name of the model and its folder (default: the source's)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
+    parser.add_argument(
+        "--checkpoint",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="write model.safetensors, float32, too (default: when an adapter is merged)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -28,17 +41,53 @@ def run(args: argparse.Namespace) -> None:
     reference = hub.parse(args.source)
     if reference.level:
         raise InputError(f"{args.source!r} names a level; what to make is said by --to")
-    folder = hub.resolve(reference, checkpoint_files)
-    to = [target.strip() for target in args.to.split(",") if target.strip()]
-    target = convert(
-        folder,
-        args.out,
-        to,
-        name=args.name or reference.name,
-        overwrite=args.overwrite,
-        report=lambda line: print(line, file=sys.stderr),
-    )
-    print(target)
+    repo = find(reference, needed=lambda folder, names: checkpoint_files(names))
+    values = {"source": repo.spec.source, "revision": repo.spec.revision, **_values(args.spec)}
+    tasks = _tasks(args.task, repo)
+    name = f"{repo.spec.name}-{args.adapter.resolve().name}" if args.adapter else repo.spec.name
+    keep = args.checkpoint if args.checkpoint is not None else bool(tasks or args.adapter)
+    for task in tasks or [None]:
+        target = convert(
+            repo.folder,
+            args.out,
+            _words(args.to),
+            name=args.name or name,
+            task=task,
+            adapter=args.adapter,
+            spec=values,
+            overwrite=args.overwrite,
+            keep_checkpoint=keep,
+            report=partial(print, file=sys.stderr),
+        )
+        print(target)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _tasks(text: str | None, repo: Repo) -> list[str | None]:
+    """Return the tasks to convert one after the other, all known before the first is begun."""
+    if text is None:
+        return []
+    known = repo.adapters
+    tasks = list(known) if text == "all" else list(dict.fromkeys(_words(text)))
+    if not tasks or (unknown := [task for task in tasks if task not in known]):
+        wrong = listing(unknown) if tasks else repr(text)
+        raise InputError(f"--task: unknown {wrong}: {repo.folder} has adapters for {listing(known)}")
+    return [*tasks]
+
+
+def _values(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"--spec {path} is not JSON that can be read: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"--spec {path} holds a {type(values).__name__}, expected an object with keys of a spec")
+    return values
 
 
 def main(argv: Sequence[str] | None = None) -> int:

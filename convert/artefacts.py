@@ -5,32 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from edge_embed.errors import InputError, listing
-from edge_embed.spec import FILE_NAME, File, ModelSpec, Weights, space_fingerprint
+from edge_embed.spec import FILE_NAME, File, Weights, space_fingerprint
 
 from .card import describe, write_card
+from .layout import write_layout
+from .merge import write_safetensors
 from .onnx_levels import LEVELS
-from .source import Source, open_source
-from .to_onnx import architecture, to_onnx
+from .source import Source
+from .to_onnx import to_onnx
+from .variant import open_variant
 from .verify import Result, embed, verify
-
-# What other tools, sentence-transformers first, need beside the graph.
-KEPT = (
-    "config.json",
-    "config_sentence_transformers.json",
-    "modules.json",
-    "sentence_bert_config.json",
-    "special_tokens_map.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "vocab.txt",
-    "*_Pooling/config.json",
-    "LICENSE*",
-)
 
 
 def convert(
@@ -39,24 +29,30 @@ def convert(
     to: Sequence[str],
     *,
     name: str | None = None,
+    task: str | None = None,
+    adapter: Path | None = None,
+    spec: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    keep_checkpoint: bool = False,
     report: Callable[[str], object] = lambda line: None,
 ) -> Path:
-    """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> DIR/<name>/, which appears whole or not at all.
+    """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> OUT/<name>/, which appears whole or not at all.
 
-    Raises InputError for an unknown level or an existing folder, ModelError for a checkpoint that cannot be converted,
-    VerificationError when an artefact falls below its bound; then nothing is left behind.
+    `task` merges one of the folder's adapters -> OUT/<name>-<task>/; `adapter` a PEFT LoRA folder from elsewhere ->
+    OUT/<name>/, or without a name <source's>-<adapter's folder>. `spec` holds keys of edge_embed.json that win over
+    what the folder says. `keep_checkpoint` adds the weights, merged and in float32, as model.safetensors.
+    Raises InputError for an unknown level, task or key or an existing folder, ModelError for a checkpoint that cannot
+    be converted, VerificationError when an artefact falls below its bound; then nothing is left behind.
     """
     levels = _levels(to)
-    opened = open_source(source, name)
-    spec = replace(opened.spec, attention=architecture(opened.spec.architecture).ATTENTION)
-    target = out / spec.name
+    opened = open_variant(source, name, task, adapter, spec or {})
+    target = out / opened.spec.name
     if target.exists() and not overwrite:
         raise InputError(f"{target} exists: pass --overwrite, or another --out or --name")
     out.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{spec.name}.", suffix=".partial", dir=out))
+    stage = Path(tempfile.mkdtemp(prefix=f".{opened.spec.name}.", suffix=".partial", dir=out))
     try:
-        _fill(stage, opened, spec, levels, report)
+        _fill(stage, opened, levels, keep_checkpoint, report)
         _publish(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -72,11 +68,11 @@ def _levels(to: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(target.partition(":")[2] for target in to))
 
 
-def _fill(stage: Path, source: Source, spec: ModelSpec, levels: list[str], report: Callable[[str], object]) -> None:
-    for pattern in KEPT:
-        for path in source.folder.glob(pattern):
-            (stage / path.relative_to(source.folder)).parent.mkdir(exist_ok=True)
-            shutil.copy(path, stage / path.relative_to(source.folder))
+def _fill(
+    stage: Path, source: Source, levels: list[str], keep_checkpoint: bool, report: Callable[[str], object]
+) -> None:
+    spec = source.spec
+    write_layout(stage, source, spec)
     reference_only = [] if "float32" in levels else ["float32"]
     weights: dict[str, Weights] = {}
     for level in [*reference_only, *levels]:
@@ -88,7 +84,7 @@ def _fill(stage: Path, source: Source, spec: ModelSpec, levels: list[str], repor
     spec = replace(
         spec,
         weights=tuple(weights.values()),
-        fingerprint=space_fingerprint(spec, source.tensors.identity(), tokenizer),
+        fingerprint=spec.fingerprint or space_fingerprint(spec, source.identity(), tokenizer),
     )
     (stage / FILE_NAME).write_text(spec.to_json(), "utf-8")  # enough for the runtime to open it
     reference, _ = embed(stage, "float32")
@@ -99,6 +95,8 @@ def _fill(stage: Path, source: Source, spec: ModelSpec, levels: list[str], repor
     for level in reference_only:
         for file in weights.pop(level).files:
             (stage / file.path).unlink()
+    if keep_checkpoint:
+        write_safetensors(source.tensors, stage / "model.safetensors")
     write_card(stage, replace(spec, weights=tuple(weights.values())), results)
 
 

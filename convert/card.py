@@ -39,6 +39,7 @@ def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
         rows.append(f"| `{name}` | `{weights.files[0].path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
+    task = f", task {spec.task}" if spec.task else ""
     head = ["---", *([f"license: {spec.license}"] if spec.license else []), "library_name: edge_embed"]
     head += ["pipeline_tag: feature-extraction", "---", ""]
     lines = [
@@ -46,7 +47,7 @@ def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
         f"# {spec.name}",
         "",
         f"{spec.architecture}, {spec.attention} attention, {spec.pooling} pooling, {spec.max_tokens} tokens, "
-        f"dimensions {dims}. Converted by edge_embed from {spec.source or 'a local checkpoint'}"
+        f"dimensions {dims}{task}. Converted by edge_embed from {spec.source or 'a local checkpoint'}"
         f"{f' at {spec.revision}' if spec.revision else ''}.",
         "",
         "```python",

@@ -1,4 +1,4 @@
-"""What Llama-like encoders and decoders share: RMSNorm, rotary positions, attention, SwiGLU, and a last layer for one row.
+"""What Llama-like encoders and decoders share: RMSNorm, rotary positions, attention, SwiGLU, a last layer for one row.
 
 Attention runs through ONNX Runtime's memory-linear kernels wherever it can: GroupQueryAttention for causal models, and
 MultiHeadAttention without a mask for batches without padding (Dao et al. 2022, arXiv 2205.14135). At 4,096 tokens of
@@ -19,7 +19,8 @@ from edge_embed.spec import Pooling
 
 from .onnx_builder import ALL_ROWS, ONE_ROW, Builder
 from .onnx_levels import MICROSOFT
-from .source import Reader, check_config
+from .smooth import Pair
+from .source import Array, Reader, check_config
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -112,10 +113,28 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[
     return (1 / np.float32(theta) ** exponents / factor).astype(np.float32)
 
 
-def transformer(
-    b: Builder, config: Mapping[str, Any], read: Reader, shape: Shape, pooling: Pooling
-) -> tuple[str, str]:
-    """Add all layers; where the pooling takes one row, the last layer computes queries, attention and MLP for it alone."""
+def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+    """List what makes the channels that linear layers read: gains of norms, `up_proj`, `v_proj`."""
+    shape = shape_of(config, qk_norm=False, causal=False)
+    prefix = "model." if "model.norm.weight" in tensors else ""
+    pairs = []
+    for n in range(config["num_hidden_layers"]):
+        at = f"{prefix}layers.{n}."
+        copies = shape.heads // shape.kv_heads
+        attention = tuple(f"{at}self_attn.{name}_proj.weight" for name in "qkv")
+        gated = f"{at}mlp.gate_proj.weight", f"{at}mlp.up_proj.weight"
+        down, out = (f"{at}mlp.down_proj.weight",), (f"{at}self_attn.o_proj.weight",)
+        pairs += [
+            Pair(f"{at}input_layernorm.weight", attention, f"layers.{n}.self_attn.k_proj"),
+            Pair(f"{at}post_attention_layernorm.weight", gated, f"layers.{n}.mlp.up_proj"),
+            Pair(f"{at}mlp.up_proj.weight", down, f"layers.{n}.mlp.down_proj"),
+            Pair(f"{at}self_attn.v_proj.weight", out, f"layers.{n}.self_attn.o_proj", copies, shape.head_dim),
+        ]
+    return pairs
+
+
+def transformer(b: Builder, config: Mapping[str, Any], read: Reader, shape: Shape, pooling: Pooling) -> tuple[str, str]:
+    """Add all layers; where the pooling takes one row, the last layer computes queries and MLP for it alone."""
     ctx = context(b, config, shape)
     x = b.table("input_ids", "embed_tokens", read("embed_tokens.weight", config["vocab_size"], shape.dim))
     one_row = pooling == "last" or (pooling == "first" and not shape.causal)
@@ -174,7 +193,8 @@ def _attend(b: Builder, shape: Shape, ctx: Context, q: str, k: str, v: str, row:
     if row is None and shape.causal:
         inputs = (q, k, v, "", "", ctx.last32, ctx.total)
         sizes = {"num_heads": shape.heads, "kv_num_heads": shape.kv_heads}
-        return b.split("GroupQueryAttention", *inputs, outputs=3, domain=MICROSOFT, **sizes)[0]
+        # The keys and values that it could give out, if asked, would stay in memory until the run ends.
+        return b.node("GroupQueryAttention", *inputs, domain=MICROSOFT, **sizes)
     k, v = _repeat_heads(b, shape, k), _repeat_heads(b, shape, v)
     attributes: dict[str, Any] = {"domain": MICROSOFT, "num_heads": shape.heads}
     masked = ("MultiHeadAttention", (q, k, v, "", ctx.mask), attributes)

@@ -32,6 +32,7 @@ class Builder:
         self._data, self._data_name = data, data_name
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
+        self._taps: list[onnx.ValueInfoProto] = []
         self._made: dict[Hashable, Any] = {}
         self.linears: list[tuple[str, str]] = []  # name of each linear layer, and what it reads
 
@@ -104,6 +105,17 @@ class Builder:
         scale, shift = self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)
         return self.node("LayerNormalization", x, scale, shift, epsilon=epsilon)
 
+    def tap_linears(self) -> None:
+        """Give out what flows into each linear layer: squares summed over tokens, largest magnitude, sizes."""
+        axes = self.constant([0, 1], np.int64)
+        for x in sorted({x for _, x in self.linears}):
+            reductions = [("sum", "ReduceSumSquare", x), ("peak", "ReduceMax", self.node("Abs", x))]
+            for part, op, source in reductions:
+                self._nodes.append(helper.make_node(op, [source, axes], [f"{x}.{part}"], keepdims=0))
+                self._taps.append(helper.make_tensor_value_info(f"{x}.{part}", TensorProto.FLOAT, None))
+            self._nodes.append(helper.make_node("Shape", [x], [f"{x}.rows"], end=-1))
+            self._taps.append(helper.make_tensor_value_info(f"{x}.rows", TensorProto.INT64, None))
+
     def finish(self, output: str, output_name: str, dim: int) -> onnx.ModelProto:
         """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32."""
         shape: list[str | int | None] = ["batch", "tokens", dim] if output_name == ALL_ROWS else ["batch", dim]
@@ -112,7 +124,7 @@ class Builder:
             helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
             for name in ("input_ids", "attention_mask")
         ]
-        outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape)]
+        outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._taps]
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")

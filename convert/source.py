@@ -1,12 +1,14 @@
-"""A checkpoint folder -> `Source`: config, spec, and tensors read one by one from safetensors. No PyTorch."""
+"""A checkpoint folder -> `Source`: config, spec, and tensors read one by one from safetensors. No PyTorch.
+
+Knows nothing of adapters.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +17,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
-from edge_embed.repo import SAFETENSORS, open_repo
+from edge_embed.repo import Repo
 from edge_embed.spec import ModelSpec
 
 Array = NDArray[np.float32]
 FLOATS = ("F64", "F32", "F16", "BF16")
+# model_type of a model's own code -> the architecture that it is, told by how some tensor's name ends
+OWN_CODE = {"jina_embeddings_v5": {"self_attn.q_norm.weight": "qwen3", "": "eurobert"}}
 
 
 class Tensors(Mapping[str, Array]):
@@ -27,7 +31,6 @@ class Tensors(Mapping[str, Array]):
 
     def __init__(self, paths: list[Path]) -> None:
         self._where: dict[str, Any] = {}
-        self.paths = paths
         for path in paths:
             try:
                 file: Any = safe_open(path, "numpy")
@@ -46,6 +49,9 @@ class Tensors(Mapping[str, Array]):
             raise CorruptModelError(f"tensor {name!r} holds NaN or infinity")
         return tensor
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._where)
 
@@ -56,32 +62,33 @@ class Tensors(Mapping[str, Array]):
         """Return a tensor's shape without reading its values."""
         return tuple(self._where[name].get_slice(name).get_shape())
 
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint that can be converted; `files` hold its weights, adapter included."""
+
+    folder: Path
+    spec: ModelSpec
+    config: dict[str, Any]
+    tensors: Mapping[str, Array]
+    files: tuple[Path, ...]
+
     def identity(self) -> str:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
         digest = hashlib.sha256()
-        for path in self.paths:
+        for path in self.files:
             with path.open("rb") as file:
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
         return digest.hexdigest()
 
 
-@dataclass(frozen=True)
-class Source:
-    """A checkpoint that can be converted."""
-
-    folder: Path
-    spec: ModelSpec
-    config: dict[str, Any]
-    tensors: Tensors
-
-
-def open_source(folder: Path, name: str | None = None) -> Source:
-    """Read a folder in sentence-transformers' layout; weights stay on disk. `name`: what to call it.
+def open_source(repo: Repo) -> Source:
+    """Read a model's folder in sentence-transformers' layout or in ours; weights stay on disk.
 
     Raises ModelNotFoundError without safetensors, CorruptModelError for a damaged or incomplete file.
     """
-    repo = open_repo(folder, name)
+    folder = repo.folder
     if repo.checkpoint is None:
         raise ModelNotFoundError(f"{folder} has no model.safetensors to convert from")
     config = json.loads((folder / "config.json").read_text("utf-8"))
@@ -91,13 +98,16 @@ def open_source(folder: Path, name: str | None = None) -> Source:
     if repo.checkpoint.suffix == ".json":
         shards = json.loads(repo.checkpoint.read_text("utf-8"))["weight_map"].values()
         paths = [folder / shard for shard in sorted(set(shards))]
-    return Source(folder, repo.spec, config, Tensors(paths))
+    tensors = Tensors(paths)
+    config["model_type"] = _architecture(config["model_type"], tensors)
+    spec = replace(repo.spec, architecture=config["model_type"])
+    return Source(folder, spec, config, tensors, tuple(paths))
 
 
-def checkpoint_files(folder: Path, names: Sequence[str]) -> list[str]:
-    """List the safetensors files among a repository's `names`, the one to open last."""
-    shards = sorted(name for name in names if re.fullmatch(r"model-\d+-of-\d+\.safetensors", name))
-    return [*shards, *(name for name in SAFETENSORS if name in names)]
+def _architecture(model_type: str, names: Iterable[str]) -> str:
+    """Return the architecture that stands behind a model_type of a model's own code, or the model_type itself."""
+    known = OWN_CODE.get(model_type, {"": model_type})
+    return next((name for end, name in known.items() if any(tensor.endswith(end) for tensor in names)), model_type)
 
 
 class Reader:

@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -73,7 +72,9 @@ def _parser(converting: bool) -> argparse.ArgumentParser:
     demo.set_defaults(run=_demo)
     for command in (embed, similarity, demo):
         command.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
-        command.add_argument("--task", help="one of the model's tasks")
+        command.add_argument(
+            "--task", help="one of the model's tasks, or retrieval.query or .passage for that side's prompt"
+        )
     convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
     if converting:  # its libraries are an extra, and slow to load
         converter = _converter()
@@ -151,12 +152,9 @@ def _similarity(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from . import hub, repo
+    from . import find, hub
 
-    reference = hub.parse(args.model)
-    place = hub.resolve(reference, partial(repo.weight_files, reference.level))
-    found = repo.open_repo(place, reference.name)
-    print(found.spec.to_json(), end="")
+    print(find.find(hub.parse(args.model)).spec.to_json(), end="")
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -15,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import hub, repo, select, vectors
+from . import hub, select, vectors
 from .backends import Backend, load
-from .errors import InputError, listing
+from .errors import InputError
+from .find import find
 from .pipeline import Options, Pipeline
 from .prepare import prepare
-from .spec import ModelSpec, Side
+from .spec import ModelSpec, Side, with_task
 from .tokens import TextTokenizer, TokenCount, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
 
@@ -29,8 +29,10 @@ class Embedder:
     """A loaded model that turns texts into vectors.
 
     `model` is `PLACE[:LEVEL][@REVISION]`: a local folder or .onnx file, `user/repo`, or `package:NAME/FOLDER`; LEVEL is
-    float32, float16, int8 or int4. `max_tokens` shortens the model's own limit; `max_memory` (bytes, or "1GB") bounds
-    the process's memory by smaller batches; `offline` forbids the network. Raises InputError or ModelError.
+    float32, float16, int8 or int4. `task` picks one of a base's adapters, and with a suffix (`retrieval.query`,
+    `retrieval.passage`) the prompt that `encode` uses. `max_tokens` shortens the model's own limit; `max_memory`
+    (bytes, or "1GB") bounds the process's memory by smaller batches; `offline` forbids the network. Raises InputError
+    or ModelError.
     """
 
     def __init__(
@@ -49,14 +51,14 @@ class Embedder:
         threads = select.thread_count(threads)
         cache = Path(cache_dir) if cache_dir is not None else None
         reference = hub.parse(model, revision)
-        place = hub.resolve(reference, partial(repo.weight_files, reference.level), cache, offline)
-        source = repo.open_repo(place, reference.name)
-        _check_task(source.spec, task)
+        source = find(reference, cache, offline)
+        chosen = with_task(source.spec, task).task
         choice = select.choose(source, backend, reference.level)
         if not choice.ready:
-            source = prepare(source, f"{choice.weights.format}:{choice.weights.level}", cache)
+            to = f"{choice.weights.format}:{choice.weights.level}"
+            source = prepare(source, to, cache, chosen if source.adapters else None)
             choice = replace(choice, weights=source.spec.weights[0])
-        spec = _shorten(source.spec, max_tokens)
+        spec = _shorten(with_task(source.spec, task), max_tokens)
         size = sum((source.folder / file.path).stat().st_size for file in choice.weights.files)
         self._batch_tokens = select.batch_budget(spec, size, max_memory)
         self._why = f"{choice.weights.format}:{choice.weights.level} ({choice.why}), {threads} threads"
@@ -172,7 +174,7 @@ class Embedder:
         spec = self.spec
         return (
             f"{spec.name}: {spec.architecture}, {spec.dim} dimensions, "
-            f"{spec.max_tokens} tokens, {spec.pooling} pooling\n"
+            f"{spec.max_tokens} tokens, {spec.pooling} pooling{f', task {spec.task}' if spec.task else ''}\n"
             f"weights: {self._why}\nbatches of up to {self._batch_tokens} tokens, padding included"
         )
 
@@ -247,12 +249,6 @@ def _progress_bar(total: int, show: bool | None) -> Iterator[Callable[[int], obj
 
     with tqdm(total=total, unit="text", delay=1 if show is None else 0, disable=None if show is None else False) as bar:
         yield bar.update
-
-
-def _check_task(spec: ModelSpec, task: str | None) -> None:
-    known = {*spec.tasks, *([spec.task] if spec.task else [])}
-    if task is not None and task not in known:
-        raise InputError(f"unknown task {task!r}: {spec.name} has {listing(known)}")
 
 
 def _shorten(spec: ModelSpec, max_tokens: int | None) -> ModelSpec:

@@ -14,7 +14,7 @@ from filelock import FileLock
 from .errors import MissingDependencyError, ModelError
 from .repo import Repo, open_repo
 
-CONVERTER = 1  # raise it when the converter's output changes, so that older copies are not used
+CONVERTER = 2  # raise it when the converter's output changes, so that older copies are not used
 logger = logging.getLogger(__name__)
 
 
@@ -26,21 +26,23 @@ def cache_folder(cache_dir: Path | None = None) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge_embed"
 
 
-def prepare(repo: Repo, to: str, cache_dir: Path | None = None) -> Repo:
+def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None = None) -> Repo:
     """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
+
+    `task` names the adapter that is merged in; None for a checkpoint without adapters.
 
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
-    folder = cache_folder(cache_dir) / "converted" / _key(repo, to)
-    target = folder / repo.spec.name
+    folder = cache_folder(cache_dir) / "converted" / _key(repo, to, task)
+    target = folder / (f"{repo.spec.name}-{task}" if task else repo.spec.name)
     if not target.exists():
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
                 if not target.exists():
                     logger.info("converting %s to %s, once", repo.folder, to)
-                    _convert(repo, folder, to)
+                    _convert(repo, folder, to, task)
         except OSError as error:
             raise ModelError(
                 f"{repo.folder} cannot be converted into {folder}: {error}; "
@@ -49,7 +51,7 @@ def prepare(repo: Repo, to: str, cache_dir: Path | None = None) -> Repo:
     return open_repo(target)
 
 
-def _convert(repo: Repo, out: Path, to: str) -> None:
+def _convert(repo: Repo, out: Path, to: str, task: str | None) -> None:
     try:
         converter = importlib.import_module("edge_embed_convert")
     except ModuleNotFoundError as error:
@@ -59,13 +61,15 @@ def _convert(repo: Repo, out: Path, to: str) -> None:
         ) from error
     for half_made in out.glob(".*.partial"):
         shutil.rmtree(half_made)  # of a process that was killed; nobody else is here, the lock is ours
-    converter.convert(repo.folder, out, [to], name=repo.spec.name)
+    origin = {"source": repo.spec.source, "revision": repo.spec.revision}
+    converter.convert(repo.folder, out, [to], name=repo.spec.name, task=task, spec=origin)
 
 
-def _key(repo: Repo, to: str) -> str:
+def _key(repo: Repo, to: str, task: str | None) -> str:
     """Name the conversion by what it depends on: the source's files as they are now, the level, the converter."""
     folder = repo.folder.resolve()  # one conversion, whatever the working directory
-    paths = [path for path in (*folder.glob("[!.]*"), *folder.glob("*_Pooling/*")) if path.is_file()]
+    patterns = ("[!.]*", "*_Pooling/*", *([f"adapters/{task}/*"] if task else []))
+    paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
     files = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-    text = repr((str(folder), files, to, CONVERTER))
+    text = repr((str(folder), repo.spec.source, files, to, task, CONVERTER))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,10 +9,11 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from .decoding import decode
 from .errors import CorruptModelError, InputError, UnsupportedModelError, listing
 
 FILE_NAME = "edge_embed.json"
@@ -21,6 +22,7 @@ TEXT = "{text}"  # where a prompt template takes the text
 
 Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
+SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
 Level = str
 
 LEVELS: dict[str, tuple[Level, ...]] = {
@@ -118,9 +120,48 @@ class ModelSpec:
             raise CorruptModelError(f"{where} is not JSON: {error}") from error
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise UnsupportedModelError(f"{where}: `format` is not {FORMAT}; another version of edge_embed wrote it")
-        spec: ModelSpec = _decode(ModelSpec, data, str(where))
+        spec: ModelSpec = decode(ModelSpec, data, str(where))
         _check(spec, str(where))
         return spec
+
+    @staticmethod
+    def read(path: Path) -> ModelSpec:
+        """Read a folder's `edge_embed.json`; raise CorruptModelError when that cannot be done."""
+        try:
+            return ModelSpec.from_json(path.read_text("utf-8"), path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorruptModelError(f"{path} cannot be read: {error}") from error
+
+
+def with_task(spec: ModelSpec, task: str | None) -> ModelSpec:
+    """Set the task, and by its suffix (`retrieval.query`, `.passage`, `.document`) the default prompt.
+
+    A suffix is known where a task's two sides have prompts of their own. Raises InputError for a task that the model
+    does not have, and for none where it has several; lists those that exist.
+    """
+    known: dict[str, tuple[str, Side | None]] = {}
+    for name in {*spec.tasks, *([spec.task] if spec.task else [])}:
+        known[name] = (name, None)
+        sides = spec.tasks.get(name, {})
+        if sides.get("query") != sides.get("document"):
+            known |= {f"{name}.{suffix}": (name, side) for suffix, side in SUFFIXES.items()}
+    if task is None:
+        if spec.task is None and spec.tasks:
+            raise InputError(f"{spec.name} has weights for several tasks: pass task=, one of {listing(known)}")
+        return spec
+    if task not in known:
+        raise InputError(f"unknown task {task!r}: {spec.name} has {listing(known)}")
+    name, suffix_side = known[task]
+    prompt = spec.tasks[name].get(suffix_side, spec.default_prompt) if suffix_side else spec.default_prompt
+    return replace(spec, task=name, default_prompt=prompt)
+
+
+def changed(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
+    try:
+        return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
+    except (CorruptModelError, UnsupportedModelError) as error:
+        raise InputError(str(error)) from error
 
 
 def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> str:
@@ -156,29 +197,3 @@ def _check(spec: ModelSpec, where: str) -> None:
 def _leaves_folder(path: str) -> bool:
     parts = path.replace("\\", "/").split("/")
     return path.startswith("/") or ".." in parts or ":" in parts[0]
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    """Turn parsed JSON into `kind`: a dataclass, tuple, mapping, literal, union with None, or a plain type."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise CorruptModelError(f"{where}: expected an object, got {value!r}")
-        hints = get_type_hints(kind)
-        required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
-        if unknown := value.keys() - hints.keys():
-            raise CorruptModelError(f"{where}: unknown keys {listing(unknown)}; known are {listing(hints)}")
-        if missing := required - value.keys():
-            raise CorruptModelError(f"{where}: missing keys {listing(missing)}")
-        return kind(**{key: _decode(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
-    args = get_args(kind)
-    if get_origin(kind) is tuple and isinstance(value, list):
-        return tuple(_decode(args[0], item, where) for item in value)
-    if get_origin(kind) is Mapping and isinstance(value, dict):
-        return {key: _decode(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if get_origin(kind) is Literal and value in args and isinstance(value, str):
-        return value
-    if type(None) in args:
-        return None if value is None else _decode(next(a for a in args if a is not type(None)), value, where)
-    if kind in (str, int, bool) and type(value) is kind:
-        return value
-    raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")

@@ -95,8 +95,8 @@ def test_an_existing_folder_is_kept_unless_told(source: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("to", "message"),
     [
-        ([], "name at least one of 'onnx:float32', 'onnx:int8'"),
-        (["onnx:int7"], "cannot convert to 'onnx:int7': choose from 'onnx:float32', 'onnx:int8'"),
+        ([], "name at least one of 'onnx:float16', 'onnx:float32', 'onnx:int4', 'onnx:int8'"),
+        (["onnx:int7"], "cannot convert to 'onnx:int7': choose from 'onnx:float16', 'onnx:float32',"),
         (["int8"], "cannot convert to 'int8'"),
     ],
 )
@@ -163,16 +163,15 @@ def test_below_its_bound_nothing_is_kept(minilm: Path, tmp_path: Path, monkeypat
 
 def test_a_batch_dependent_graph_is_not_kept(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One activation scale for the whole batch, as common int8 exports have, must not pass."""
+    from edge_embed_convert import onnx_levels
     from edge_embed_convert.onnx_builder import Builder
 
-    def per_tensor(self: Builder, x: str) -> tuple[str, str]:
-        peak = self.node(
-            "Unsqueeze", self.node("ReduceMax", self.node("Abs", x), keepdims=0), self.constant([0], np.int64)
-        )
-        unit = self.node("Div", x, peak)
-        return self.node("QuantizeLinear", unit, self.constant(1 / 127, np.float32), self.constant(128, np.uint8)), peak
+    def per_tensor(b: Builder, x: str) -> tuple[str, str]:
+        peak = b.node("Unsqueeze", b.node("ReduceMax", b.node("Abs", x), keepdims=0), b.constant([0], np.int64))
+        unit = b.node("Div", x, peak)
+        return b.node("QuantizeLinear", unit, b.constant(1 / 127, np.float32), b.constant(128, np.uint8)), peak
 
-    monkeypatch.setattr(Builder, "_quantize_rows", per_tensor)
+    monkeypatch.setattr(onnx_levels, "_quantize_rows", per_tensor)
     monkeypatch.setitem(verify.BOUNDS, "int8", (0.5, 0.1))
     with pytest.raises(VerificationError, match=r"int8 was not kept: a text's vector changed by .* among others"):
         convert(minilm, tmp_path / "out", ["onnx:int8"])

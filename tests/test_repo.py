@@ -9,8 +9,16 @@ from typing import Any
 
 import pytest
 
-from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, UnsupportedModelError
-from edge_embed.repo import open_repo, weight_files
+from edge_embed import (
+    CorruptModelError,
+    Embedder,
+    InputError,
+    ModelNotFoundError,
+    ModelSpec,
+    UnsupportedModelError,
+)
+from edge_embed.facts import PATH, facts_of
+from edge_embed.repo import checkpoint_files, open_repo, weight_files
 
 import tiny
 
@@ -147,6 +155,108 @@ def test_which_files_a_fetch_must_bring(tmp_path: Path) -> None:
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
     assert weight_files(None, tmp_path, ["x", *shards]) == shards
     assert weight_files(None, tmp_path, ["pytorch_model.bin"]) == []
+
+
+def test_a_fetch_of_a_base_brings_its_adapters(tmp_path: Path) -> None:
+    adapter = ["adapters/a/adapter_config.json", "adapters/a/adapter_model.safetensors"]
+    names = ["adapters/a/README.md", "model.safetensors", "onnx/model.onnx", "x/adapter_config.json", *adapter]
+    for level in (None, "float32", "int8"):  # a graph of the base would lack the adapter
+        assert weight_files(level, tmp_path, names) == [*adapter, "model.safetensors"]
+    assert checkpoint_files(names) == [*adapter, "model.safetensors"]
+    assert checkpoint_files(adapter) == []
+
+
+@pytest.mark.parametrize("prompts", [{"query": "Q: ", "document": ""}, {"passage": ""}, {}])
+def test_adapters_are_tasks(folder: Path, prompts: dict[str, str]) -> None:
+    for task in ("retrieval", "poetry"):
+        (folder / "adapters" / task).mkdir(parents=True)
+        (folder / "adapters" / task / "adapter_config.json").write_text("{}")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "model.onnx").touch()
+    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    repo = open_repo(folder)
+    document = {"query": "document", "document": "document"}
+    sides = {"retrieval": {"query": "query", "document": "document"}, "poetry": document}
+    known = "query" in prompts
+    assert repo.spec.tasks == (sides if known else {"retrieval": {}, "poetry": {}})
+    assert repo.spec.default_prompt == ("document" if known else None)
+    assert repo.spec.task is None
+    assert repo.levels() == []
+    assert repo.adapters.keys() == sides.keys()
+    with pytest.raises(InputError, match="tiny-bert has weights for several tasks: pass task="):
+        Embedder(folder)
+
+
+def test_where_a_folder_came_from(folder: Path) -> None:
+    spec = open_repo(folder, "bert", "user/bert", "abc").spec
+    assert (spec.source, spec.revision) == ("user/bert", "abc")
+
+
+def test_dims_that_the_config_states(folder: Path) -> None:
+    edit(folder / "config.json", matryoshka_dims=[8, 16])
+    assert open_repo(folder).spec.matryoshka_dims == (8, 16)
+    edit(folder / "config.json", matryoshka_dims=None, matryoshka_dimensions=[4])
+    assert open_repo(folder).spec.matryoshka_dims == (4,)
+
+
+V5 = "jinaai/jina-embeddings-v5-text-"
+
+
+@pytest.mark.parametrize(
+    ("name", "task"),
+    [
+        (f"{V5}small", None),
+        (f"{V5}nano-retrieval", "retrieval"),
+        ("jina-embeddings-v5-text-nano-text-matching", "text-matching"),
+        (f"{V5}small-classification", "classification"),
+        (f"{V5}small-clustering", "clustering"),
+        (f"{V5}small-retrieval-GGUF", None),
+        (f"{V5}nano-mlx", None),
+    ],
+)
+def test_facts_of_v5(name: str, task: str | None) -> None:
+    facts = facts_of(name)
+    assert (facts["pooling"], facts["normalize"], facts["license"]) == ("last", True, "cc-by-nc-4.0")
+    assert facts["prompts"] == {"query": "Query: {text}", "document": "Document: {text}"}
+    assert facts["matryoshka_dims"][-1] == (1024 if "small" in name else 768)
+    assert facts.get("max_tokens") == (32768 if "small" in name else None)
+    assert facts.get("task") == task
+    side = "query" if task == "retrieval" else "document"
+    assert facts.get("tasks") == (None if task is None else {task: {"query": side, "document": "document"}})
+
+
+@pytest.mark.parametrize(
+    "name", ["someone/jina-embeddings-v5-text-small", f"{V5}large", "jina-embeddings-v5", "Qwen3-Embedding", "x"]
+)
+def test_facts_are_of_no_other_model(name: str) -> None:
+    assert facts_of(name) == {}
+
+
+def test_every_entry_of_facts_is_of_a_spec() -> None:
+    for entry in json.loads(PATH.read_text()):
+        assert entry.keys() == {"match", "spec"}
+        assert all(pattern.count("/") == 1 for pattern in entry["match"])
+        needed = {"name": "x", "architecture": "x", "dim": 4096, "max_tokens": 1, "pooling": "last", "normalize": True}
+        for pattern in entry["match"]:
+            facts = facts_of(pattern.replace("*", ""))
+            assert entry["spec"].items() <= facts.items()
+            ModelSpec.from_json(json.dumps({"format": 1, **needed, **facts}))
+    assert facts_of("Qwen/Qwen3-Embedding-0.6B") == {"matryoshka_dims": [32, 64, 128, 256, 512, 768, 1024]}
+
+
+def test_files_win_over_facts_where_they_speak(folder: Path) -> None:
+    name = folder.rename(folder.with_name("jina-embeddings-v5-text-nano-retrieval"))
+    spec = open_repo(name).spec
+    assert (spec.pooling, spec.max_tokens, spec.matryoshka_dims) == ("mean", 64, (32,))
+    assert (spec.task, spec.default_prompt, spec.license) == ("retrieval", "document", "cc-by-nc-4.0")
+    (name / "config_sentence_transformers.json").write_text('{"prompts": {"query": "Q: "}}')
+    (name / "README.md").write_text("---\nlicense: mit\n---\n")
+    (name / "modules.json").unlink()
+    spec = open_repo(name).spec
+    assert (spec.pooling, spec.normalize, spec.license) == ("last", True, "mit")
+    assert spec.prompts == {"query": "Q: {text}", "document": "Document: {text}"}
+    with pytest.raises(UnsupportedModelError, match="does not say how to pool"):  # of another repository
+        open_repo(name, source="user/other")
 
 
 def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:

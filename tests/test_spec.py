@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_embed import CorruptModelError, InputError, ModelSpec, UnsupportedModelError
-from edge_embed.spec import File, Weights, space_fingerprint
+from edge_embed.spec import File, Weights, changed, space_fingerprint, with_task
 
 from conftest import SPEC
 
@@ -68,6 +68,31 @@ def test_which_prompt_is_used() -> None:
         SPEC.template("qurey", None)
     with pytest.raises(InputError, match="both given"):
         SPEC.template("query", "x")
+
+
+def test_a_task_and_its_side() -> None:
+    assert with_task(SPEC, None) is SPEC
+    assert with_task(FULL, "retrieval") == with_task(FULL, "retrieval.passage") == FULL
+    assert with_task(FULL, "retrieval.query") == replace(FULL, default_prompt="query")
+    sides = {"query": "document", "document": "document"}
+    base = replace(FULL, task=None, tasks={**FULL.tasks, "clustering": sides, "bare": {}})
+    assert with_task(base, "clustering").template(None, None, "query") == "{text} ."
+    assert with_task(base, "bare").task == "bare"
+    known = "'bare', 'clustering', 'retrieval', 'retrieval.document', 'retrieval.passage', 'retrieval.query'"
+    for task in ("Clustering", "clustering.query", "retrieval.", "passage", ""):
+        with pytest.raises(InputError, match=f"unknown task '{task}': fake has {known}$"):
+            with_task(base, task)
+    with pytest.raises(InputError, match=f"fake has weights for several tasks: pass task=, one of {known}$"):
+        with_task(base, None)
+
+
+def test_values_can_be_changed_as_strictly() -> None:
+    assert changed(FULL, {}) == FULL
+    assert changed(FULL, {"matryoshka_dims": [8], "license": None}) == replace(FULL, matryoshka_dims=(8,), license=None)
+    with pytest.raises(InputError, match=r"spec: unknown keys 'dims'; known are .*'dim'"):
+        changed(FULL, {"dims": [8]})
+    with pytest.raises(InputError, match=r"spec: impossible value of 'tasks\.retrieval'"):
+        changed(FULL, {"prompts": {"document": "{text}"}})
 
 
 def test_dims_are_those_of_training() -> None:

@@ -13,6 +13,7 @@ from edge_embed.spec import Pooling
 
 from ..onnx_builder import ALL_ROWS, Builder
 from ..onnx_levels import MICROSOFT
+from ..smooth import Pair
 from ..source import Array, Reader, check_config
 
 ATTENTION = "full"
@@ -52,6 +53,11 @@ def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], p
         x = _layer(b, config, read, f"encoder.layer.{n}.", x, mask, epsilon)
     read.check_all_taken(UNUSED)
     return x, ALL_ROWS
+
+
+def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+    """List nothing: BERT's norms feed the residual too, GELU is not linear, and `value` alone gained nothing."""
+    return []
 
 
 def _embeddings(b: Builder, config: Mapping[str, Any], read: Reader, epsilon: float) -> str:

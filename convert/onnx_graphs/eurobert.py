@@ -7,9 +7,11 @@ from typing import Any
 
 from edge_embed.spec import Pooling
 
-from ..onnx_blocks import shape_of, transformer
+from ..onnx_blocks import shape_of, smooth_pairs, transformer
 from ..onnx_builder import Builder
 from ..source import Array, Reader
+
+__all__ = ["ATTENTION", "build", "smooth_pairs"]
 
 ATTENTION = "full"
 

@@ -1,4 +1,4 @@
-"""Qwen3 without its LM head (arXiv 2505.09388) as transformers' Qwen3Model computes it; v5-text-small, Qwen3-Embedding."""
+"""Qwen3 (arXiv 2505.09388) as transformers' Qwen3Model computes it, no LM head; v5-text-small, Qwen3-Embedding."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from edge_embed.spec import Pooling
 
-from ..onnx_blocks import shape_of, transformer
+from ..onnx_blocks import shape_of, smooth_pairs, transformer
 from ..onnx_builder import Builder
 from ..source import Array, Reader
+
+__all__ = ["ATTENTION", "build", "smooth_pairs"]
 
 ATTENTION = "causal"
 

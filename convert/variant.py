@@ -1,0 +1,96 @@
+"""A checkpoint's folder, a task or an adapter, and what the user says of the model -> the `Source` of one model.
+
+Everything that can be refused from names and small files is refused here, before any weight is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from edge_embed.errors import InputError, UnsupportedModelError, listing
+from edge_embed.repo import Repo, open_repo
+from edge_embed.spec import ModelSpec, changed, space_fingerprint
+
+from .adapters import CONFIG, WEIGHTS, open_adapter
+from .merge import Merged
+from .onnx_file import architecture
+from .source import Source, open_source
+
+MADE = ("weights", "fingerprint")  # in an edge_embed.json that is given whole, they are another conversion's
+
+
+def open_variant(
+    folder: Path, name: str | None, task: str | None, adapter: Path | None, values: Mapping[str, Any]
+) -> Source:
+    """Open a checkpoint with the adapter of a task, or one from elsewhere, merged in lazily; `values` change its spec.
+
+    Raises InputError for a task, an adapter or values that cannot be, ModelError for files that cannot be converted.
+    """
+    repo = open_repo(folder, name, values.get("source"), values.get("revision"))
+    if task is not None and adapter is not None:
+        raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
+    chosen = adapter if adapter is not None else _adapter_of(repo, task)
+    source = open_source(repo)
+    if chosen is not None:
+        tensors = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
+        source = replace(source, tensors=tensors, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
+    spec = replace(
+        source.spec,
+        name=name or source.spec.name,
+        attention=architecture(source.spec.architecture).ATTENTION,
+        padding_side="right",
+        weights=(),
+    )
+    if task is not None:
+        spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: spec.tasks.get(task, {})})
+    elif adapter is not None:
+        spec = replace(spec, name=name or f"{spec.name}-{adapter.resolve().name}", task=None, tasks={})
+    spec = _change(spec, values)
+    if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
+        spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
+    if spec.pooling == "last":
+        _check_closing_token(repo.tokenizer)
+    return replace(source, spec=spec)
+
+
+def _adapter_of(repo: Repo, task: str | None) -> Path | None:
+    if task is not None and task not in repo.adapters:
+        raise InputError(f"unknown task {task!r}: {repo.folder} has adapters for {listing(repo.adapters)}")
+    if task is None and repo.adapters:
+        raise InputError(
+            f"{repo.folder} is a base with adapters for {listing(repo.adapters)}: pass task= (--task, or --task all)"
+        )
+    return repo.adapters[task] if task is not None else None
+
+
+def _change(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """Let the user's values win, but for what the weights decide."""
+    new = changed(spec, {key: value for key, value in values.items() if key not in MADE})
+    for key in ("architecture", "dim", "attention"):
+        if getattr(new, key) != getattr(spec, key):
+            raise InputError(
+                f"spec: {key}={getattr(new, key)!r} contradicts the checkpoint, which says {getattr(spec, key)!r}: "
+                "leave it out"
+            )
+    return new
+
+
+def _check_closing_token(path: Path) -> None:
+    """Refuse a tokenizer that ends texts with their own last token: pooled there, vectors would be of one word."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception:  # tokenizers raises bare Exception; whoever tokenises says what is wrong with the file
+        return
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    one, other = (tokenizer.encode(text) for text in "ab")
+    if one.ids[-1:] != other.ids[-1:] or one.special_tokens_mask[-1:] != [1]:
+        raise UnsupportedModelError(
+            f"{path} appends no closing token, and pooling 'last' reads it: add a TemplateProcessing post-processor "
+            "that ends with the model's closing token, or choose another pooling"
+        )
