@@ -1,8 +1,9 @@
 """One engine in one process: loads a model, then embeds the same texts whenever it is told, and says how long it took.
 
-    python benchmarks/engines.py ENGINE MODEL TEXTS.json     commands on standard input, one JSON line back for each
+    python benchmarks/engines.py ENGINE MODEL TEXTS.json [BATCH_TOKENS]
 
-Engines: edge (edge_embed; MODEL may end in :int8), torch, onnx (sentence-transformers' backends). Each keeps to itself
+Commands come on standard input, one JSON line goes back for each. Engines: edge (edge_embed; MODEL may end in :int8),
+torch, onnx (sentence-transformers' backends). Each keeps to itself
 what it imports, so peers may run in another virtual environment.
 """
 
@@ -13,16 +14,17 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 
-def load(engine: str, model: str) -> Callable[[list[str]], Any]:
-    """Return a function that embeds texts to unit vectors, with the engine's own defaults for batching."""
+def load(engine: str, model: str, batch_tokens: int | None) -> Callable[[list[str]], Any]:
+    """Return a function that embeds texts to unit vectors; by default the engine batches as it likes."""
     if engine == "edge":
         from edge_embed import Embedder
 
-        return Embedder(model).encode
+        return partial(Embedder(model).encode, batch_tokens=batch_tokens)
     from sentence_transformers import SentenceTransformer
 
     extra = {"backend": engine} if engine != "torch" else {}
@@ -39,8 +41,8 @@ def peak_memory() -> float:
 def main() -> None:
     """Obey `run` (embed all texts) and `first` (embed one) until standard input ends."""
     warnings.simplefilter("ignore")
-    engine, model, path = sys.argv[1:]
-    encode = load(engine, model)
+    engine, model, path, *batch_tokens = sys.argv[1:]
+    encode = load(engine, model, int(batch_tokens[0]) if batch_tokens else None)
     texts = json.loads(Path(path).read_text("utf-8"))
     for line in sys.stdin:
         start = time.perf_counter()

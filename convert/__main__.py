@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", metavar="TASK,...", help="merge the base's adapters of these tasks, or of all")
     parser.add_argument("--adapter", type=Path, metavar="PATH", help="merge a PEFT LoRA folder into the checkpoint")
     parser.add_argument("--spec", type=Path, metavar="FILE", help="JSON with keys of edge_embed.json that are to hold")
+    parser.add_argument("--calibration", type=Path, metavar="FILE", help="texts to calibrate with, one a line")
     parser.add_argument("--name", help="name of the model and its folder (default: the source's)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parser.add_argument(
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
             task=task,
             adapter=args.adapter,
             spec=values,
+            calibration=args.calibration,
             overwrite=args.overwrite,
             keep_checkpoint=keep,
             report=partial(print, file=sys.stderr),

@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError, listing
-from edge_embed.spec import FILE_NAME, File, Weights, space_fingerprint
+from edge_embed.spec import FILE_NAME, Weights, space_fingerprint
 
+from .calibrate import calibrate, read_texts
 from .card import describe, write_card
 from .layout import write_layout
 from .merge import write_safetensors
+from .onnx_file import architecture
 from .onnx_levels import LEVELS
 from .source import Source
-from .to_onnx import to_onnx
+from .to_onnx import SMOOTHED, to_onnx
 from .variant import open_variant
 from .verify import Result, embed, verify
 
@@ -33,6 +35,7 @@ def convert(
     adapter: Path | None = None,
     spec: Mapping[str, Any] | None = None,
     overwrite: bool = False,
+    calibration: Path | None = None,
     keep_checkpoint: bool = False,
     report: Callable[[str], object] = lambda line: None,
 ) -> Path:
@@ -40,11 +43,13 @@ def convert(
 
     `task` merges one of the folder's adapters -> OUT/<name>-<task>/; `adapter` a PEFT LoRA folder from elsewhere ->
     OUT/<name>/, or without a name <source's>-<adapter's folder>. `spec` holds keys of edge_embed.json that win over
-    what the folder says. `keep_checkpoint` adds the weights, merged and in float32, as model.safetensors.
+    what the folder says. `calibration` is a file of texts, one a line, instead of our own. `keep_checkpoint` adds the
+    weights, merged and in float32, as model.safetensors.
     Raises InputError for an unknown level, task or key or an existing folder, ModelError for a checkpoint that cannot
     be converted, VerificationError when an artefact falls below its bound; then nothing is left behind.
     """
     levels = _levels(to)
+    texts = read_texts(calibration)
     opened = open_variant(source, name, task, adapter, spec or {})
     target = out / opened.spec.name
     if target.exists() and not overwrite:
@@ -52,7 +57,7 @@ def convert(
     out.mkdir(parents=True, exist_ok=True)
     stage = Path(tempfile.mkdtemp(prefix=f".{opened.spec.name}.", suffix=".partial", dir=out))
     try:
-        _fill(stage, opened, levels, keep_checkpoint, report)
+        _fill(stage, opened, levels, texts, keep_checkpoint, report)
         _publish(stage, target)
     finally:
         shutil.rmtree(stage, ignore_errors=True)
@@ -69,23 +74,20 @@ def _levels(to: Sequence[str]) -> list[str]:
 
 
 def _fill(
-    stage: Path, source: Source, levels: list[str], keep_checkpoint: bool, report: Callable[[str], object]
+    stage: Path,
+    source: Source,
+    levels: list[str],
+    texts: list[str],
+    keep_checkpoint: bool,
+    report: Callable[[str], object],
 ) -> None:
-    spec = source.spec
-    write_layout(stage, source, spec)
+    """Write everything into the staging folder: graphs, verified, then what the folder says of itself."""
+    write_layout(stage, source, source.spec)
     reference_only = [] if "float32" in levels else ["float32"]
-    weights: dict[str, Weights] = {}
-    for level in [*reference_only, *levels]:
-        report(f"onnx:{level}")
-        files = to_onnx(source.config, source.tensors, level, stage, pooling=spec.pooling)
-        entries: Iterable[File] = (describe(path, stage) for path in files)
-        weights[level] = Weights(format="onnx", level=level, files=tuple(entries))
+    weights = _export(stage, source, [*reference_only, *levels], texts, report)
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
-    spec = replace(
-        spec,
-        weights=tuple(weights.values()),
-        fingerprint=spec.fingerprint or space_fingerprint(spec, source.identity(), tokenizer),
-    )
+    fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
+    spec = replace(source.spec, weights=tuple(weights.values()), fingerprint=fingerprint)
     (stage / FILE_NAME).write_text(spec.to_json(), "utf-8")  # enough for the runtime to open it
     reference, _ = embed(stage, "float32")
     results: dict[str, Result] = {}
@@ -98,6 +100,23 @@ def _fill(
     if keep_checkpoint:
         write_safetensors(source.tensors, stage / "model.safetensors")
     write_card(stage, replace(spec, weights=tuple(weights.values())), results)
+
+
+def _export(
+    stage: Path, source: Source, levels: list[str], texts: list[str], report: Callable[[str], object]
+) -> dict[str, Weights]:
+    """Write the graph of each level, calibrated where the level smooths."""
+    config, tensors, spec = source.config, source.tensors, source.spec
+    moments = None
+    if set(levels) & set(SMOOTHED) and architecture(spec.architecture).smooth_pairs(config, tensors):
+        report(f"calibrating on {len(texts)} texts")
+        moments = calibrate(config, tensors, spec, stage / "tokenizer.json", texts)
+    weights = {}
+    for level in levels:
+        report(f"onnx:{level}")
+        files = to_onnx(config, tensors, level, stage, pooling=spec.pooling, moments=moments)
+        weights[level] = Weights(format="onnx", level=level, files=tuple(describe(path, stage) for path in files))
+    return weights
 
 
 def _publish(stage: Path, target: Path) -> None:

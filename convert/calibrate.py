@@ -66,7 +66,8 @@ def calibrate(
             values: dict[str, NDArray[Any]] = dict(zip(names, session.run(names, feeds), strict=True))
             for x in set(linears.values()):
                 rows = int(values[f"{x}.rows"].prod())
-                new = Moments(values[f"{x}.sum"] / rows, values[f"{x}.peak"], rows)
+                square = (values[f"{x}.sum"] / rows).astype(np.float32)
+                new = Moments(square, values[f"{x}.peak"], rows)
                 seen[x] = _combine(seen[x], new) if x in seen else new
     return {name: seen[x] for name, x in linears.items()}
 
@@ -78,8 +79,10 @@ def _templates(spec: ModelSpec) -> list[str]:
 
 def _combine(a: Moments, b: Moments) -> Moments:
     count = a.count + b.count
-    square: Array = a.square * np.float32(a.count / count) + b.square * np.float32(b.count / count)
-    return Moments(square, np.maximum(a.peak, b.peak), count)
+    square: Array = a.square * np.float32(a.count / count)
+    square += b.square * np.float32(b.count / count)
+    peak: Array = np.maximum(a.peak, b.peak)
+    return Moments(square, peak, count)
 
 
 def _options() -> ort.SessionOptions:

@@ -193,8 +193,12 @@ def _attend(b: Builder, shape: Shape, ctx: Context, q: str, k: str, v: str, row:
     if row is None and shape.causal:
         inputs = (q, k, v, "", "", ctx.last32, ctx.total)
         sizes = {"num_heads": shape.heads, "kv_num_heads": shape.kv_heads}
-        # The keys and values that it could give out, if asked, would stay in memory until the run ends.
-        return b.node("GroupQueryAttention", *inputs, domain=MICROSOFT, **sizes)
+        out, keys, values = b.split("GroupQueryAttention", *inputs, outputs=3, domain=MICROSOFT, **sizes)
+        # Without keys and values as outputs the kernel is not the linear one; with outputs that nobody reads, ONNX
+        # Runtime keeps every layer's until the run ends. So their shape is read, which frees them.
+        batch, tokens = b.node("Shape", values, start=0, end=1), b.node("Shape", keys, start=2, end=3)
+        size = b.constant([shape.heads * shape.head_dim], np.int64)
+        return b.node("Reshape", out, b.node("Concat", batch, tokens, size, axis=0))
     k, v = _repeat_heads(b, shape, k), _repeat_heads(b, shape, v)
     attributes: dict[str, Any] = {"domain": MICROSOFT, "num_heads": shape.heads}
     masked = ("MultiHeadAttention", (q, k, v, "", ctx.mask), attributes)

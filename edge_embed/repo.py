@@ -134,8 +134,12 @@ def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[
     """
     if specs.FILE_NAME in names:
         spec = ModelSpec.read(folder / specs.FILE_NAME)
-        fits = [weights for weights in spec.weights if level in (None, weights.level)]
-        return [file.path for file in reversed(fits[0].files)] if fits else checkpoint_files(names)
+        there = [weights for weights in spec.weights if {file.path for file in weights.files} <= set(names)]
+        fits = [weights for weights in there if level in (None, weights.level)]
+        if not fits:
+            return checkpoint_files(names)
+        best = min(fits, key=lambda weights: specs.LEVELS[weights.format].index(weights.level))
+        return [file.path for file in reversed(best.files)]
     levels = [level] if level else [*ONNX_NAMES]
     graphs = [place + name for known in levels for name in ONNX_NAMES[known] for place in ("onnx/", "")]
     graph = next((name for name in graphs if name in names), None)

@@ -11,11 +11,9 @@ from .errors import InputError, listing
 from .repo import Repo
 from .spec import LEVELS, ModelSpec, Weights
 
-BATCH_TOKENS = 1024  # within 3 % of the fastest of 512 to 8192 for float32 and int8; benchmarks/speed.py --batch-tokens
+BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
 RUNTIME_BYTES = 150 << 20  # Python, NumPy, tokenizer and engine, before any weight
-TOKEN_FLOATS = (
-    32  # activations alive at once for one token, in multiples of the model's dim; benchmarks/speed.py --memory
-)
+TOKEN_FLOATS = 32  # activations alive at once for one token, in dims; 16 were measured on v5-small's shape
 UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
@@ -65,7 +63,7 @@ def batch_budget(spec: ModelSpec, weights_bytes: int, max_memory: int | str | No
     """
     if max_memory is None:
         return BATCH_TOKENS
-    fixed = RUNTIME_BYTES + 2 * weights_bytes  # the engine keeps a repacked copy beside the file's pages
+    fixed = RUNTIME_BYTES + weights_bytes  # the engine repacks weights one by one and drops the file's pages
     per_token = TOKEN_FLOATS * 4 * spec.dim
     tokens = (_bytes(max_memory) - fixed) // per_token
     if tokens < spec.max_tokens:

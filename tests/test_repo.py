@@ -259,10 +259,19 @@ def test_files_win_over_facts_where_they_speak(folder: Path) -> None:
         open_repo(name, source="user/other")
 
 
+def test_a_fetch_takes_the_most_exact_level_that_is_there(converted: Path) -> None:
+    names = ["edge_embed.json", "onnx/model_int8.onnx", "onnx/model_int8.onnx_data"]
+    assert weight_files(None, converted, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
+    names += ["onnx/model.onnx", "onnx/model.onnx_data"]
+    assert weight_files(None, converted, names) == ["onnx/model.onnx_data", "onnx/model.onnx"]
+    assert weight_files("int4", converted, names) == []
+
+
 def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(converted, tmp_path / "m"))
     assert open_repo(folder).levels() == ["onnx:float32", "onnx:int8"]
-    assert weight_files("int8", folder, ["edge_embed.json"]) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
+    names = ["edge_embed.json", *(f"onnx/{path.name}" for path in (folder / "onnx").iterdir())]
+    assert weight_files("int8", folder, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
     data = folder / "onnx" / "model_int8.onnx_data"
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(

@@ -21,7 +21,12 @@ from . import Batch, Rows
 HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
 POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
 INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+LARGE = 4096  # tokens; what such a batch took is given back to the system after it
 DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+_SHRINK = ort.RunOptions()
+_SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 class OnnxBackend:
@@ -61,6 +66,7 @@ class OnnxBackend:
                 (out,) = self._session.run(
                     [self._output],
                     {name: feeds[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()},
+                    _SHRINK if ids.size > LARGE else None,
                 )
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise BackendError(f"ONNX Runtime failed on a batch of {ids.shape}: {error}") from error
