@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 WORKER = Path(__file__).with_name("shape_engines.py")
 CASES = {
@@ -48,7 +48,7 @@ def checkpoint(shape: str, folder: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(folder)
 
 
-def graphs(folder: Path, levels: list[str], dynamic: bool) -> None:
+def graphs(folder: Path, levels: list[str], dynamic: bool, out: Path, pooling: Literal["last", "mean"]) -> None:
     """Write our graphs, and the float32 one quantised with one activation scale for a tensor."""
     from edge_embed_convert.source import Tensors
     from edge_embed_convert.to_onnx import to_onnx
@@ -56,13 +56,17 @@ def graphs(folder: Path, levels: list[str], dynamic: bool) -> None:
     config = json.loads((folder / "config.json").read_text())
     tensors = Tensors([folder / "model.safetensors"])
     for level in levels:
-        to_onnx(config, tensors, level, folder, pooling="last")
+        to_onnx(config, tensors, level, out, pooling=pooling)
     if dynamic:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
         place = folder / "onnx"
         quantize_dynamic(
-            place / "model.onnx", place / "dynamic.onnx", weight_type=QuantType.QInt8, use_external_data_format=True
+            place / "model.onnx",
+            place / "dynamic.onnx",
+            weight_type=QuantType.QInt8,
+            use_external_data_format=True,
+            extra_options={"DefaultTensorType": 1},  # float32; its shape inference does not know the fused operators
         )
 
 
@@ -95,6 +99,9 @@ def main() -> None:
     parser.add_argument("--torch", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--openvino", help="an OpenVINO model of the same shape, inputs input_ids and attention_mask")
     parser.add_argument("--dynamic", action="store_true")
+    parser.add_argument(
+        "--all-rows", action="store_true", help="int8 with the last layer computed for every token, too"
+    )
     parser.add_argument("--peer-python", default=sys.executable, help="interpreter that has the peers installed")
     parser.add_argument(
         "--keep", type=Path, help="a folder for the random checkpoint and the graphs, used again if there"
@@ -105,9 +112,12 @@ def main() -> None:
         folder = args.keep or Path(scratch)
         if not (folder / "config.json").exists():
             checkpoint(args.shape, folder)
-        graphs(folder, args.levels, args.dynamic)
+        graphs(folder, args.levels, args.dynamic, folder, "last")
         workers = {f"edge_embed {level}": Worker(sys.executable, "edge", level, str(folder)) for level in args.levels}
         workers |= {f"PyTorch {dtype}": Worker(args.peer_python, "torch", dtype, str(folder)) for dtype in args.torch}
+        if args.all_rows:
+            graphs(folder, ["int8"], False, folder / "all-rows", "mean")
+            workers["edge_embed int8, all rows"] = Worker(sys.executable, "edge", "int8", str(folder / "all-rows"))
         if args.openvino:
             workers["OpenVINO int8"] = Worker(args.peer_python, "openvino", args.openvino, str(folder))
         if args.dynamic:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,20 @@ def minilm() -> Path:
 def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return all-MiniLM-L6-v2 converted to float32 and int8."""
     return convert(minilm, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a tiny BERT checkpoint that no test changes."""
+    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
+    tiny.make("bert", folder)
+    return folder
+
+
+@pytest.fixture
+def source(checkpoint: Path, tmp_path: Path) -> Path:
+    """Return a copy of the tiny BERT checkpoint, to be spoilt."""
+    return Path(shutil.copytree(checkpoint, tmp_path / "tiny-bert"))
 
 
 @pytest.fixture(scope="session")

@@ -19,20 +19,6 @@ from edge_embed import CorruptModelError, Embedder, InputError, ModelError, Veri
 from edge_embed_convert import artefacts, convert, verify
 from edge_embed_convert.__main__ import main
 
-import tiny
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
-    tiny.make("bert", folder)
-    return folder
-
-
-@pytest.fixture
-def source(checkpoint: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(checkpoint, tmp_path / "tiny-bert"))
-
 
 def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.exists() else []

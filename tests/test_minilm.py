@@ -38,7 +38,7 @@ def model(request: pytest.FixtureRequest, converted: Path) -> Iterator[Embedder]
 
 def test_float32_is_sentence_transformers(converted: Path, real: list[str], reference: NDArray[np.float32]) -> None:
     with Embedder(f"{converted}:float32") as model:
-        assert np.abs(model.encode(real) - reference).max() <= 1e-5  # 2.7e-7 was measured
+        assert np.abs(model.encode(real) - reference).max() <= 1e-5  # 2.6e-7 was measured
 
 
 def test_int8_is_near(converted: Path, real: list[str], reference: NDArray[np.float32]) -> None:

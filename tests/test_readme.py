@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_embed import Embedder
 from edge_embed.cli import main
 
+from conftest import MINIATURES
+
+TASKS = ("retrieval", "text-matching", "classification", "clustering")
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
 
@@ -41,6 +45,22 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         assert main(words) == 0, line
     assert np.load(tmp_path / "vectors.npy").shape == (2, 384)
     assert '"name": "all-MiniLM-L6-v2"' in capsys.readouterr().out
+
+
+@pytest.mark.skipif(not MINIATURES.exists(), reason="the trained miniatures do not lie beside this checkout")
+def test_the_command_for_task_adapters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its repository is on a hub: a model of the same layout stands in."""
+    monkeypatch.chdir(tmp_path)
+    repository = "jinaai/jina-embeddings-v5-text-nano"
+    (tmp_path / "jina-embeddings-v5-text-nano").symlink_to(MINIATURES / "mini-eurobert")
+    (line,) = re.findall(rf"^edge-embed (convert {repository} .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    assert main(shlex.split(line.replace(repository, Path(repository).name))) == 0
+    made = [path.name for path in sorted((tmp_path / "models").iterdir())]
+    assert made == [f"{Path(repository).name}-{task}" for task in sorted(TASKS)]
+    with Embedder(tmp_path / "models" / made[2]) as model:
+        assert model.encode_query("a").shape == (256,)
 
 
 def test_ci_runs_both_installing_commands() -> None:

@@ -20,20 +20,6 @@ from edge_embed import (
 from edge_embed.facts import PATH, facts_of
 from edge_embed.repo import checkpoint_files, open_repo, weight_files
 
-import tiny
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
-    tiny.make("bert", folder)
-    return folder
-
-
-@pytest.fixture
-def folder(checkpoint: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(checkpoint, tmp_path / "tiny-bert"))
-
 
 def edit(path: Path, **changes: Any) -> None:
     """Change keys of a JSON file; None removes one."""
@@ -41,24 +27,24 @@ def edit(path: Path, **changes: Any) -> None:
     path.write_text(json.dumps({key: value for key, value in data.items() if value is not None}))
 
 
-def test_sentence_transformers_layout(folder: Path) -> None:
-    (folder / "config_sentence_transformers.json").write_text(
+def test_sentence_transformers_layout(source: Path) -> None:
+    (source / "config_sentence_transformers.json").write_text(
         json.dumps({"prompts": {"query": "Q: ", "passage": ""}, "default_prompt_name": "passage"})
     )
-    (folder / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# Tiny\nlicense: other\n")
-    spec = open_repo(folder).spec
+    (source / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# Tiny\nlicense: other\n")
+    spec = open_repo(source).spec
     assert (spec.name, spec.architecture, spec.dim, spec.max_tokens) == ("tiny-bert", "bert", 32, 64)
     assert (spec.pooling, spec.normalize, spec.license) == ("mean", True, "mit")
     assert spec.prompts == {"query": "Q: {text}", "passage": "{text}"}
     assert spec.default_prompt == "passage"
-    assert open_repo(folder, "other").spec.name == "other"
+    assert open_repo(source, "other").spec.name == "other"
 
 
-def test_length_is_the_least_that_any_file_says(folder: Path) -> None:
-    (folder / "sentence_bert_config.json").write_text("{}")
-    assert open_repo(folder).spec.max_tokens == 96
-    (folder / "tokenizer_config.json").write_text('{"model_max_length": 50}')
-    assert open_repo(folder).spec.max_tokens == 50
+def test_length_is_the_least_that_any_file_says(source: Path) -> None:
+    (source / "sentence_bert_config.json").write_text("{}")
+    assert open_repo(source).spec.max_tokens == 96
+    (source / "tokenizer_config.json").write_text('{"model_max_length": 50}')
+    assert open_repo(source).spec.max_tokens == 50
 
 
 @pytest.mark.parametrize(
@@ -69,9 +55,9 @@ def test_length_is_the_least_that_any_file_says(folder: Path) -> None:
         ({"pooling_mode_cls_token": True}, "first"),
     ],
 )
-def test_pooling_as_flags_and_as_a_name(folder: Path, config: dict[str, Any], pooling: str) -> None:
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps(config))
-    assert open_repo(folder).spec.pooling == pooling
+def test_pooling_as_flags_and_as_a_name(source: Path, config: dict[str, Any], pooling: str) -> None:
+    (source / "1_Pooling" / "config.json").write_text(json.dumps(config))
+    assert open_repo(source).spec.pooling == pooling
 
 
 @pytest.mark.parametrize(
@@ -89,56 +75,56 @@ def test_pooling_as_flags_and_as_a_name(folder: Path, config: dict[str, Any], po
         ("config.json", {"model_type": None}, "'model_type'"),
     ],
 )
-def test_values_that_are_not_implemented(folder: Path, file: str, changes: dict[str, Any], message: str) -> None:
-    edit(folder / file, **changes)
+def test_values_that_are_not_implemented(source: Path, file: str, changes: dict[str, Any], message: str) -> None:
+    edit(source / file, **changes)
     with pytest.raises((UnsupportedModelError, CorruptModelError), match=message):
-        open_repo(folder)
+        open_repo(source)
 
 
-def test_modules_that_change_the_vector_are_refused(folder: Path) -> None:
-    modules = json.loads((folder / "modules.json").read_text())
+def test_modules_that_change_the_vector_are_refused(source: Path) -> None:
+    modules = json.loads((source / "modules.json").read_text())
     modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
-    (folder / "modules.json").write_text(json.dumps(modules))
+    (source / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UnsupportedModelError, match="modules 'Dense' are not implemented"):
-        open_repo(folder)
-    (folder / "modules.json").write_text(json.dumps(modules[:1]))
+        open_repo(source)
+    (source / "modules.json").write_text(json.dumps(modules[:1]))
     with pytest.raises(UnsupportedModelError, match="names no Pooling module"):
-        open_repo(folder)
-    (folder / "modules.json").unlink()
+        open_repo(source)
+    (source / "modules.json").unlink()
     with pytest.raises(UnsupportedModelError, match="does not say how to pool"):
-        open_repo(folder)
+        open_repo(source)
 
 
-def test_missing_files_are_named(folder: Path, tmp_path: Path) -> None:
+def test_missing_files_are_named(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"neither edge_embed.json nor config.json"):
         open_repo(tmp_path)
-    (folder / "tokenizer.json").rename(tmp_path / "t")
+    (source / "tokenizer.json").rename(tmp_path / "t")
     with pytest.raises(ModelNotFoundError, match=r"has no tokenizer.json"):
-        open_repo(folder)
-    (tmp_path / "t").rename(folder / "tokenizer.json")
-    (folder / "model.safetensors").unlink()
+        open_repo(source)
+    (tmp_path / "t").rename(source / "tokenizer.json")
+    (source / "model.safetensors").unlink()
     with pytest.raises(ModelNotFoundError, match=r"no weights: expected model\.safetensors or onnx/model\.onnx"):
-        open_repo(folder)
-    (folder / "config.json").write_text("{")
-    (folder / "model.onnx").touch()
+        open_repo(source)
+    (source / "config.json").write_text("{")
+    (source / "model.onnx").touch()
     with pytest.raises(CorruptModelError, match=r"config.json is not JSON"):
-        open_repo(folder)
+        open_repo(source)
     with pytest.raises(ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx file"):
-        open_repo(folder / "config.json")
+        open_repo(source / "config.json")
 
 
-def test_levels_by_file_name(folder: Path) -> None:
-    (folder / "onnx").mkdir()
+def test_levels_by_file_name(source: Path) -> None:
+    (source / "onnx").mkdir()
     for name in ("model_quantized.onnx", "model_fp16.onnx", "model_O1.onnx", "model.onnx_data", "other.onnx"):
-        (folder / "onnx" / name).touch()
-    assert open_repo(folder).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
-    (one,) = open_repo(folder / "onnx" / "model_quantized.onnx").spec.weights
+        (source / "onnx" / name).touch()
+    assert open_repo(source).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
+    (one,) = open_repo(source / "onnx" / "model_quantized.onnx").spec.weights
     assert (one.level, one.files[0].path) == ("int8", "onnx/model_quantized.onnx")
-    (odd,) = open_repo(folder / "onnx" / "other.onnx").spec.weights
+    (odd,) = open_repo(source / "onnx" / "other.onnx").spec.weights
     assert odd.files[0].path == "onnx/other.onnx"
-    (folder / "model.safetensors").unlink()
+    (source / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"no int4 .* it has 'onnx:float16', 'onnx:float32', 'onnx:int8'"):
-        Embedder(f"{folder}:int4")
+        Embedder(f"{source}:int4")
 
 
 def test_which_files_a_fetch_must_bring(tmp_path: Path) -> None:
@@ -167,14 +153,14 @@ def test_a_fetch_of_a_base_brings_its_adapters(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("prompts", [{"query": "Q: ", "document": ""}, {"passage": ""}, {}])
-def test_adapters_are_tasks(folder: Path, prompts: dict[str, str]) -> None:
+def test_adapters_are_tasks(source: Path, prompts: dict[str, str]) -> None:
     for task in ("retrieval", "poetry"):
-        (folder / "adapters" / task).mkdir(parents=True)
-        (folder / "adapters" / task / "adapter_config.json").write_text("{}")
-    (folder / "onnx").mkdir()
-    (folder / "onnx" / "model.onnx").touch()
-    (folder / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
-    repo = open_repo(folder)
+        (source / "adapters" / task).mkdir(parents=True)
+        (source / "adapters" / task / "adapter_config.json").write_text("{}")
+    (source / "onnx").mkdir()
+    (source / "onnx" / "model.onnx").touch()
+    (source / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
+    repo = open_repo(source)
     document = {"query": "document", "document": "document"}
     sides = {"retrieval": {"query": "query", "document": "document"}, "poetry": document}
     known = "query" in prompts
@@ -184,19 +170,19 @@ def test_adapters_are_tasks(folder: Path, prompts: dict[str, str]) -> None:
     assert repo.levels() == []
     assert repo.adapters.keys() == sides.keys()
     with pytest.raises(InputError, match="tiny-bert has weights for several tasks: pass task="):
-        Embedder(folder)
+        Embedder(source)
 
 
-def test_where_a_folder_came_from(folder: Path) -> None:
-    spec = open_repo(folder, "bert", "user/bert", "abc").spec
+def test_where_a_folder_came_from(source: Path) -> None:
+    spec = open_repo(source, "bert", "user/bert", "abc").spec
     assert (spec.source, spec.revision) == ("user/bert", "abc")
 
 
-def test_dims_that_the_config_states(folder: Path) -> None:
-    edit(folder / "config.json", matryoshka_dims=[8, 16])
-    assert open_repo(folder).spec.matryoshka_dims == (8, 16)
-    edit(folder / "config.json", matryoshka_dims=None, matryoshka_dimensions=[4])
-    assert open_repo(folder).spec.matryoshka_dims == (4,)
+def test_dims_that_the_config_states(source: Path) -> None:
+    edit(source / "config.json", matryoshka_dims=[8, 16])
+    assert open_repo(source).spec.matryoshka_dims == (8, 16)
+    edit(source / "config.json", matryoshka_dims=None, matryoshka_dimensions=[4])
+    assert open_repo(source).spec.matryoshka_dims == (4,)
 
 
 V5 = "jinaai/jina-embeddings-v5-text-"
@@ -244,8 +230,8 @@ def test_every_entry_of_facts_is_of_a_spec() -> None:
     assert facts_of("Qwen/Qwen3-Embedding-0.6B") == {"matryoshka_dims": [32, 64, 128, 256, 512, 768, 1024]}
 
 
-def test_files_win_over_facts_where_they_speak(folder: Path) -> None:
-    name = folder.rename(folder.with_name("jina-embeddings-v5-text-nano-retrieval"))
+def test_files_win_over_facts_where_they_speak(source: Path) -> None:
+    name = source.rename(source.with_name("jina-embeddings-v5-text-nano-retrieval"))
     spec = open_repo(name).spec
     assert (spec.pooling, spec.max_tokens, spec.matryoshka_dims) == ("mean", 64, (32,))
     assert (spec.task, spec.default_prompt, spec.license) == ("retrieval", "document", "cc-by-nc-4.0")
@@ -268,24 +254,24 @@ def test_a_fetch_takes_the_most_exact_level_that_is_there(converted: Path) -> No
 
 
 def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
-    folder = Path(shutil.copytree(converted, tmp_path / "m"))
-    assert open_repo(folder).levels() == ["onnx:float32", "onnx:int8"]
-    names = ["edge_embed.json", *(f"onnx/{path.name}" for path in (folder / "onnx").iterdir())]
-    assert weight_files("int8", folder, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
-    data = folder / "onnx" / "model_int8.onnx_data"
+    source = Path(shutil.copytree(converted, tmp_path / "m"))
+    assert open_repo(source).levels() == ["onnx:float32", "onnx:int8"]
+    names = ["edge_embed.json", *(f"onnx/{path.name}" for path in (source / "onnx").iterdir())]
+    assert weight_files("int8", source, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
+    data = source / "onnx" / "model_int8.onnx_data"
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(
         CorruptModelError, match=r"model_int8.onnx_data has \d+ bytes, edge_embed.json says \d+: copy it again"
     ):
-        open_repo(folder)
+        open_repo(source)
     data.unlink()
-    (folder / "onnx" / "model_int8.onnx").unlink()
-    assert open_repo(folder).levels() == ["onnx:float32"]
+    (source / "onnx" / "model_int8.onnx").unlink()
+    assert open_repo(source).levels() == ["onnx:float32"]
     with pytest.raises(InputError, match="has no int8"):
-        Embedder(f"{folder}:int8")
-    shutil.rmtree(folder / "onnx")
+        Embedder(f"{source}:int8")
+    shutil.rmtree(source / "onnx")
     with pytest.raises(ModelNotFoundError, match="none of the weight files"):
-        open_repo(folder)
+        open_repo(source)
 
 
 @pytest.mark.parametrize(
