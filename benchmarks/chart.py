@@ -1,6 +1,6 @@
 """Draw the figures of speed.py or shapes.py as bars.
 
-    python benchmarks/speed.py | tail -n 1 | python benchmarks/chart.py texts_per_s "texts per second" docs/speed.svg
+python benchmarks/speed.py | tail -n 1 | python benchmarks/chart.py texts_per_s "texts per second" docs/speed.svg
 """
 
 from __future__ import annotations

@@ -160,7 +160,7 @@ def _info(args: argparse.Namespace) -> None:
 def _demo(args: argparse.Namespace) -> None:
     from .demo import demo
 
-    demo(args.model)
+    demo(args.model, args.task)
 
 
 if __name__ == "__main__":

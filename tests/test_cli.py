@@ -123,7 +123,7 @@ def test_demo_answers_from_the_guide(model: str, capsys: pytest.CaptureFixture[s
         "Long texts",
         "Quantised weights",
     ]
-    assert "process start to first vector:" in text
+    assert "from its start to its first vector:" in text
     assert "tokens/s" in text
 
 
