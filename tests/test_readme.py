@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_the_command_for_task_adapters(
     """Its repository is on a hub: a model of the same layout stands in."""
     monkeypatch.chdir(tmp_path)
     repository = "jinaai/jina-embeddings-v5-text-nano"
-    (tmp_path / "jina-embeddings-v5-text-nano").symlink_to(MINIATURES / "mini-eurobert")
+    shutil.copytree(MINIATURES / "mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
     (line,) = re.findall(rf"^edge-embed (convert {repository} .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
     assert main(shlex.split(line.replace(repository, Path(repository).name))) == 0
     made = [path.name for path in sorted((tmp_path / "models").iterdir())]
