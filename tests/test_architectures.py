@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_embed import Embedder
+from edge_embed import Embedder, ModelError
 from edge_embed.tokens import TextTokenizer
 from edge_embed_convert import convert
 
@@ -73,3 +73,50 @@ def test_the_graph_file_says_which_attention(tmp_path: Path) -> None:
         (convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"]) / "edge_embed.json").read_text()
     )
     assert spec["attention"] == "full"
+
+
+def test_rotary_positions_scaled_linearly(tmp_path: Path) -> None:
+    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e3}
+    model = tiny.make("qwen3", tmp_path / "source", "lasttoken", rope_parameters=rope)
+    with Embedder(convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+        expected = reference(model, tmp_path / "source", "last")
+        np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
+
+
+def test_theta_where_older_configs_keep_it(tmp_path: Path) -> None:
+    model = tiny.make("eurobert", tmp_path / "source", "lasttoken")
+    change(tmp_path / "source", rope_parameters=None, rope_theta=5e3)
+    with Embedder(convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+        expected = reference(model, tmp_path / "source", "last")
+        np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Change keys of config.json; None removes one."""
+    config = json.loads((folder / "config.json").read_text()) | values
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rope_parameters": None, "rope_theta": None}, "no rope_theta"),
+        ({"rope_parameters": {"rope_type": "default"}, "rope_theta": None}, "no rope_theta"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type='yarn' is not implemented"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2}, "rope_parameters": None, "rope_theta": 1e4}, "'dynamic'"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is not implemented"),
+        ({"use_sliding_window": True}, "use_sliding_window=True is not implemented"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types="),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu' is not implemented; 'silu' is"),
+        ({"attention_bias": True}, "attention_bias=True is not implemented"),
+        ({"num_key_value_heads": 3}, "4 heads do not share 3 key heads"),
+        ({"rms_norm_eps": None}, "lacks 'rms_norm_eps'"),
+        ({"num_hidden_layers": 1, "layer_types": None}, "tensors have no place in this architecture"),
+    ],
+)
+def test_values_of_qwen3_that_are_not_implemented(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    tiny.make("qwen3", tmp_path / "source", "lasttoken")
+    change(tmp_path / "source", **values)
+    with pytest.raises(ModelError, match=message):
+        convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    assert list((tmp_path / "out").glob("*")) == []
