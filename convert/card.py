@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_embed.spec import FILE_NAME, File, ModelSpec
 
+from .source import feed
 from .verify import Result
 
 SUMS = "SHA256SUMS"
@@ -15,9 +16,7 @@ SUMS = "SHA256SUMS"
 def describe(path: Path, folder: Path) -> File:
     """Return a file's path in the folder, SHA-256 and size."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
+    feed(digest, path)
     return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
 
 

@@ -30,6 +30,7 @@ ALLOWED = {
 }
 NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
 UNUSED = ("lm_head.",)
+PREFIXES = ("model.",)  # what some checkpoints put before every name
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[
 def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
     """List what makes the channels that linear layers read: gains of norms, `up_proj`, `v_proj`."""
     shape = shape_of(config, qk_norm=False, causal=False)
-    prefix = "model." if "model.norm.weight" in tensors else ""
+    prefix = Reader(tensors, PREFIXES).prefix
     pairs = []
     for n in range(config["num_hidden_layers"]):
         at = f"{prefix}layers.{n}."

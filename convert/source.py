@@ -77,10 +77,15 @@ class Source:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
         digest = hashlib.sha256()
         for path in self.files:
-            with path.open("rb") as file:
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
+            feed(digest, path)
         return digest.hexdigest()
+
+
+def feed(digest: Any, path: Path) -> None:
+    """Update a hash with a file's bytes, a megabyte at a time."""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
 
 
 def open_source(repo: Repo) -> Source:
@@ -115,12 +120,12 @@ class Reader:
 
     def __init__(self, tensors: Mapping[str, Array], prefixes: tuple[str, ...]) -> None:
         self._tensors = tensors
-        self._prefix = next((p for p in prefixes if any(name.startswith(p) for name in tensors)), "")
+        self.prefix = next((p for p in prefixes if any(name.startswith(p) for name in tensors)), "")
         self._taken: set[str] = set()
 
     def __call__(self, name: str, *shape: int) -> Array:
         """Return the tensor; raise CorruptModelError when it is missing or of another shape."""
-        full = self._prefix + name
+        full = self.prefix + name
         if full not in self._tensors:
             raise CorruptModelError(f"the weights lack the tensor {full!r}, which config.json calls for")
         tensor = self._tensors[full]
@@ -132,7 +137,7 @@ class Reader:
     def check_all_taken(self, unused: tuple[str, ...]) -> None:
         """Refuse tensors that the graph has no place for; names or prefixes in `unused` may be left."""
         left = [name for name in self._tensors if name not in self._taken]
-        if odd := [name for name in left if not name.removeprefix(self._prefix).startswith(unused)]:
+        if odd := [name for name in left if not name.removeprefix(self.prefix).startswith(unused)]:
             raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")
 
 

@@ -14,7 +14,7 @@ from filelock import FileLock
 from .errors import MissingDependencyError, ModelError
 from .repo import Repo, open_repo
 
-CONVERTER = 2  # raise it when the converter's output changes, so that older copies are not used
+CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
 logger = logging.getLogger(__name__)
 
 

@@ -127,6 +127,11 @@ def find_onnx(path: Path) -> tuple[Weights, ...]:
     return tuple(found)
 
 
+def most_exact(weights: Sequence[Weights]) -> Weights:
+    """Return the weights of the level that its format lists first."""
+    return min(weights, key=lambda one: specs.LEVELS[one.format].index(one.level))
+
+
 def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[str]:
     """List which of a repository's `names` hold the weights of a level (None: the most exact), the one to open last.
 
@@ -138,8 +143,7 @@ def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[
         fits = [weights for weights in there if level in (None, weights.level)]
         if not fits:
             return checkpoint_files(names)
-        best = min(fits, key=lambda weights: specs.LEVELS[weights.format].index(weights.level))
-        return [file.path for file in reversed(best.files)]
+        return [file.path for file in reversed(most_exact(fits).files)]
     levels = [level] if level else [*ONNX_NAMES]
     graphs = [place + name for known in levels for name in ONNX_NAMES[known] for place in ("onnx/", "")]
     graph = next((name for name in graphs if name in names), None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .backends import check
 from .device import usable_cpus
 from .errors import InputError, listing
-from .repo import Repo
+from .repo import Repo, most_exact
 from .spec import LEVELS, ModelSpec, Weights
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
@@ -39,8 +39,7 @@ def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choic
         check(backend)
     fits = [w for w in repo.spec.weights if backend in ("auto", w.format) and level in (None, w.level)]
     if fits:
-        best = min(fits, key=lambda weights: LEVELS[weights.format].index(weights.level))
-        return Choice(best, "named" if level else f"the most exact of {listing(repo.levels())}")
+        return Choice(most_exact(fits), "named" if level else f"the most exact of {listing(repo.levels())}")
     wanted = level or "float32"
     if repo.checkpoint is not None and backend in ("auto", "onnx") and wanted in LEVELS["onnx"]:
         return Choice(Weights(format="onnx", level=wanted, files=()), f"converted from {repo.checkpoint.name}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import CorruptModelError, UnsupportedModelError, listing
 from .facts import facts_of
-from .spec import FILE_NAME, TEXT, ModelSpec, Pooling
+from .spec import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
 
 KINDS = {"Transformer", "Pooling", "Normalize"}
 POOLING_NAMES: dict[str, Pooling] = {
@@ -53,7 +53,7 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
         values["license"] = license
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
-    return ModelSpec.from_json(json.dumps({"format": 1, **values}), path)
+    return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
 
 
 def _modules(path: Path, described: bool) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from edge_embed.spec import Pooling
 
-from ..onnx_blocks import shape_of, smooth_pairs, transformer
+from ..onnx_blocks import PREFIXES, shape_of, smooth_pairs, transformer
 from ..onnx_builder import Builder
 from ..source import Array, Reader
 
@@ -18,4 +18,4 @@ ATTENTION = "full"
 
 def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
     """Add the graph of all layers."""
-    return transformer(b, config, Reader(tensors, ("model.",)), shape_of(config, qk_norm=False, causal=False), pooling)
+    return transformer(b, config, Reader(tensors, PREFIXES), shape_of(config, qk_norm=False, causal=False), pooling)
