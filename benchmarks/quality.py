@@ -71,7 +71,7 @@ def main() -> None:
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as scratch:
         to = [f"onnx:{level}" for level in LEVELS]
-        folder = convert(args.base, Path(scratch), to, task="retrieval")
+        (folder,) = convert(args.base, Path(scratch), to, task="retrieval")
         exact: Vectors | None = None
         for level in LEVELS:
             with Embedder(f"{folder}:{level}") as model:

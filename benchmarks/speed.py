@@ -101,7 +101,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "texts.json"
         path.write_text(json.dumps(corpus), "utf-8")
-        folder = convert(source, Path(scratch), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")
+        (folder,) = convert(source, Path(scratch), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")
         with Embedder(folder) as model:
             tokens = sum(count.tokens - count.cut for count in model.count_tokens(corpus))
         workers = {

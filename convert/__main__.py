@@ -21,19 +21,24 @@ from .artefacts import convert
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.add_argument("source", help="checkpoint: a folder, user/repo[@revision], or package:NAME/FOLDER")
-    parser.add_argument("--out", type=Path, required=True, help="where the folder <name>[-<task>]/ is made")
-    parser.add_argument("--to", required=True, metavar="FORMAT:LEVEL,...", help="for example onnx:float32,onnx:int8")
+    parser.add_argument("--out", type=Path, required=True, help="where <name>[-<task>][-GGUF|-mlx]/ are made")
+    parser.add_argument(
+        "--to", required=True, metavar="FORMAT:LEVEL,...", help="for example onnx:int8,gguf:Q4_K_M,mlx:4bit or gguf:all"
+    )
     parser.add_argument("--task", metavar="TASK,...", help="merge the base's adapters of these tasks, or of all")
     parser.add_argument("--adapter", type=Path, metavar="PATH", help="merge a PEFT LoRA folder into the checkpoint")
     parser.add_argument("--spec", type=Path, metavar="FILE", help="JSON with keys of edge_embed.json that are to hold")
     parser.add_argument("--calibration", type=Path, metavar="FILE", help="texts to calibrate with, one a line")
+    parser.add_argument(
+        "--group-size", type=int, default=64, choices=[32, 64, 128], help="weights to one MLX scale (default 64)"
+    )
     parser.add_argument("--name", help="name of the model and its folder (default: the source's)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parser.add_argument(
         "--checkpoint",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="write model.safetensors, float32, too (default: when an adapter is merged)",
+        help="write model.safetensors, float32, in <name>[-<task>]/ (default: when an adapter is merged for ONNX)",
     )
 
 
@@ -46,22 +51,25 @@ def run(args: argparse.Namespace) -> None:
     values = {"source": repo.spec.source, "revision": repo.spec.revision, **_values(args.spec)}
     tasks = _tasks(args.task, repo)
     name = f"{repo.spec.name}-{args.adapter.resolve().name}" if args.adapter else repo.spec.name
-    keep = args.checkpoint if args.checkpoint is not None else bool(tasks or args.adapter)
+    to = _words(args.to)
+    merged = bool(tasks or args.adapter) and any(target.startswith("onnx:") for target in to)
+    keep = args.checkpoint if args.checkpoint is not None else merged
     for task in tasks or [None]:
-        target = convert(
+        folders = convert(
             repo.folder,
             args.out,
-            _words(args.to),
+            to,
             name=args.name or name,
             task=task,
             adapter=args.adapter,
             spec=values,
             calibration=args.calibration,
+            group_size=args.group_size,
             overwrite=args.overwrite,
             keep_checkpoint=keep,
             report=partial(print, file=sys.stderr),
         )
-        print(target)
+        print(*folders, sep="\n")
 
 
 def _words(text: str) -> list[str]:

@@ -1,28 +1,34 @@
-"""SOURCE -> DIR/<name>/, complete and verified, or nothing: every level, tokenizer, spec, card and sums."""
+"""SOURCE -> a folder a format, complete and verified, or nothing: every level, tokenizer, spec, card and sums."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import InputError, listing
-from edge_embed.spec import FILE_NAME, Weights, space_fingerprint
+import numpy as np
+from numpy.typing import NDArray
 
-from .calibrate import calibrate, read_texts
+from edge_embed.errors import InputError
+from edge_embed.spec import FILE_NAME, ModelSpec, Weights, space_fingerprint
+
+from .calibrate import Moments, calibrate, read_texts
 from .card import describe, write_card
+from .export import Export, exporter, targets
 from .layout import write_layout
 from .merge import write_safetensors
-from .onnx_file import architecture
-from .onnx_levels import LEVELS
 from .source import Source
-from .to_onnx import SMOOTHED, to_onnx
 from .variant import open_variant
 from .verify import Result, embed, verify
+
+Report = Callable[[str], object]
+PLAIN = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
+EXACT = "float32"
 
 
 def convert(
@@ -36,87 +42,106 @@ def convert(
     spec: Mapping[str, Any] | None = None,
     overwrite: bool = False,
     calibration: Path | None = None,
+    group_size: int = 64,
     keep_checkpoint: bool = False,
-    report: Callable[[str], object] = lambda line: None,
-) -> Path:
-    """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> OUT/<name>/, which appears whole or not at all.
+    report: Report = lambda line: None,
+) -> list[Path]:
+    """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> a folder a format, each whole or not there at all.
 
-    `task` merges one of the folder's adapters -> OUT/<name>-<task>/; `adapter` a PEFT LoRA folder from elsewhere ->
-    OUT/<name>/, or without a name <source's>-<adapter's folder>. `spec` holds keys of edge_embed.json that win over
-    what the folder says. `calibration` is a file of texts, one a line, instead of our own. `keep_checkpoint` adds the
-    weights, merged and in float32, as model.safetensors.
+    ONNX -> OUT/<name>/, GGUF -> OUT/<name>-GGUF/, MLX -> OUT/<name>-mlx/. `task` merges one of the checkpoint's
+    adapters -> <name>-<task>; `adapter` a PEFT LoRA folder from elsewhere -> <name>, or <source's>-<adapter's folder>.
+    `spec` holds keys of edge_embed.json that win over what the folder says. `calibration` is a file of texts, one a
+    line, instead of our own; `group_size` counts weights to one MLX scale. `keep_checkpoint` adds the weights, merged
+    and in float32, as model.safetensors in OUT/<name>/.
     Raises InputError for an unknown level, task or key or an existing folder, ModelError for a checkpoint that cannot
     be converted, VerificationError when an artefact falls below its bound; then nothing is left behind.
     """
-    levels = _levels(to)
+    wanted = targets(to)
     texts = read_texts(calibration)
     opened = open_variant(source, name, task, adapter, spec or {})
-    target = out / opened.spec.name
-    if target.exists() and not overwrite:
-        raise InputError(f"{target} exists: pass --overwrite, or another --out or --name")
+    places = {kind: out / (opened.spec.name + exporter(kind).SUFFIX) for kind in wanted}
+    if keep_checkpoint:
+        places.setdefault(PLAIN, out / opened.spec.name)
+    if there := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
+        raise InputError(f"{' and '.join(there)} exists: pass --overwrite, or another --out or --name")
     out.mkdir(parents=True, exist_ok=True)
-    stage = Path(tempfile.mkdtemp(prefix=f".{opened.spec.name}.", suffix=".partial", dir=out))
+    with _stages({PLAIN, *wanted}, opened.spec.name, out) as stages:
+        opened, reference = _reference(stages[PLAIN], opened)
+        moments = _moments(opened, wanted, stages[PLAIN], texts, report)
+        for kind, stage in stages.items():
+            export = Export(
+                folder=stage,
+                source=opened,
+                levels=wanted.get(kind, []),
+                moments=moments,
+                group_size=group_size,
+                report=report,
+            )
+            if kind in places:
+                _fill(kind, export, reference, keep_checkpoint)
+        for kind, place in places.items():
+            _publish(stages[kind], place)
+    return list(places.values())
+
+
+@contextmanager
+def _stages(kinds: set[str], name: str, out: Path) -> Iterator[dict[str, Path]]:
+    """Make a hidden folder for each format; what is still in its place at the end is removed."""
+    stages: dict[str, Path] = {}
     try:
-        _fill(stage, opened, levels, texts, keep_checkpoint, report)
-        _publish(stage, target)
+        for kind in sorted(kinds, key=lambda kind: kind != PLAIN):
+            stages[kind] = Path(tempfile.mkdtemp(prefix=f".{name}.{kind}.", suffix=".partial", dir=out))
+        yield stages
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
-    return target
+        for stage in stages.values():
+            shutil.rmtree(stage, ignore_errors=True)
 
 
-def _levels(to: Sequence[str]) -> list[str]:
-    known = [f"onnx:{level}" for level in LEVELS]
-    if not to:
-        raise InputError(f"name at least one of {listing(known)} to convert to")
-    if unknown := [target for target in to if target not in known]:
-        raise InputError(f"cannot convert to {listing(unknown)}: choose from {listing(known)}")
-    return list(dict.fromkeys(target.partition(":")[2] for target in to))
-
-
-def _fill(
-    stage: Path,
-    source: Source,
-    levels: list[str],
-    texts: list[str],
-    keep_checkpoint: bool,
-    report: Callable[[str], object],
-) -> None:
-    """Write everything into the staging folder: graphs, verified, then what the folder says of itself."""
+def _reference(stage: Path, source: Source) -> tuple[Source, NDArray[np.float32]]:
+    """Write the float32 graph, which judges every artefact -> the source, fingerprinted, and the probes' vectors."""
     write_layout(stage, source, source.spec)
-    reference_only = [] if "float32" in levels else ["float32"]
-    weights = _export(stage, source, [*reference_only, *levels], texts, report)
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
-    spec = replace(source.spec, weights=tuple(weights.values()), fingerprint=fingerprint)
-    (stage / FILE_NAME).write_text(spec.to_json(), "utf-8")  # enough for the runtime to open it
-    reference, _ = embed(stage, "float32")
+    source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))
+    weights = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
+    _write_spec(stage, source.spec, weights)
+    return source, embed(stage, EXACT)[0]
+
+
+def _moments(
+    source: Source, wanted: Mapping[str, list[str]], stage: Path, texts: list[str], report: Report
+) -> Mapping[str, Moments] | None:
+    """Calibrate, if some level asks for it."""
+    if not any(exporter(kind).calibrated(source, levels) for kind, levels in wanted.items()):
+        return None
+    report(f"calibrating on {len(texts)} texts")
+    return calibrate(source.config, source.tensors, source.spec, stage / "tokenizer.json", texts)
+
+
+def _fill(kind: str, export: Export, reference: NDArray[np.float32], keep_checkpoint: bool) -> None:
+    """Write everything into the staging folder: weights, verified, then what the folder says of itself."""
+    module, stage, spec = exporter(kind), export.folder, export.source.spec
+    if kind != PLAIN:
+        write_layout(stage, export.source, spec)
+    weights = module.write(export)
+    _write_spec(stage, spec, weights)
     results: dict[str, Result] = {}
-    for level in levels:
-        results[f"onnx:{level}"] = result = verify(stage, level, reference)
-        report(f"onnx:{level} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
-    for level in reference_only:
-        for file in weights.pop(level).files:
-            (stage / file.path).unlink()
-    if keep_checkpoint:
-        write_safetensors(source.tensors, stage / "model.safetensors")
-    write_card(stage, replace(spec, weights=tuple(weights.values())), results)
+    for level in export.levels:
+        results[level] = result = verify(stage, level, reference, module.BOUNDS[level])
+        export.report(f"{kind}:{level} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
+    if kind == PLAIN and EXACT not in export.levels:
+        for path in (stage / "onnx").glob("model.onnx*"):
+            path.unlink()
+        if not export.levels:
+            (stage / "onnx").rmdir()
+    if kind == PLAIN and keep_checkpoint:
+        write_safetensors(export.source.tensors, stage / "model.safetensors")
+    write_card(stage, replace(spec, weights=tuple(weights)), results)
 
 
-def _export(
-    stage: Path, source: Source, levels: list[str], texts: list[str], report: Callable[[str], object]
-) -> dict[str, Weights]:
-    """Write the graph of each level, calibrated where the level smooths."""
-    config, tensors, spec = source.config, source.tensors, source.spec
-    moments = None
-    if set(levels) & set(SMOOTHED) and architecture(spec.architecture).smooth_pairs(config, tensors):
-        report(f"calibrating on {len(texts)} texts")
-        moments = calibrate(config, tensors, spec, stage / "tokenizer.json", texts)
-    weights = {}
-    for level in levels:
-        report(f"onnx:{level}")
-        files = to_onnx(config, tensors, level, stage, pooling=spec.pooling, moments=moments)
-        weights[level] = Weights(format="onnx", level=level, files=tuple(describe(path, stage) for path in files))
-    return weights
+def _write_spec(stage: Path, spec: ModelSpec, weights: Sequence[Weights]) -> None:
+    """Say enough for the runtime to open the folder."""
+    (stage / FILE_NAME).write_text(replace(spec, weights=tuple(weights)).to_json(), "utf-8")
 
 
 def _publish(stage: Path, target: Path) -> None:

@@ -32,10 +32,10 @@ def write_card(folder: Path, spec: ModelSpec, results: dict[str, Result]) -> Non
 def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
     rows = []
     for weights in spec.weights:
-        name = f"{weights.format}:{weights.level}"
         size = sum(file.size or 0 for file in weights.files) / 1e6
-        result = results[name]
-        rows.append(f"| `{name}` | `{weights.files[0].path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
+        result = results[weights.level]
+        name, path = f"{weights.format}:{weights.level}", weights.files[0].path
+        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
     task = f", task {spec.task}" if spec.task else ""
@@ -49,19 +49,7 @@ def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
         f"dimensions {dims}{task}. Converted by edge_embed from {spec.source or 'a local checkpoint'}"
         f"{f' at {spec.revision}' if spec.revision else ''}.",
         "",
-        "```python",
-        "from edge_embed import Embedder",
-        "",
-        f'model = Embedder("{spec.name}:{spec.weights[0].level}")  # this folder',
-        'vectors = model.encode(["What is knowledge distillation?"])',
-        "```",
-        "",
-        "| level | file | MB | mean cosine | least cosine |",
-        "|---|---|---|---|---|",
-        *rows,
-        "",
-        f"Cosines are to the float32 graph, over {next(iter(results.values())).texts} probe texts in many languages.",
-        "",
+        *(_use(spec, rows, next(iter(results.values())).texts) if rows else []),
         "Prompts:",
         "",
         *prompts,
@@ -70,3 +58,22 @@ def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _use(spec: ModelSpec, rows: list[str], texts: int) -> list[str]:
+    """Say how to load the folder, and what its levels keep."""
+    return [
+        "```python",
+        "from edge_embed import Embedder",
+        "",
+        f'model = Embedder("path/to/this/folder:{spec.weights[0].level}")',
+        'vectors = model.encode(["What is knowledge distillation?"])',
+        "```",
+        "",
+        "| level | file | MB | mean cosine | least cosine |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"Cosines are to the float32 graph, over {texts} probe texts in many languages.",
+        "",
+    ]

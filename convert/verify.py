@@ -14,12 +14,14 @@ from edge_embed.errors import TruncationWarning, VerificationError
 
 from .probes import probes
 
-# Least mean and least single cosine to float32 that an artefact may have. Measured for int8 on all-MiniLM-L6-v2:
-# 0.9961 and 0.9810 over the probes, which are mostly in languages that it was never trained on.
-# int4: 0.9886 and 0.981 on the trained miniatures (tests/test_levels.py).
-BOUNDS = {"float32": (0.999999, 0.99999), "float16": (0.9999, 0.999), "int8": (0.995, 0.98), "int4": (0.97, 0.9)}
-# Largest change of an element when a text is embedded among others; integers may round the other way.
-COMPANY = {"float32": 1e-5, "float16": 1e-5, "int8": 2e-3, "int4": 2e-3}
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Least mean and least single cosine to float32, and the largest change of an element among other texts."""
+
+    mean: float
+    least: float
+    company: float
 
 
 @dataclass(frozen=True)
@@ -40,24 +42,23 @@ def embed(folder: Path, level: str) -> tuple[NDArray[np.float32], NDArray[np.flo
         return np.stack([model.encode(text) for text in texts]), model.encode(texts)
 
 
-def verify(folder: Path, level: str, reference: NDArray[np.float32]) -> Result:
+def verify(folder: Path, level: str, reference: NDArray[np.float32], bound: Bound) -> Result:
     """Compare a level with the reference, and each text alone with the same text in a batch.
 
-    Raises VerificationError, with the figures and the text, below the level's bound.
+    Raises VerificationError, with the figures and the text, below the bound.
     """
     alone, together = embed(folder, level)
     cosines = (alone * reference).sum(axis=1)
     company = float(np.abs(alone - together).max())
     result = Result(float(cosines.mean()), float(cosines.min()), company, len(cosines))
-    mean, least = BOUNDS[level]
-    if not (result.mean >= mean and result.least >= least):
+    if not (result.mean >= bound.mean and result.least >= bound.least):
         raise VerificationError(
             f"{level} was not kept: cosine to float32 is {result.mean:.5f} in the mean and {result.least:.5f} at least "
-            f"(bounds {mean} and {least}); worst is probe {int(cosines.argmin())}"
+            f"(bounds {bound.mean} and {bound.least}); worst is probe {int(cosines.argmin())}"
         )
-    if not result.company <= COMPANY[level]:
+    if not result.company <= bound.company:
         raise VerificationError(
             f"{level} was not kept: a text's vector changed by {result.company:.1e} among others "
-            f"(bound {COMPANY[level]})"
+            f"(bound {bound.company})"
         )
     return result

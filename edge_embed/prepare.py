@@ -13,6 +13,7 @@ from filelock import FileLock
 
 from .errors import MissingDependencyError, ModelError
 from .repo import Repo, open_repo
+from .spec import FILE_NAME
 
 CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
 logger = logging.getLogger(__name__)
@@ -35,12 +36,11 @@ def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None
     converter is not installed, ModelError when the cache cannot be written.
     """
     folder = cache_folder(cache_dir) / "converted" / _key(repo, to, task)
-    target = folder / (f"{repo.spec.name}-{task}" if task else repo.spec.name)
-    if not target.exists():
+    if not _made(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / "lock"):
-                if not target.exists():
+                if not _made(folder):
                     logger.info("converting %s to %s, once", repo.folder, to)
                     _convert(repo, folder, to, task)
         except OSError as error:
@@ -48,7 +48,12 @@ def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None
                 f"{repo.folder} cannot be converted into {folder}: {error}; "
                 "set EDGE_EMBED_CACHE or cache_dir to a folder that can be written"
             ) from error
-    return open_repo(target)
+    return open_repo(_made(folder)[0])
+
+
+def _made(folder: Path) -> list[Path]:
+    """List the finished conversion in its folder; half-made ones are hidden."""
+    return [path.parent for path in folder.glob(f"[!.]*/{FILE_NAME}")]
 
 
 def _convert(repo: Repo, out: Path, to: str, task: str | None) -> None:

@@ -25,8 +25,28 @@ Side = Literal["query", "document"]
 SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
 Level = str
 
+# Most exact first.
 LEVELS: dict[str, tuple[Level, ...]] = {
     "onnx": ("float32", "float16", "int8", "int4"),
+    "mlx": ("float32", "bfloat16", "float16", "8bit", "4bit"),
+    "gguf": (
+        *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_K_S", "Q5_0", "Q4_K_M", "Q4_1", "Q4_K_S"),
+        *(
+            "IQ4_NL",
+            "IQ4_XS",
+            "Q4_0",
+            "Q3_K_L",
+            "Q3_K_M",
+            "IQ3_M",
+            "IQ3_S",
+            "Q3_K_S",
+            "IQ3_XS",
+            "IQ3_XXS",
+            "Q2_K",
+            "Q2_K_S",
+        ),
+        *("IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
+    ),
 }
 
 

@@ -38,7 +38,7 @@ def minilm() -> Path:
 @pytest.fixture(scope="session")
 def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return all-MiniLM-L6-v2 converted to float32 and int8."""
-    return convert(minilm, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")
+    return convert(minilm, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")[0]
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def reference(model: Any, folder: Path, pooling: str) -> NDArray[np.float32]:
 def test_float32_equals_transformers(name: str, pooling: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     model = tiny.make(name, source, {"first": "cls_token", "last": "lasttoken"}.get(pooling, pooling))
-    folder = convert(source, tmp_path / "out", ["onnx:float32"])
+    (folder,) = convert(source, tmp_path / "out", ["onnx:float32"])
     expected = reference(model, source, pooling)
     with Embedder(folder) as embedder:
         assert embedder.spec.pooling == pooling
@@ -49,7 +49,7 @@ def test_shapes_that_are_not_the_usual_ones(tmp_path: Path) -> None:
     model = tiny.make(
         "bert", tmp_path / "source", hidden_size=48, num_attention_heads=3, intermediate_size=20, type_vocab_size=1
     )
-    folder = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    (folder,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
     with Embedder(folder) as embedder:
         np.testing.assert_allclose(
             embedder.encode(TEXTS), reference(model, tmp_path / "source", "mean"), atol=TOLERANCE
@@ -63,14 +63,14 @@ def test_a_checkpoint_in_shards_half_precision_and_with_a_prefix(tmp_path: Path)
     (source / "model.safetensors").unlink()
     model.save_pretrained(source, state_dict=state, max_shard_size="20KB")
     assert len(list(source.glob("model-*-of-*.safetensors"))) > 1
-    with Embedder(convert(source, tmp_path / "out", ["onnx:float32"])) as embedder:
+    with Embedder(*convert(source, tmp_path / "out", ["onnx:float32"])) as embedder:
         np.testing.assert_allclose(embedder.encode(TEXTS), reference(model.float(), source, "mean"), atol=TOLERANCE)
 
 
 def test_the_graph_file_says_which_attention(tmp_path: Path) -> None:
     tiny.make("bert", tmp_path / "source")
     spec = json.loads(
-        (convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"]) / "edge_embed.json").read_text()
+        (convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])[0] / "edge_embed.json").read_text()
     )
     assert spec["attention"] == "full"
 
@@ -78,7 +78,7 @@ def test_the_graph_file_says_which_attention(tmp_path: Path) -> None:
 def test_rotary_positions_scaled_linearly(tmp_path: Path) -> None:
     rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e3}
     model = tiny.make("qwen3", tmp_path / "source", "lasttoken", rope_parameters=rope)
-    with Embedder(convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+    with Embedder(*convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
         expected = reference(model, tmp_path / "source", "last")
         np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
 
@@ -86,7 +86,7 @@ def test_rotary_positions_scaled_linearly(tmp_path: Path) -> None:
 def test_theta_where_older_configs_keep_it(tmp_path: Path) -> None:
     model = tiny.make("eurobert", tmp_path / "source", "lasttoken")
     change(tmp_path / "source", rope_parameters=None, rope_theta=5e3)
-    with Embedder(convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+    with Embedder(*convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
         expected = reference(model, tmp_path / "source", "last")
         np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
 

@@ -30,7 +30,7 @@ COMPANY = {
 def repo(tmp_path_factory: pytest.TempPathFactory) -> Repo:
     folder = tmp_path_factory.mktemp("tiny")
     tiny.make("bert", folder / "source")
-    return open_repo(convert(folder / "source", folder / "out", ["onnx:float32"]))
+    return open_repo(*convert(folder / "source", folder / "out", ["onnx:float32"]))
 
 
 @pytest.fixture(params=BACKENDS)

@@ -16,8 +16,9 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelError, VerificationError
-from edge_embed_convert import artefacts, convert, verify
+from edge_embed_convert import artefacts, convert, to_onnx
 from edge_embed_convert.__main__ import main
+from edge_embed_convert.verify import Bound
 
 
 def left_in(folder: Path) -> list[str]:
@@ -48,7 +49,7 @@ def test_the_folder_is_complete(converted: Path) -> None:
 
 
 def test_sentence_transformers_loads_what_we_write(converted: Path, source: Path, tmp_path: Path) -> None:
-    folder = convert(source, tmp_path / "out", ["onnx:float32"])
+    (folder,) = convert(source, tmp_path / "out", ["onnx:float32"])
     shutil.copy(source / "model.safetensors", folder)
     expected = SentenceTransformer(str(folder), device="cpu").encode(["hello", "abc"])
     with Embedder(f"{folder}:float32") as model:
@@ -56,19 +57,19 @@ def test_sentence_transformers_loads_what_we_write(converted: Path, source: Path
 
 
 def test_only_the_levels_asked_for_are_kept(minilm: Path, tmp_path: Path) -> None:
-    folder = convert(minilm, tmp_path, ["onnx:int8"], name="m")
+    (folder,) = convert(minilm, tmp_path, ["onnx:int8"], name="m")
     assert sorted(path.name for path in (folder / "onnx").iterdir()) == ["model_int8.onnx", "model_int8.onnx_data"]
     assert left_in(tmp_path) == ["m"]
 
 
 def test_converting_twice_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
-    one, two = (convert(source, tmp_path / out, ["onnx:float32"]) for out in ("a", "b"))
+    one, two = (convert(source, tmp_path / out, ["onnx:float32"])[0] for out in ("a", "b"))
     assert (one / "SHA256SUMS").read_text() == (two / "SHA256SUMS").read_text()
 
 
 def test_an_existing_folder_is_kept_unless_told(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    folder = convert(source, out, ["onnx:float32"])
+    (folder,) = convert(source, out, ["onnx:float32"])
     (folder / "mine").touch()
     with pytest.raises(InputError, match="exists: pass --overwrite"):
         convert(source, out, ["onnx:float32"])
@@ -81,9 +82,9 @@ def test_an_existing_folder_is_kept_unless_told(source: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("to", "message"),
     [
-        ([], "name at least one of 'onnx:float16', 'onnx:float32', 'onnx:int4', 'onnx:int8'"),
-        (["onnx:int7"], "cannot convert to 'onnx:int7': choose from 'onnx:float16', 'onnx:float32',"),
-        (["int8"], "cannot convert to 'int8'"),
+        ([], "name at least one FORMAT:LEVEL to convert to; formats are .*'onnx'"),
+        (["onnx:int7"], "cannot convert to 'onnx:int7': levels of onnx are 'all', 'float16', 'float32',"),
+        (["int8"], "cannot convert to 'int8': formats are .*'onnx', as in 'onnx:int8'"),
     ],
 )
 def test_unknown_targets(source: Path, tmp_path: Path, to: list[str], message: str) -> None:
@@ -141,7 +142,7 @@ def test_weights_that_are_not_numbers(source: Path, tmp_path: Path, value: Any, 
 
 
 def test_below_its_bound_nothing_is_kept(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(verify.BOUNDS, "int8", (0.9999, 0.99))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.9999, least=0.99, company=1e-2))
     with pytest.raises(VerificationError, match=r"int8 was not kept: cosine to float32 is 0\.99\d+ in the mean"):
         convert(minilm, tmp_path / "out", ["onnx:float32", "onnx:int8"])
     assert left_in(tmp_path / "out") == []
@@ -158,7 +159,7 @@ def test_a_batch_dependent_graph_is_not_kept(minilm: Path, tmp_path: Path, monke
         return b.node("QuantizeLinear", unit, b.constant(1 / 127, np.float32), b.constant(128, np.uint8)), peak
 
     monkeypatch.setattr(onnx_levels, "_quantize_rows", per_tensor)
-    monkeypatch.setitem(verify.BOUNDS, "int8", (0.5, 0.1))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.5, least=0.1, company=2e-3))
     with pytest.raises(VerificationError, match=r"int8 was not kept: a text's vector changed by .* among others"):
         convert(minilm, tmp_path / "out", ["onnx:int8"])
 

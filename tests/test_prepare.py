@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -193,7 +194,7 @@ def test_a_cache_that_cannot_be_written_is_named(checkpoint: Path, cache: Path) 
 
 def test_a_lock_that_cannot_be_taken_is_named(checkpoint: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = convert(checkpoint, cache).folder
-    folder.rename(folder.with_name("gone"))
+    shutil.rmtree(folder)
     (folder.parent / "lock").unlink(missing_ok=True)
     (folder.parent / "lock").mkdir()
     with pytest.raises(ModelError, match=f"{checkpoint} cannot be converted into {folder.parent}: .*lock"):

@@ -205,7 +205,7 @@ def test_a_base_is_merged_into_the_cache(
     with Embedder(base, task="clustering", cache_dir=cache_dir) as model:
         assert model.spec.task == "clustering"
         assert np.abs(model.encode_document(TEXTS[:5]) - queries).max() > 0.01
-    monkeypatch.setattr(artefacts, "to_onnx", None)
+    monkeypatch.setattr(artefacts, "open_variant", None)
     with Embedder(base, task="retrieval", cache_dir=cache_dir) as model:
         assert (model.encode_query(TEXTS[:5]) == queries).all()
     weights = base / "adapters" / "clustering" / "adapter_model.safetensors"
@@ -258,7 +258,7 @@ def test_a_published_base_needs_no_code_of_its_own(
 
 def test_which_architecture_is_behind_the_name(tmp_path: Path) -> None:
     folder = official("mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
-    made = convert(folder, tmp_path, ["onnx:float32"], task="retrieval")
+    (made,) = convert(folder, tmp_path, ["onnx:float32"], task="retrieval")
     spec = open_repo(made).spec
     assert (spec.architecture, spec.attention, spec.max_tokens) == ("eurobert", "full", 40960)
     assert json.loads((made / "config.json").read_text())["architectures"] == ["EuroBertModel"]
@@ -281,10 +281,10 @@ def test_an_adapter_from_elsewhere(base: Path, tmp_path: Path, made: Callable[[s
 
 def test_a_merged_folder_can_be_converted_on(made: Callable[[str, str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made("mini-qwen3", "clustering"), tmp_path / "merged"))
-    again = convert(folder, tmp_path / "out", ["onnx:float32"], name="again")
+    (again,) = convert(folder, tmp_path / "out", ["onnx:float32"], name="again")
     old, new = open_repo(folder).spec, open_repo(again).spec
     assert (new.name, new.task, new.fingerprint) == ("again", "clustering", old.fingerprint)
-    changed = convert(folder, tmp_path / "out", ["onnx:float32"], name="changed", spec={"max_tokens": 128})
+    (changed,) = convert(folder, tmp_path / "out", ["onnx:float32"], name="changed", spec={"max_tokens": 128})
     assert open_repo(changed).spec.fingerprint != old.fingerprint
 
 

@@ -1,6 +1,7 @@
 """The waist of the runtime: token ids in, rows of hidden states out. A backend's name is its file's name.
 
 A backend pads as it likes and strips what it padded: rows cross this line ragged, float32, real tokens only.
+A file whose name begins with an underscore is a part of one backend.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """List the backends that exist, installed or not."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
 
 
 def check(name: str) -> None:

@@ -1,0 +1,69 @@
+"""What a format's exporter is given, and which exporters there are: `to_FORMAT.py`, one file a format.
+
+An exporter has SUFFIX (added to the folder's name), LEVELS (all that it writes), ALL (what `FORMAT:all` stands for),
+BOUNDS (what `verify` demands of each level), `calibrated(source, levels)` and `write(export) -> list[Weights]`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_embed.errors import InputError, MissingDependencyError, listing
+
+from .calibrate import Moments
+from .source import Source
+
+PREFIX = "to_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """One model to be written at some levels of one format into a folder that exists; `moments` from calibrate()."""
+
+    folder: Path
+    source: Source
+    levels: Sequence[str]
+    moments: Mapping[str, Moments] | None = None
+    group_size: int = 64
+    report: Callable[[str], object] = lambda line: None
+
+
+def formats() -> list[str]:
+    """List the formats that exist, installed or not."""
+    here = [str(Path(__file__).parent)]
+    names = [module.name for module in pkgutil.iter_modules(here)]
+    return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+
+
+def exporter(name: str) -> Any:
+    """Return a format's module; raise MissingDependencyError with the remedy when what it needs is not installed."""
+    try:
+        return importlib.import_module(f".{PREFIX}{name}", __package__)
+    except ModuleNotFoundError as error:
+        extras = "convert" if name == "onnx" else f"convert,{name}"
+        raise MissingDependencyError(
+            f"converting to {name} needs {error.name}, which is not installed: pip install 'edge-embed[{extras}]'"
+        ) from error
+
+
+def targets(to: Sequence[str]) -> dict[str, list[str]]:
+    """Group `FORMAT:LEVEL` by format; raise InputError, listing what exists, for one that does not."""
+    known = formats()
+    if not to:
+        raise InputError(f"name at least one FORMAT:LEVEL to convert to; formats are {listing(known)}")
+    wanted: dict[str, list[str]] = {}
+    for target in to:
+        name, _, level = target.partition(":")
+        if name not in known:
+            raise InputError(f"cannot convert to {target!r}: formats are {listing(known)}, as in 'onnx:int8'")
+        module = exporter(name)
+        if level not in (*module.LEVELS, "all"):
+            levels = listing([*module.LEVELS, "all"])
+            raise InputError(f"cannot convert to {target!r}: levels of {name} are {levels}")
+        wanted.setdefault(name, []).extend(module.ALL if level == "all" else [level])
+    return {name: list(dict.fromkeys(levels)) for name, levels in wanted.items()}
