@@ -1,0 +1,65 @@
+"""LLaVA-NeXT's any resolution: which tiles a picture becomes, and in which order their features are read.
+
+As transformers' LlavaNext computes it: the pinpoint that keeps most of the picture, the picture scaled into it and
+centred on black, cut into tiles; of the tiles' features, those of the padding are left out and each line of the whole
+is closed with a newline (Liu et al. 2024, "LLaVA-NeXT"). Pure arithmetic on sizes, all (height, width).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Size = tuple[int, int]
+NEWLINE = -1  # where the learned newline stands among the rows
+
+
+def best_pinpoint(size: Size, pinpoints: Sequence[Size]) -> Size:
+    """Return the pinpoint that keeps most of the picture's pixels, and of those the one that wastes fewest."""
+    height, width = size
+
+    def kept(pinpoint: Size) -> tuple[int, int]:
+        scale = min(pinpoint[1] / width, pinpoint[0] / height)
+        pixels = min(int(width * scale) * int(height * scale), width * height)
+        return pixels, pixels - pinpoint[0] * pinpoint[1]
+
+    return max(pinpoints, key=kept)  # the first of equals
+
+
+def fitted(size: Size, target: Size) -> Size:
+    """Return the size of a picture scaled into `target` with its proportions kept."""
+    height, width = size
+    across, down = target[1] / width, target[0] / height
+    if across < down:
+        return min(math.ceil(height * across), target[0]), target[1]
+    return target[0], min(math.ceil(width * down), target[1])
+
+
+def packed_rows(size: Size, pinpoints: Sequence[Size], tile: Size, grid: Size) -> NDArray[np.int64]:
+    """Return which feature rows follow one another, with NEWLINE for a newline, int64.
+
+    `size` is the picture's, `tile` a tile's in pixels, `grid` a tile's in patches. Rows count through the overview and
+    then the tiles, line by line in each, without class tokens: the overview comes first, whole, and ends unmarked.
+    """
+    target = best_pinpoint(size, pinpoints)
+    down, across = target[0] // tile[0], target[1] // tile[1]
+    count = grid[0] * grid[1]
+    rows = count + np.arange(down * across * count).reshape(down, across, *grid)
+    canvas = rows.transpose(0, 2, 1, 3).reshape(down * grid[0], across * grid[1])
+    canvas = _unpad(canvas, size)
+    lines = np.pad(canvas, ((0, 0), (0, 1)), constant_values=NEWLINE)
+    return np.concatenate([np.arange(count), lines.reshape(-1)])
+
+
+def _unpad(canvas: NDArray[np.int64], size: Size) -> NDArray[np.int64]:
+    """Leave out the patches that show only padding; rounded at the seventh place, as the reference does."""
+    height, width = size
+    rows, columns = canvas.shape
+    if width / height > columns / rows:
+        pad = (rows - int(round(height * (columns / width), 7))) // 2
+        return canvas[pad : rows - pad]
+    pad = (columns - int(round(width * (rows / height), 7))) // 2
+    return canvas[:, pad : columns - pad]
