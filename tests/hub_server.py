@@ -1,28 +1,37 @@
 """A hub on the loopback interface: as much of the Hugging Face hub's HTTP API as `huggingface_hub` asks for.
 
 Small files are answered at once. Weights are redirected to a storage host, as the hub does, with the facts about the
-file in the redirect's own headers.
+file in the redirect's own headers. `Client` is a process that asks it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
+
+from edge_embed import errors
 
 API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(/revision/(?P<revision>.+))?")
 RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<name>.+)")
 STORAGE = re.compile(r"/storage/(?P<digest>[0-9a-f]{64})/(?P<name>.+)")
 SMALL = (".json", ".md")
-# What to do instead of sending a file, once: break the connection in the middle; end early, as if all were sent;
-# answer 503.
-Fault = Literal["cut", "short", "503"]
+# What to do instead of sending a file, once: break the connection in the middle; end early, as if all were sent; send
+# other bytes of the same number, or a page; send all where a part was asked for; answer with a status.
+Fault = Literal["cut", "short", "wrong", "html", "whole", "401", "403", "404", "429", "500", "503"]
+PAGE = b"<!DOCTYPE html><html><body>Please log in to this network.</body></html>"
 
 
 @dataclass
@@ -38,6 +47,20 @@ class Repository:
         return commit, self.commits.get(commit)
 
 
+def git_hash(body: bytes) -> str:
+    """Return what git calls a file of this content."""
+    return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
+
+
+def facts(name: str, body: bytes) -> dict[str, object]:
+    """Return what a listing says of a file: small ones lie in git, the others in storage."""
+    if name.endswith(SMALL):
+        return {"size": len(body), "blobId": git_hash(body)}
+    digest = hashlib.sha256(body).hexdigest()
+    lfs = {"sha256": digest, "size": len(body), "pointerSize": 134}
+    return {"size": len(body), "blobId": git_hash(digest.encode()), "lfs": lfs}
+
+
 class HubServer(ThreadingHTTPServer):
     """Serves what was pushed; keeps a list of what was asked. `with HubServer() as server` runs it in a thread."""
 
@@ -49,8 +72,12 @@ class HubServer(ThreadingHTTPServer):
         self.asked: list[str] = []  # "GET /path" and "HEAD /path", in order
         self.sent: list[str] = []  # names of the files whose contents were asked for, in order
         self.gated: set[str] = set()  # repositories that may be listed, but not read
-        self.down: Literal["", "500", "hang up"] = ""  # what to answer to everything
+        self.down: Literal["", "401", "403", "429", "500", "hang up", "html"] = ""  # what to answer to everything
         self.faults: dict[str, list[Fault]] = {}  # by file name, for one request each
+        self.ranges: list[str] = []  # Range headers that came, in order
+        self.bytes_per_second = 0  # 0: as fast as it goes
+        self.bytes_sent = 0  # of files
+        self.licence = "apache-2.0"
 
     def push(self, repo: str, files: Mapping[str, bytes | str], name: str = "main") -> str:
         """Add a commit that holds `files` under a branch's or tag's name; return its hash."""
@@ -65,6 +92,8 @@ class HubServer(ThreadingHTTPServer):
         """Empty the lists of what was asked."""
         self.asked.clear()
         self.sent.clear()
+        self.ranges.clear()
+        self.bytes_sent = 0
 
     def url(self, host: str = "127.0.0.1") -> str:
         """Return the address, under one of the two names that the loopback interface has."""
@@ -99,8 +128,10 @@ class Handler(BaseHTTPRequestHandler):
         self.server.asked.append(f"{self.command} {unquote(path)}")
         if self.server.down == "hang up":
             self.close_connection = True
+        elif self.server.down == "html":
+            self._reply(200, {"Content-Type": "text/html"}, PAGE)
         elif self.server.down:
-            self._reply(500)
+            self._reply(int(self.server.down))
         elif found := STORAGE.fullmatch(path):
             self._file(unquote(found["name"]), self.server.stored(found["digest"]), {})
         elif found := API.fullmatch(path) or RESOLVE.fullmatch(path):
@@ -117,17 +148,22 @@ class Handler(BaseHTTPRequestHandler):
         if files is None:
             return self._reply(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": f"No {revision}"})
         if name is None:
-            listing = {"id": repo, "sha": commit, "siblings": [{"rfilename": path} for path in sorted(files)]}
+            listing = {
+                "id": repo,
+                "sha": commit,
+                "siblings": [{"rfilename": path, **facts(path, files[path])} for path in sorted(files)],
+                "cardData": {"license": self.server.licence},
+            }
             return self._reply(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
         if name not in files:
             return self._reply(404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
         if repo in self.server.gated and name != "README.md":
             return self._reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
-        digest, size = hashlib.sha256(files[name]).hexdigest(), len(files[name])
         if name.endswith(SMALL):
-            return self._file(name, files[name], {"X-Repo-Commit": commit, "ETag": f'"{digest[:40]}"'})
-        facts = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(size)}
-        return self._reply(302, {**facts, "Location": f"{self.server.url('localhost')}/storage/{digest}/{name}"})
+            return self._file(name, files[name], {"X-Repo-Commit": commit, "ETag": f'"{git_hash(files[name])}"'})
+        digest, size = hashlib.sha256(files[name]).hexdigest(), len(files[name])
+        headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(size)}
+        return self._reply(302, {**headers, "Location": f"{self.server.url('localhost')}/storage/{digest}/{name}"})
 
     def _file(self, name: str, body: bytes, headers: dict[str, str]) -> None:
         """Send a file, or what a Range header asks of it; a fault that is due comes instead."""
@@ -136,14 +172,20 @@ class Handler(BaseHTTPRequestHandler):
             self.server.sent.append(name)
             fault = next(iter(self.server.faults.get(name, [])), None)
             self.server.faults[name] = self.server.faults.get(name, [])[1:]
-        if fault == "503":
-            return self._reply(503)
+        if fault is not None and fault.isdigit():
+            return self._reply(int(fault))
+        if fault == "html":
+            return self._reply(200, headers, PAGE)
+        if fault == "wrong":
+            body = bytes(byte ^ 1 for byte in body)
         if fault == "short":
             return self._reply(200, headers, body[: len(body) // 2])
         if found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            self.server.ranges.append(found[0])
             start = int(found[1])
-            headers = {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
-            return self._reply(206, headers, body[start:])
+            if fault != "whole":
+                headers = {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
+                return self._reply(206, headers, body[start:], cut=fault == "cut")
         return self._reply(200, headers, body, cut=fault == "cut")
 
     def _reply(
@@ -154,8 +196,103 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(key, value)
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(body[: len(body) // 2] if cut else body)
+            self._send(body[: len(body) // 2] if cut else body)
         self.close_connection = self.close_connection or cut
+
+    def _send(self, body: bytes) -> None:
+        """Send at the server's pace; a client that went away is no error."""
+        step = self.server.bytes_per_second // 100 or max(1, len(body))
+        with contextlib.suppress(ConnectionError):
+            for start in range(0, len(body), step):
+                self.wfile.write(body[start : start + step])
+                self.server.bytes_sent += len(body[start : start + step])
+                if self.server.bytes_per_second:
+                    time.sleep(0.01)
 
     def log_message(self, *args: object) -> None:
         """Stay silent."""
+
+
+# Repositories to push; what says what a model is, what no loader wants, weights.
+METADATA = {
+    "config.json": '{"model_type": "bert", "hidden_size": 16, "max_position_embeddings": 64}',
+    "tokenizer.json": "{}",
+    "modules.json": '[{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": "1_Pooling"}]',
+    "1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
+    "README.md": "---\nlicense: mit\n---\n",
+}
+OTHERS = {"pytorch_model.bin": "x" * 100, "tf_model.h5": "y" * 100, "images/logo.png": "z", ".gitattributes": ""}
+CHECKPOINT = METADATA | OTHERS | {"model.safetensors": "weights" * 1000}
+GRAPHS = CHECKPOINT | {
+    "onnx/model.onnx": "graph" * 100,
+    "onnx/model.onnx_data": "float" * 5000,
+    "onnx/model_int8.onnx": "small" * 100,
+}
+
+# Reads a call a line, answers with an error's name and message, or with the folder and what can be loaded from it.
+WORKER = """
+import json, sys
+from functools import partial
+from pathlib import Path
+import huggingface_hub
+from edge_embed import hub, hub_fetch, repo
+
+hub_fetch.WAITS = (0.01, 0.01)
+
+def resolve(model, revision, cache_dir, offline):
+    reference = hub.parse(model, revision)
+    needed = partial(repo.weight_files, reference.level)
+    folder = hub.resolve(reference, needed, cache_dir and Path(cache_dir), offline)
+    opened = repo.open_repo(folder, reference.name)
+    return str(folder), opened.levels() or [opened.checkpoint.name]
+
+def download(repo, name, cache_dir):
+    return huggingface_hub.hf_hub_download(repo, name, cache_dir=cache_dir), []
+
+for line in sys.stdin:
+    function, *arguments = json.loads(line)
+    try:
+        answer = ["", *globals()[function](*arguments)]
+    except Exception as error:
+        answer = [type(error).__name__, str(error), []]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Client:
+    """A Python process that knows no hub but the server, and reads the hub's variables as a user's process does."""
+
+    def __init__(self, server: HubServer, home: Path, **variables: str) -> None:
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
+        variables |= {"HF_ENDPOINT": server.url(), "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
+        command = [sys.executable, "-W", "error", "-c", WORKER]
+        self.process = subprocess.Popen(
+            command, env=inherited | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self.levels: list[str] = []
+
+    def resolve(
+        self, model: str, cache: Path | None = None, *, revision: str | None = None, offline: bool | None = None
+    ) -> Path:
+        """Return the folder, and set `levels` to what can be loaded from it; raise what was raised there."""
+        return self._call("resolve", model, revision, cache and str(cache), offline)
+
+    def download(self, repo: str, name: str, cache: Path) -> Path:
+        """Fetch one file with the hub's own client, as other programs do."""
+        return self._call("download", repo, name, str(cache))
+
+    def _call(self, *arguments: object) -> Path:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(arguments) + "\n")
+        self.process.stdin.flush()
+        kind, text, self.levels = json.loads(self.process.stdout.readline())
+        if kind:
+            raise getattr(errors, kind, AssertionError)(text)  # anything else than our own errors fails the test
+        return Path(text)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.process.communicate(timeout=30)

@@ -3,88 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from edge_embed import InputError, ModelNotFoundError, ModelSpec, errors
+from edge_embed import InputError, ModelNotFoundError, ModelSpec
 from edge_embed.hub import Reference, parse, resolve
 from edge_embed.repo import weight_files
 from edge_embed.spec import File, Weights
 
-from hub_server import HubServer
-
-# Reads a call a line, answers with an error's name and message, or with the folder and what can be loaded from it.
-WORKER = """
-import json, sys
-from functools import partial
-from pathlib import Path
-import huggingface_hub
-from edge_embed import hub, repo
-
-def resolve(model, revision, cache_dir, offline):
-    reference = hub.parse(model, revision)
-    needed = partial(repo.weight_files, reference.level)
-    folder = hub.resolve(reference, needed, cache_dir and Path(cache_dir), offline)
-    opened = repo.open_repo(folder, reference.name)
-    return str(folder), opened.levels() or [opened.checkpoint.name]
-
-def download(repo, name, cache_dir):
-    return huggingface_hub.hf_hub_download(repo, name, cache_dir=cache_dir), []
-
-for line in sys.stdin:
-    function, *arguments = json.loads(line)
-    try:
-        answer = ["", *globals()[function](*arguments)]
-    except Exception as error:
-        answer = [type(error).__name__, str(error), []]
-    print(json.dumps(answer), flush=True)
-"""
-
-
-class Client:
-    """A Python process that knows no hub but the server, and reads the hub's variables as a user's process does."""
-
-    def __init__(self, server: HubServer, home: Path, **variables: str) -> None:
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
-        variables |= {"HF_ENDPOINT": server.url(), "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
-        command = [sys.executable, "-W", "error", "-c", WORKER]
-        self.process = subprocess.Popen(
-            command, env=inherited | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.levels: list[str] = []
-
-    def resolve(
-        self, model: str, cache: Path | None = None, *, revision: str | None = None, offline: bool | None = None
-    ) -> Path:
-        """Return the folder, and set `levels` to what can be loaded from it; raise what was raised there."""
-        return self._call("resolve", model, revision, cache and str(cache), offline)
-
-    def download(self, repo: str, name: str, cache: Path) -> Path:
-        """Fetch one file with the hub's own client, as other programs do."""
-        return self._call("download", repo, name, str(cache))
-
-    def _call(self, *arguments: object) -> Path:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(arguments) + "\n")
-        self.process.stdin.flush()
-        kind, text, self.levels = json.loads(self.process.stdout.readline())
-        if kind:
-            raise getattr(errors, kind, AssertionError)(text)  # anything else than our own errors fails the test
-        return Path(text)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.process.communicate(timeout=30)
+from hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +30,7 @@ def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
     """Return the hub, with nothing asked yet and everything in order."""
     _hub[0].forget()
     yield _hub[0]
-    _hub[0].down = ""
+    _hub[0].down, _hub[0].bytes_per_second = "", 0
     _hub[0].gated.clear()
     _hub[0].faults.clear()
 
@@ -106,22 +38,6 @@ def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
 @pytest.fixture
 def client(_hub: tuple[HubServer, Client]) -> Client:
     return _hub[1]
-
-
-SMALL = {
-    "config.json": '{"model_type": "bert", "hidden_size": 16, "max_position_embeddings": 64}',
-    "tokenizer.json": "{}",
-    "modules.json": '[{"type": "m.Transformer", "path": ""}, {"type": "m.Pooling", "path": "1_Pooling"}]',
-    "1_Pooling/config.json": '{"pooling_mode_mean_tokens": true}',
-    "README.md": "---\nlicense: mit\n---\n",
-}
-OTHERS = {"pytorch_model.bin": "x" * 100, "tf_model.h5": "y" * 100, "images/logo.png": "z", ".gitattributes": ""}
-CHECKPOINT = SMALL | OTHERS | {"model.safetensors": "weights" * 1000}
-GRAPHS = CHECKPOINT | {
-    "onnx/model.onnx": "graph" * 100,
-    "onnx/model.onnx_data": "float" * 5000,
-    "onnx/model_int8.onnx": "small" * 100,
-}
 
 
 def own_layout() -> dict[str, str]:
@@ -192,7 +108,7 @@ def test_parse_takes_the_revision_as_an_argument_too() -> None:
 @pytest.mark.parametrize("text", ["user/repo:int7", "user/repo:INT8", "user/repo:", "package:x/y:q4", "./missing:big"])
 def test_parse_lists_the_levels(text: str) -> None:
     level = text.rpartition(":")[2]
-    with pytest.raises(InputError, match=f"unknown level '{level}' in '{text}': choose from 'float16', .*'int8'"):
+    with pytest.raises(InputError, match=f"unknown level '{level}' in '{text}': choose from .*'F16', .*'int8'"):
         parse(text)
 
 
@@ -255,21 +171,21 @@ def test_a_missing_folder_is_not_looked_for_on_a_hub(place: str) -> None:
 def test_only_what_is_needed_is_fetched(server: HubServer, client: Client, tmp_path: Path) -> None:
     server.push("user/graphs", GRAPHS)
     folder = client.resolve("user/graphs", tmp_path)
-    assert names_in(folder) == {*SMALL, "onnx/model.onnx", "onnx/model.onnx_data"}
+    assert names_in(folder) == {*METADATA, "onnx/model.onnx", "onnx/model.onnx_data"}
     assert (folder / "onnx/model.onnx_data").read_text() == GRAPHS["onnx/model.onnx_data"]
     assert server.sent[-2:] == ["onnx/model.onnx_data", "onnx/model.onnx"]  # what is opened comes last
-    assert set(server.sent[:-2]) == set(SMALL)
+    assert set(server.sent[:-2]) == set(METADATA)
     assert tmp_path in folder.parents
     assert client.levels == ["onnx:float32"]
 
 
 def test_a_checkpoint_is_fetched_where_there_is_no_graph(server: HubServer, client: Client, tmp_path: Path) -> None:
     server.push("user/checkpoint", CHECKPOINT)
-    assert names_in(client.resolve("user/checkpoint:int8", tmp_path)) == {*SMALL, "model.safetensors"}
+    assert names_in(client.resolve("user/checkpoint:int8", tmp_path)) == {*METADATA, "model.safetensors"}
     assert client.levels == ["model.safetensors"]
     shards = {f"model-0000{n}-of-00002.safetensors": "part" for n in (1, 2)}
-    server.push("user/shards", SMALL | OTHERS | shards | {"model.safetensors.index.json": "{}"})
-    assert names_in(client.resolve("user/shards", tmp_path)) == {*SMALL, *shards, "model.safetensors.index.json"}
+    server.push("user/shards", METADATA | OTHERS | shards | {"model.safetensors.index.json": "{}"})
+    assert names_in(client.resolve("user/shards", tmp_path)) == {*METADATA, *shards, "model.safetensors.index.json"}
 
 
 def test_a_level_is_fetched_alone(server: HubServer, client: Client, tmp_path: Path) -> None:
@@ -360,34 +276,6 @@ def test_a_revision_is_a_branch_a_tag_or_a_commit(server: HubServer, client: Cli
     assert client.resolve(f"user/revisions@{newest}", tmp_path).name == newest
 
 
-def test_a_broken_connection_is_resumed(server: HubServer, client: Client, tmp_path: Path) -> None:
-    server.push("user/resumed", GRAPHS)
-    server.faults["onnx/model.onnx_data"] = ["cut"]
-    folder = client.resolve("user/resumed", tmp_path)
-    assert (folder / "onnx/model.onnx_data").read_text() == GRAPHS["onnx/model.onnx_data"]
-    assert server.sent.count("onnx/model.onnx_data") == 2
-
-
-@pytest.mark.parametrize("name", ["onnx/model.onnx_data", "onnx/model.onnx", "tokenizer.json"])
-@pytest.mark.parametrize("faults", [["cut", "503"], ["short"]], ids=["cut", "short"])
-def test_an_interrupted_fetch_is_never_taken_for_whole(
-    name: str, faults: list[str], server: HubServer, client: Client, tmp_path: Path
-) -> None:
-    server.push("user/interrupted", GRAPHS)
-    server.faults[name] = faults[:]  # type: ignore[assignment]
-    with pytest.raises(ModelNotFoundError, match=r"user/interrupted was not to be had from the hub: .*; try again"):
-        client.resolve("user/interrupted", tmp_path)
-    with pytest.raises(ModelNotFoundError, match="user/interrupted is not whole in the cache"):
-        client.resolve("user/interrupted", tmp_path, offline=True)
-    server.faults.clear()
-    server.forget()
-    folder = client.resolve("user/interrupted", tmp_path)
-    assert {path: (folder / path).read_text() for path in names_in(folder)} == {
-        path: GRAPHS[path] for path in (*SMALL, "onnx/model.onnx", "onnx/model.onnx_data")
-    }
-    assert name in server.sent
-
-
 def test_what_another_program_left_in_the_cache_is_completed(server: HubServer, client: Client, tmp_path: Path) -> None:
     """Other loaders fetch the weights, and none of the files that say how to pool."""
     server.push("user/shared", CHECKPOINT)
@@ -396,7 +284,7 @@ def test_what_another_program_left_in_the_cache_is_completed(server: HubServer, 
     with pytest.raises(ModelNotFoundError, match="not whole in the cache, and offline mode is on"):
         client.resolve("user/shared", tmp_path, offline=True)
     server.forget()
-    assert names_in(client.resolve("user/shared", tmp_path)) == {*SMALL, "model.safetensors"}
+    assert names_in(client.resolve("user/shared", tmp_path)) == {*METADATA, "model.safetensors"}
     assert set(server.sent) == {"1_Pooling/config.json", "README.md", "modules.json"}
 
 
@@ -427,7 +315,7 @@ def test_a_damaged_note_is_made_again(server: HubServer, client: Client, tmp_pat
     note = folder.parents[1] / "edge_embed" / f"{folder.name}.json"
     note.write_text("[")
     assert client.resolve("user/damaged", tmp_path) == folder
-    assert sorted(json.loads(note.read_text())) == sorted(CHECKPOINT)
+    assert json.loads(note.read_text()).keys() == CHECKPOINT.keys()
     shutil.rmtree(note.parent)
     assert client.resolve("user/damaged", tmp_path, offline=True) == folder
 
@@ -437,7 +325,7 @@ def test_a_note_that_cannot_be_kept_is_no_error(server: HubServer, client: Clien
     (tmp_path / "models--user--unnoted").mkdir()
     (tmp_path / "models--user--unnoted" / "edge_embed").touch()
     folder = client.resolve("user/unnoted", tmp_path)
-    assert names_in(folder) == {*SMALL, "model.safetensors"}
+    assert names_in(folder) == {*METADATA, "model.safetensors"}
     assert client.resolve("user/unnoted", tmp_path) == folder
 
 
@@ -465,7 +353,7 @@ def test_a_refusal_names_the_remedy(
     server.gated.add("user/gated")
     server.push("user/there", CHECKPOINT)
     server.push("user/data", {"README.md": "", "data.csv": ""})
-    server.push("user/pickled", SMALL | OTHERS)
+    server.push("user/pickled", METADATA | OTHERS)
     with pytest.raises(ModelNotFoundError, match=f"^{message}"):
         client.resolve(model, tmp_path)
 
@@ -497,4 +385,4 @@ def test_weight_files_are_found_by_name(tmp_path: Path) -> None:
     assert weight_files("int8", tmp_path, list(GRAPHS)) == ["onnx/model_int8.onnx"]
     assert weight_files(None, tmp_path, list(GRAPHS)) == ["onnx/model.onnx_data", "onnx/model.onnx"]
     assert weight_files("float16", tmp_path, list(GRAPHS)) == ["model.safetensors"]
-    assert weight_files(None, tmp_path, list(SMALL)) == []
+    assert weight_files(None, tmp_path, list(METADATA)) == []
