@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -15,21 +14,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import hub, select, vectors
-from .backends import Backend, load
+from .backends import Backend
 from .errors import InputError
-from .find import find
+from .opening import Opened, Request, open_model
 from .pipeline import Options, Pipeline
-from .prepare import prepare
-from .spec import ModelSpec, Side, with_task
-from .tokens import TextTokenizer, TokenCount, Truncation, check_texts, check_truncation
+from .spec import ModelSpec, Side
+from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
 
 
 class Embedder:
     """A loaded model that turns texts into vectors.
 
-    `model` is `PLACE[:LEVEL][@REVISION]`: a local folder or .onnx file, `user/repo`, or `package:NAME/FOLDER`; LEVEL is
-    float32, float16, int8 or int4. `task` picks one of a base's adapters, and with a suffix (`retrieval.query`,
+    `model` is `PLACE[:LEVEL][@REVISION]`: a local folder, .onnx or .gguf file, `user/repo`, or `package:NAME/FOLDER`;
+    LEVEL is one of ONNX (float32 to int4), GGUF (F32 to IQ1_S) or MLX (float32 to 4bit). `backend` is auto, onnx, gguf
+    or mlx. `task` picks one of a base's adapters, and with a suffix (`retrieval.query`,
     `retrieval.passage`) the prompt that `encode` uses. `max_tokens` shortens the model's own limit; `max_memory`
     (bytes, or "1GB") bounds the process's memory by smaller batches; `offline` forbids the network. Raises InputError
     or ModelError.
@@ -48,37 +47,35 @@ class Embedder:
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
     ) -> None:
-        threads = select.thread_count(threads)
-        cache = Path(cache_dir) if cache_dir is not None else None
-        reference = hub.parse(model, revision)
-        source = find(reference, cache, offline)
-        chosen = with_task(source.spec, task).task
-        choice = select.choose(source, backend, reference.level)
-        if not choice.ready:
-            to = f"{choice.weights.format}:{choice.weights.level}"
-            source = prepare(source, to, cache, chosen if source.adapters else None)
-            choice = replace(choice, weights=source.spec.weights[0])
-        spec = _shorten(with_task(source.spec, task), max_tokens)
-        size = sum((source.folder / file.path).stat().st_size for file in choice.weights.files)
-        self._batch_tokens = select.batch_budget(spec, size, max_memory)
-        self._why = f"{choice.weights.format}:{choice.weights.level} ({choice.why}), {threads} threads"
-        tokenizer = TextTokenizer(source.tokenizer, spec.max_tokens)
-        self._pipeline = Pipeline(
-            spec, tokenizer, load(choice.weights.format, source.folder, spec, choice.weights, threads)
+        self._request: Request | None = Request(
+            reference=hub.parse(model, revision),
+            threads=select.thread_count(threads),
+            backend=backend,
+            task=task,
+            max_tokens=max_tokens,
+            max_memory=max_memory,
+            cache_dir=Path(cache_dir) if cache_dir is not None else None,
+            offline=offline,
         )
+        self._opened = open_model(self._request)
 
     @classmethod
-    def from_parts(cls, spec: ModelSpec, tokenizer: TextTokenizer, backend: Backend) -> Embedder:
+    def from_parts(cls, spec: ModelSpec, tokenizer: Tokenizes, backend: Backend) -> Embedder:
         """Build an Embedder around a backend that is loaded already, such as `backends.fake`."""
         self = cls.__new__(cls)
-        self._batch_tokens, self._why = select.BATCH_TOKENS, f"{type(backend).__name__}, given by the caller"
-        self._pipeline = Pipeline(spec, tokenizer, backend)
+        self._request = None
+        self._opened = Opened(
+            spec=spec,
+            pipeline=Pipeline(spec, tokenizer, backend),
+            batch_tokens=select.BATCH_TOKENS,
+            why=f"{type(backend).__name__}, given by the caller",
+        )
         return self
 
     @property
     def spec(self) -> ModelSpec:
         """Everything known about the model."""
-        return self._pipeline.spec
+        return self._opened.pipeline.spec
 
     def encode(
         self,
@@ -156,7 +153,7 @@ class Embedder:
             raise InputError("encode_iter takes an iterable of texts, got one str: use encode")
         template = self.spec.template(prompt_name, prompt, side)
         options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
-        return chain.from_iterable(self._pipeline.run(inputs, options))
+        return chain.from_iterable(self._opened.pipeline.run(inputs, options))
 
     def similarity(self, a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDArray[np.float32]:
         """Compare vectors a (n, dim) with b (m, dim) -> (n, m); cosine unless named, see `vectors.similarity`."""
@@ -167,7 +164,7 @@ class Embedder:
     ) -> list[TokenCount]:
         """Count each text's tokens, prompt and closing token included, and how many `encode` would cut."""
         template = self.spec.template(prompt_name, prompt)
-        return self._pipeline.tokenizer.tokenize(check_texts(_as_list(inputs)), template).counts
+        return self._opened.pipeline.tokenizer.tokenize(check_texts(_as_list(inputs)), template).counts
 
     def explain(self) -> str:
         """Say in a few lines what was loaded and why."""
@@ -175,12 +172,12 @@ class Embedder:
         return (
             f"{spec.name}: {spec.architecture}, {spec.dim} dimensions, "
             f"{spec.max_tokens} tokens, {spec.pooling} pooling{f', task {spec.task}' if spec.task else ''}\n"
-            f"weights: {self._why}\nbatches of up to {self._batch_tokens} tokens, padding included"
+            f"weights: {self._opened.why}\nbatches of up to {self._opened.batch_tokens} tokens, padding included"
         )
 
     def close(self) -> None:
         """Free the engine's memory; the Embedder cannot be used after."""
-        self._pipeline.backend.close()
+        self._opened.pipeline.backend.close()
 
     def __enter__(self) -> Embedder:
         return self
@@ -191,7 +188,7 @@ class Embedder:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Embedder {self.spec.name} {self._why}>"
+        return f"<Embedder {self.spec.name} {self._opened.why}>"
 
     def _check(
         self,
@@ -213,16 +210,16 @@ class Embedder:
             precision=precision,
             normalize=normalize,
             truncation=truncation,
-            batch_tokens=batch_tokens or self._batch_tokens,
+            batch_tokens=batch_tokens or self._opened.batch_tokens,
         )
 
     def _encode(self, inputs: str | Sequence[str], options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
         texts = check_texts([inputs] if isinstance(inputs, str) else _as_list(inputs))
-        empty = self._pipeline.finish(np.empty((0, self.spec.dim), np.float32), options)
+        empty = self._opened.pipeline.finish(np.empty((0, self.spec.dim), np.float32), options)
         out = np.empty((len(texts), empty.shape[1]), empty.dtype)
         start = 0
         with _progress_bar(len(texts), show_progress_bar) as done:
-            for rows in self._pipeline.run(texts, options, done):
+            for rows in self._opened.pipeline.run(texts, options, done):
                 out[start : start + len(rows)] = rows
                 start += len(rows)
         return out[0] if isinstance(inputs, str) else out
@@ -249,11 +246,3 @@ def _progress_bar(total: int, show: bool | None) -> Iterator[Callable[[int], obj
 
     with tqdm(total=total, unit="text", delay=1 if show is None else 0, disable=None if show is None else False) as bar:
         yield bar.update
-
-
-def _shorten(spec: ModelSpec, max_tokens: int | None) -> ModelSpec:
-    if max_tokens is None:
-        return spec
-    if not 0 < max_tokens <= spec.max_tokens:
-        raise InputError(f"max_tokens={max_tokens}: {spec.name} takes 1 to {spec.max_tokens}")
-    return replace(spec, max_tokens=max_tokens)

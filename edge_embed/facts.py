@@ -6,6 +6,7 @@ The folder's own files win where they speak; of two lengths the lesser counts.
 from __future__ import annotations
 
 import json
+import re
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -14,12 +15,18 @@ from typing import Any
 PATH = Path(__file__).with_name("facts.json")
 
 
+def plain(name: str) -> str:
+    """Return a repository's or folder's name without the suffix of its format."""
+    return re.sub(r"-(gguf|mlx)$", "", name, flags=re.I)
+
+
 def facts_of(name: str) -> dict[str, Any]:
     """Return keys of the spec, as parsed JSON, of a repository `user/repo`, or of a local folder by its name alone.
 
-    Every entry counts of which a pattern fits; a later one wins.
+    Every entry counts of which a pattern fits; a later one wins. A suffix that names the format is passed over.
     """
     found: dict[str, Any] = {}
+    name = plain(name)
     for entry in _entries():
         patterns = [pattern if "/" in name else pattern.partition("/")[2] for pattern in entry["match"]]
         if any(fnmatchcase(name, pattern) for pattern in patterns):

@@ -21,7 +21,7 @@ from .batches import plan
 from .errors import BackendError, TruncationWarning
 from .pooling import pool
 from .spec import ModelSpec
-from .tokens import TextTokenizer, Tokenized, Truncation, check_texts
+from .tokens import Tokenized, Tokenizes, Truncation, check_texts
 from .vectors import Precision
 
 WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
@@ -45,7 +45,7 @@ class Pipeline:
     """A spec, a tokenizer and a backend that belong together."""
 
     spec: ModelSpec
-    tokenizer: TextTokenizer
+    tokenizer: Tokenizes
     backend: Backend
 
     def run(

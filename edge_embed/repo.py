@@ -11,7 +11,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import spec as specs
-from .errors import CorruptModelError, ModelNotFoundError
+from .errors import CorruptModelError, ModelNotFoundError, listing
+from .facts import plain
+from .gguf_layout import check_pooling, file_level, find_gguf, gguf_needed, parts_of, read_gguf_spec
+from .mlx_layout import find_mlx
 from .sentence_transformers import read_spec
 from .spec import File, ModelSpec, Weights
 
@@ -50,7 +53,7 @@ class Repo:
 
 
 def open_repo(path: Path, name: str | None = None, source: str | None = None, revision: str | None = None) -> Repo:
-    """Read a folder in edge_embed's or sentence-transformers' layout, or the folder around one .onnx file.
+    """Read a folder in edge_embed's, sentence-transformers', the -GGUF or -mlx repositories' layout, or of one file.
 
     `name` is what to call the model if its files do not say; the folder's name if None. `source` and `revision` tell
     where the folder came from: `user/repo` and a commit.
@@ -60,17 +63,33 @@ def open_repo(path: Path, name: str | None = None, source: str | None = None, re
         return _open_file(path, name, source, revision)
     if (path / specs.FILE_NAME).is_file():
         return _open_own(path)
+    gguf = find_gguf(path)
+    if gguf and not (path / "modules.json").is_file() and _checkpoint(path) is None:
+        return _open_gguf(path, gguf, name, source, revision)
     if not (path / "config.json").is_file():
-        raise ModelNotFoundError(f"{path} holds no model: neither {specs.FILE_NAME} nor config.json is there")
-    _need_tokenizer(path)
+        raise ModelNotFoundError(f"{path} holds no model: no {specs.FILE_NAME}, no config.json and no .gguf is there")
     checkpoint, adapters = _checkpoint(path), find_adapters(path)
-    weights = () if adapters else find_onnx(path)  # a base's own graphs would lack the adapters
+    merged = () if adapters else (*find_onnx(path), *gguf)  # a base's own artefacts would lack the adapters
+    weights = (*merged, *find_mlx(path, source or name or ""))
     if checkpoint is None and not weights:
         raise ModelNotFoundError(
-            f"{path} has a config.json but no weights: expected {SAFETENSORS[0]} or onnx/model.onnx"
+            f"{path} has a config.json but no weights: expected {SAFETENSORS[0]}, onnx/model.onnx or a .gguf file"
         )
+    if any(one.format != "gguf" for one in weights) or not weights:
+        _need_tokenizer(path)
     spec = read_spec(path, name or path.resolve().name, source, list(adapters))
+    for one in gguf:
+        check_pooling(spec, path / one.files[0].path)
     return Repo(path, replace(spec, weights=weights, source=source, revision=revision), checkpoint, adapters)
+
+
+def _open_gguf(
+    path: Path, weights: tuple[Weights, ...], name: str | None, source: str | None, revision: str | None
+) -> Repo:
+    """Open a folder of which GGUF files alone say what the model is."""
+    opened = path / weights[0].files[0].path
+    spec = read_gguf_spec(opened, name or plain(path.resolve().name), source)
+    return Repo(path, replace(spec, weights=weights, source=source or spec.source, revision=revision))
 
 
 def _checkpoint(path: Path) -> Path | None:
@@ -78,16 +97,33 @@ def _checkpoint(path: Path) -> Path | None:
 
 
 def _open_file(path: Path, name: str | None, source: str | None, revision: str | None) -> Repo:
-    if path.suffix != ".onnx":
+    """Open the folder around one file, with that file's weights alone."""
+    kind = {".onnx": "onnx", ".gguf": "gguf", ".safetensors": "mlx"}.get(path.suffix)
+    if kind is None:
         raise ModelNotFoundError(
-            f"{path} is a {path.suffix or 'nameless'} file: give the model's folder, or an .onnx file"
+            f"{path} is a {path.suffix or 'nameless'} file: give the model's folder, or an .onnx or .gguf file"
         )
+    if kind == "gguf":
+        return _open_gguf_file(path, name, source, revision)
     folder = path.parent.parent if path.parent.name == "onnx" else path.parent
     repo = open_repo(folder, name, source, revision)
+    known = [weights for weights in repo.spec.weights if folder / weights.files[0].path == path]
+    if not known and kind == "mlx":
+        raise ModelNotFoundError(f"{path} is not one of the MLX weights of its folder, {listing(repo.levels())}")
     graph = path.relative_to(folder).as_posix()
-    known = [weights for weights in repo.spec.weights if weights.files[0].path == graph]
     weights = known[0] if known else Weights(format="onnx", level="float32", files=(File(path=graph),))
     return Repo(folder, replace(repo.spec, weights=(weights,)))
+
+
+def _open_gguf_file(path: Path, name: str | None, source: str | None, revision: str | None) -> Repo:
+    """Open one GGUF file, of whatever name, by what its folder says, or else by what it says itself."""
+    folder, files = path.parent, tuple(File(path=part.name) for part in parts_of(path))
+    weights = Weights(format="gguf", level=file_level(path), files=files)
+    if any((folder / known).is_file() for known in (specs.FILE_NAME, "modules.json")):
+        repo = open_repo(folder, name, source, revision)
+        check_pooling(repo.spec, path)
+        return Repo(folder, replace(repo.spec, weights=(weights,)))
+    return _open_gguf(folder, (weights,), name or path.stem, source, revision)
 
 
 def _open_own(path: Path) -> Repo:
@@ -128,8 +164,8 @@ def find_onnx(path: Path) -> tuple[Weights, ...]:
 
 
 def most_exact(weights: Sequence[Weights]) -> Weights:
-    """Return the weights of the level that its format lists first."""
-    return min(weights, key=lambda one: specs.LEVELS[one.format].index(one.level))
+    """Return the weights of the level that its format lists first; ONNX before the others, whose engines are extras."""
+    return min(weights, key=lambda one: (one.format != "onnx", specs.LEVELS[one.format].index(one.level)))
 
 
 def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[str]:
@@ -144,8 +180,12 @@ def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[
         if not fits:
             return checkpoint_files(names)
         return [file.path for file in reversed(most_exact(fits).files)]
+    if named := {f"model-{level}.safetensors"} & set(names):
+        return [*named]
+    if (gguf := gguf_needed(level, names)) and (level or "model.safetensors" not in names):
+        return gguf
     levels = [level] if level else [*ONNX_NAMES]
-    graphs = [place + name for known in levels for name in ONNX_NAMES[known] for place in ("onnx/", "")]
+    graphs = [place + name for known in levels for name in ONNX_NAMES.get(known, ()) for place in ("onnx/", "")]
     graph = next((name for name in graphs if name in names), None)
     if graph is None or any(ADAPTER.fullmatch(name) for name in names):
         return checkpoint_files(names)

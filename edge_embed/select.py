@@ -14,6 +14,7 @@ from .spec import LEVELS, ModelSpec, Weights
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
 RUNTIME_BYTES = 150 << 20  # Python, NumPy, tokenizer and engine, before any weight
 TOKEN_FLOATS = 32  # activations alive at once for one token, in dims; 16 were measured on v5-small's shape
+CONVERTED = {"onnx": "float32", "gguf": "F16", "mlx": "float32"}  # the level that a checkpoint gets if none is named
 UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 
 
@@ -31,18 +32,21 @@ class Choice:
 
 
 def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choice:
-    """Pick the weights of a model's folder; float32 unless another level is named or is all there is.
+    """Pick the weights of a model's folder; the most exact unless a level is named, or float32 of a checkpoint.
 
-    Raises InputError for a backend or level that the folder does not have, and lists those it has.
+    A level that one format alone has implies its backend. Raises InputError for a backend or level that the folder
+    does not have, and lists those it has.
     """
     if backend != "auto":
         check(backend)
     fits = [w for w in repo.spec.weights if backend in ("auto", w.format) and level in (None, w.level)]
     if fits:
         return Choice(most_exact(fits), "named" if level else f"the most exact of {listing(repo.levels())}")
-    wanted = level or "float32"
-    if repo.checkpoint is not None and backend in ("auto", "onnx") and wanted in LEVELS["onnx"]:
-        return Choice(Weights(format="onnx", level=wanted, files=()), f"converted from {repo.checkpoint.name}")
+    formats = [name for name in ("onnx", "gguf", "mlx") if backend in ("auto", name)]
+    target = next((name for name in formats if (level or CONVERTED[name]) in LEVELS[name]), None)
+    if repo.checkpoint is not None and target is not None:
+        weights = Weights(format=target, level=level or CONVERTED[target], files=())
+        return Choice(weights, f"converted from {repo.checkpoint.name}")
     raise InputError(
         f"{repo.folder} has no {level or 'weights'} for backend {backend!r}; it has {listing(repo.levels())}"
     )

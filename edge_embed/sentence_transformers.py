@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .decoding import read_json
 from .errors import CorruptModelError, UnsupportedModelError, listing
 from .facts import facts_of
 from .spec import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
@@ -33,7 +34,7 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
     Raises CorruptModelError for a value that is missing or cannot be, UnsupportedModelError for what would change the
     vector and is not implemented.
     """
-    config = _json(path / "config.json")
+    config = read_json(path / "config.json")
     if missing := [key for key in ("model_type", "hidden_size") if not config.get(key)]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
     facts = facts_of(repository or path.resolve().name)
@@ -45,7 +46,7 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
         **_modules(path, described="pooling" in facts),
         **_prompts(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
-        "padding_side": _json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
+        "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
     values["matryoshka_dims"] = [dim for dim in dims if dim <= config["hidden_size"]]  # a namesake may be smaller
@@ -68,7 +69,7 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
             f"{path} does not say how to pool: neither {FILE_NAME} nor modules.json is there. "
             "Save it with sentence-transformers, or add modules.json and 1_Pooling/config.json"
         )
-    types = {str(module["type"]): str(module["path"]) for module in _json(path / "modules.json")}
+    types = {str(module["type"]): str(module["path"]) for module in read_json(path / "modules.json")}
     if described:
         types = {kind: place for kind, place in types.items() if kind.startswith("sentence_transformers.")}
     modules = {kind.rsplit(".", 1)[-1]: place for kind, place in types.items()}
@@ -83,7 +84,7 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
 
 def _pooling(path: Path) -> Pooling:
     """Read one pooling mode from 1_Pooling/config.json, as flags (before sentence-transformers 6) or as a name."""
-    config = _json(path)
+    config = read_json(path)
     prefix = "pooling_mode_"
     modes = [key.removeprefix(prefix) for key, value in config.items() if key.startswith(prefix) and value is True]
     modes += [config["pooling_mode"]] if isinstance(config.get("pooling_mode"), str) else []
@@ -97,7 +98,7 @@ def _pooling(path: Path) -> Pooling:
 
 
 def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
-    named = _json(path / "config_sentence_transformers.json", {})
+    named = read_json(path / "config_sentence_transformers.json", {})
     prompts = {name: text + TEXT for name, text in (named.get("prompts") or {}).items()}
     said: dict[str, Any] = {"prompts": {**known, **prompts}}
     if named.get("default_prompt_name"):
@@ -107,10 +108,10 @@ def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
 
 def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> int:
     """Return the least length that any file, or the facts, state."""
-    sizes = _json(path / "sentence_bert_config.json", {})
+    sizes = read_json(path / "sentence_bert_config.json", {})
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
-    tokenizer = _json(path / "tokenizer_config.json", {})
+    tokenizer = read_json(path / "tokenizer_config.json", {})
     limits = [sizes.get("max_seq_length"), config.get("max_position_embeddings"), tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
     if not numbers or not all(isinstance(number, int | float) for number in numbers):
@@ -135,12 +136,3 @@ def _license(path: Path) -> str | None:
         return None
     found = re.match(r"---\n.*?^license:\s*(\S+)\s*$.*?^---", card.read_text("utf-8", "replace"), re.M | re.S)
     return found.group(1) if found else None
-
-
-def _json(path: Path, default: Any = None) -> Any:
-    if default is not None and not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorruptModelError(f"{path} is not JSON: {error}") from error

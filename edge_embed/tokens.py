@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,15 @@ class Tokenized:
 
     ids: list[Ids]
     counts: list[TokenCount]
+
+
+class Tokenizes(Protocol):
+    """What the pipeline asks of a tokenizer: see `TextTokenizer.tokenize`."""
+
+    def tokenize(
+        self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
+    ) -> Tokenized:
+        """Tokenise each text within the template, cut to the model's length."""
 
 
 def check_texts(texts: Sequence[object], first: int = 0) -> list[str]:

@@ -19,7 +19,7 @@ TEXTS = ["b", "a long text of many letters"[:20], "", "c d e", "b"]
 
 
 def backend_of(embedder: Embedder) -> FakeBackend:
-    return cast(FakeBackend, embedder._pipeline.backend)
+    return cast(FakeBackend, embedder._opened.pipeline.backend)
 
 
 def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
@@ -36,7 +36,7 @@ def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
 
 def test_a_vector_is_the_mean_of_its_tokens_rows(fake: Embedder) -> None:
     backend = backend_of(fake)
-    (ids,) = fake._pipeline.tokenizer.tokenize(["c d e"]).ids
+    (ids,) = fake._opened.pipeline.tokenizer.tokenize(["c d e"]).ids
     mean = np.mean([backend._row(int(token)) for token in ids], axis=0)
     np.testing.assert_allclose(fake.encode("c d e", normalize_embeddings=False), mean, rtol=1e-6)
     np.testing.assert_allclose(fake.encode("c d e"), mean / np.linalg.norm(mean), rtol=1e-6)
@@ -163,7 +163,7 @@ class Broken(FakeBackend):
 
 
 def test_a_vector_that_is_not_finite_is_never_given_out(fake: Embedder) -> None:
-    fake._pipeline.backend = Broken(16)
+    fake._opened.pipeline.backend = Broken(16)
     assert fake.encode(["a", "b c d e"]).shape == (2, 16)
     with pytest.raises(BackendError, match="input 2: the engine gave a vector that is not finite"):
         fake.encode(["a", "b", "c d e"])

@@ -18,16 +18,42 @@ RUNTIME = ROOT / "edge_embed"
 # A file may import what stands in an earlier row; files of one row do not know each other.
 ROWS = [
     {"errors"},
-    {"decoding", "facts"},
+    {"decoding", "facts", "onnx_header", "gguf_file"},
     {"spec"},
-    {"repo", "sentence_transformers", "hub", "tokens", "batches", "pooling", "vectors", "device", "backends"},
-    {"select", "prepare", "pipeline", "find"},
+    {
+        "repo",
+        "sentence_transformers",
+        "gguf_layout",
+        "mlx_layout",
+        "hub",
+        "hub_repository",
+        "hub_cache",
+        "hub_fetch",
+        "tokens",
+        "batches",
+        "pooling",
+        "vectors",
+        "device",
+        "cgroup",
+        "cpu",
+        "engines",
+        "backends",
+    },
+    {"vocabulary"},
+    {"select", "prepare", "pipeline", "find", "plan"},
+    {"opening"},
     {"embedder"},
-    {"cli", "demo", "output"},
+    {"cli", "cli_models", "doctor", "demo", "output"},
 ]
 INSIDE = {
-    "cli": {"demo", "output"},  # a command's parts
-    "repo": {"sentence_transformers"},  # one layout of those that it knows
+    "cli": {"cli_models", "demo", "output"},  # a command's parts
+    "cli_models": {"doctor"},
+    "hub": {"hub_cache", "hub_repository"},  # a repository, its place in the cache, one file of it
+    "hub_repository": {"hub_cache", "hub_fetch"},
+    "hub_cache": {"hub_fetch"},
+    "device": {"cgroup", "cpu"},  # what a container allows, what the processor can
+    "engines": {"cpu"},
+    "repo": {"sentence_transformers", "gguf_layout", "mlx_layout"},  # the layouts that it knows
     "backends": {"device"},  # what an engine asks of the machine
 }
 

@@ -96,20 +96,20 @@ def test_modules_that_change_the_vector_are_refused(source: Path) -> None:
 
 
 def test_missing_files_are_named(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"neither edge_embed.json nor config.json"):
+    with pytest.raises(ModelNotFoundError, match=r"no edge_embed.json, no config.json and no .gguf is there"):
         open_repo(tmp_path)
     (source / "tokenizer.json").rename(tmp_path / "t")
     with pytest.raises(ModelNotFoundError, match=r"has no tokenizer.json"):
         open_repo(source)
     (tmp_path / "t").rename(source / "tokenizer.json")
     (source / "model.safetensors").unlink()
-    with pytest.raises(ModelNotFoundError, match=r"no weights: expected model\.safetensors or onnx/model\.onnx"):
+    with pytest.raises(ModelNotFoundError, match=r"no weights: expected model\.safetensors, onnx/model\.onnx or a \.gguf file"):
         open_repo(source)
     (source / "config.json").write_text("{")
     (source / "model.onnx").touch()
     with pytest.raises(CorruptModelError, match=r"config.json is not JSON"):
         open_repo(source)
-    with pytest.raises(ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx file"):
+    with pytest.raises(ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx or .gguf file"):
         open_repo(source / "config.json")
 
 
@@ -196,7 +196,7 @@ V5 = "jinaai/jina-embeddings-v5-text-"
         ("jina-embeddings-v5-text-nano-text-matching", "text-matching"),
         (f"{V5}small-classification", "classification"),
         (f"{V5}small-clustering", "clustering"),
-        (f"{V5}small-retrieval-GGUF", None),
+        (f"{V5}small-retrieval-GGUF", "retrieval"),
         (f"{V5}nano-mlx", None),
     ],
 )

@@ -1,0 +1,78 @@
+"""MLX weights of a folder -> `Weights`: jina's names, and folders of mlx-lm's style, whose config.json says how.
+
+What is quantised, and how, is read from config.json and from the tensors, never from a name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from .decoding import read_json
+from .errors import CorruptModelError, UnsupportedModelError, listing
+from .spec import LEVELS, File, Weights
+
+PLAIN = "model.safetensors"
+NAMED = re.compile(r"model-(\w+)\.safetensors")  # model-4bit.safetensors; no part of a checkpoint in several files
+FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+LONGEST = 100 << 20  # bytes; the longest header that the format allows
+
+
+def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
+    """List the MLX weights of a folder, one a level; none if nothing says that it was made for MLX.
+
+    A folder was made for MLX if its own or the given name ends in -mlx, if config.json has `quantization`, or if a
+    file is named after one of MLX's levels.
+    """
+    named = {match[1]: path for path in folder.glob("model-*.safetensors") if (match := NAMED.fullmatch(path.name))}
+    levels = {level: path for level, path in named.items() if level in LEVELS["mlx"]}
+    config = read_json(folder / "config.json")
+    ours = levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in (folder.resolve().name, name))
+    if ours and (folder / PLAIN).is_file():
+        levels = {stored_level(folder / PLAIN, config): folder / PLAIN} | levels
+    return tuple(
+        Weights(format="mlx", level=level, files=(File(path=path.name),)) for level, path in levels.items() if ours
+    )
+
+
+def stored_level(path: Path, config: dict[str, Any]) -> str:
+    """Return the level of a safetensors file: its dtype, or the bits that its quantised tensors have."""
+    tensors = {name: entry for name, entry in safetensors_header(path).items() if name != "__metadata__"}
+    bits = (config.get("quantization") or {}).get("bits")
+    scaled = [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]
+    if scaled and bits is None:
+        bits = _bits(tensors, scaled, config, path)
+    if scaled:
+        level = f"{bits}bit"
+        if level not in LEVELS["mlx"]:
+            raise UnsupportedModelError(f"{path} has weights of {bits} bits; {listing(LEVELS['mlx'])} can be read")
+        return level
+    kinds = {entry["dtype"] for entry in tensors.values() if len(entry["shape"]) > 1}
+    if len(kinds) != 1 or not kinds <= FLOATS.keys():
+        raise UnsupportedModelError(f"{path} holds {listing(kinds)}; weights of one of {listing(FLOATS)} can be read")
+    return FLOATS[kinds.pop()]
+
+
+def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], path: Path) -> int:
+    """Find the bits of a quantised embedding table: its packed words make up rows of hidden_size weights."""
+    table = next((name for name in scaled if "embed" in name), None)
+    if table is None:
+        raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
+    return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(config["hidden_size"])
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Read the header of a safetensors file: name -> dtype, shape and place; raise CorruptModelError if it has none."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > min(LONGEST, path.stat().st_size):
+                raise ValueError(f"a header of {size:,} bytes")
+            header = json.loads(file.read(size))
+    except (OSError, ValueError) as error:
+        raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
+    if not isinstance(header, dict):
+        raise CorruptModelError(f"{path} is not a safetensors file: its header is no object")
+    return header

@@ -1,0 +1,87 @@
+"""What a user asked for -> a loaded model: found, chosen, converted if need be, opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from . import hub, select
+from .backends import Backend, load
+from .errors import InputError, UnsupportedModelError
+from .find import find
+from .pipeline import Pipeline
+from .prepare import prepare
+from .repo import Repo
+from .spec import ModelSpec, with_task
+from .tokens import TextTokenizer, Tokenizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments of Embedder, checked where that needs no model."""
+
+    reference: hub.Reference
+    threads: int
+    backend: str = "auto"
+    task: str | None = None
+    max_tokens: int | None = None
+    max_memory: int | str | None = None
+    cache_dir: Path | None = None
+    offline: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A loaded model; `spec` is as its folder says, before task and length were set."""
+
+    spec: ModelSpec
+    pipeline: Pipeline
+    batch_tokens: int
+    why: str
+
+
+def open_model(request: Request) -> Opened:
+    """Find the model, choose its weights, convert them if nothing that is there can be run, and load them.
+
+    Raises InputError or ModelError; then nothing stays loaded.
+    """
+    source = find(request.reference, request.cache_dir, request.offline)
+    task = with_task(source.spec, request.task).task
+    choice = select.choose(source, request.backend, request.reference.level)
+    if not choice.ready:
+        to = f"{choice.weights.format}:{choice.weights.level}"
+        source = prepare(source, to, request.cache_dir, task if source.adapters else None)
+        choice = replace(choice, weights=source.spec.weights[0])
+    weights = choice.weights
+    spec = _shorten(with_task(source.spec, request.task), request.max_tokens)
+    size = sum((source.folder / file.path).stat().st_size for file in weights.files)
+    batch_tokens = select.batch_budget(spec, size, request.max_memory)
+    backend = load(weights.format, source.folder, spec, weights, request.threads)
+    try:
+        tokenizer = _tokenizer(source, spec, backend)
+    except BaseException:
+        backend.close()
+        raise
+    why = f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads"
+    pipeline = Pipeline(spec, tokenizer, backend)
+    return Opened(spec=source.spec, pipeline=pipeline, batch_tokens=batch_tokens, why=why)
+
+
+def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:
+    """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
+    if source.tokenizer.is_file():
+        return TextTokenizer(source.tokenizer, spec.max_tokens)
+    encode = getattr(backend, "encode_text", None)
+    if encode is None:
+        raise UnsupportedModelError(f"{source.folder} has no tokenizer.json, and its weights bring no vocabulary")
+    from .vocabulary import VocabularyTokenizer
+
+    return VocabularyTokenizer(encode, spec.max_tokens)
+
+
+def _shorten(spec: ModelSpec, max_tokens: int | None) -> ModelSpec:
+    if max_tokens is None:
+        return spec
+    if not 0 < max_tokens <= spec.max_tokens:
+        raise InputError(f"max_tokens={max_tokens}: {spec.name} takes 1 to {spec.max_tokens}")
+    return replace(spec, max_tokens=max_tokens)

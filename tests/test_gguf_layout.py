@@ -1,0 +1,221 @@
+"""GGUF files of other people: their headers, names, levels and parts, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from edge_embed import CorruptModelError, ModelError, ModelNotFoundError, ModelSpec, UnsupportedModelError
+from edge_embed.gguf_file import Array, read_header
+from edge_embed.gguf_layout import gguf_files, gguf_needed
+from edge_embed.repo import open_repo, weight_files
+
+KEYS = {"embedding_length": 64, "context_length": 512, "pooling_type": 3}
+
+
+def write(path: Path, changes: dict[str, Any] | None = None, own: ModelSpec | None = None) -> Path:
+    """Write a GGUF file with the keys that decide an embedding, changed as told (None: left out), and one tensor."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = gguf.GGUFWriter(path, "qwen3")
+    writer.add_type("model")
+    for key, value in (KEYS | (changes or {})).items():
+        if value is not None:
+            writer.add_uint32(key if "." in key else f"qwen3.{key}", value)
+    writer.add_array("tokenizer.ggml.tokens", [f"token {n}" for n in range(200)])
+    writer.add_array("tokenizer.ggml.scores", [0.5] * 200)
+    writer.add_array("general.tags", ["embedding", "jina"])
+    writer.add_license("apache-2.0")
+    if own:
+        writer.add_string("edge_embed.spec", own.to_json())
+    writer.add_tensor("token_embd.weight", np.ones((200, 64), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def test_the_header_is_read_as_gguf_py_reads_it(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gguf")
+    header, theirs = read_header(path), gguf.GGUFReader(path)
+    assert header.metadata["general.architecture"] == "qwen3"
+    assert header.metadata["general.tags"] == ["embedding", "jina"]
+    assert header.metadata["tokenizer.ggml.tokens"] == Array(8, 200)
+    assert header.metadata["tokenizer.ggml.scores"] == Array(6, 200)
+    assert header.metadata.keys() == {key for key in theirs.fields if not key.startswith("GGUF.")}
+    tensor = header.tensors["token_embd.weight"]
+    assert (tensor.shape, tensor.type) == ((64, 200), 1)
+    assert header.data + tensor.offset == theirs.tensors[0].data_offset
+
+
+def test_damaged_headers_are_refused_without_harm(tmp_path: Path) -> None:
+    """Flip, cut and stretch bytes at random: an error of ours or a header, never a crash or a great allocation."""
+    whole = write(tmp_path / "a.gguf").read_bytes()
+    head = len(whole) - 200 * 64 * 2
+    rng = random.Random(3)
+    path, refused = tmp_path / "b.gguf", 0
+    for _ in range(1500):
+        data = bytearray(whole[: rng.randrange(head)] if rng.random() < 0.3 else whole)
+        for _ in range(rng.choice([0, 1, 1, 2, 8])):
+            if data:
+                at = rng.randrange(min(len(data), head))
+                data[at : at + 8] = rng.choice([bytes([rng.randrange(256)]), b"\xff" * 8, struct.pack("<Q", 1 << 62)])
+        path.write_bytes(data)
+        try:
+            read_header(path)
+        except ModelError as error:
+            refused += 1
+            assert str(path) in str(error)
+    assert refused > 500
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "cannot be read"),
+        (b"GGML" + bytes(40), "is not a GGUF file: it does not begin with GGUF"),
+        (b"<!DOCTYPE html>" + bytes(40), "is not a GGUF file"),
+        (b"GGUF" + struct.pack("<IQQ", 1, 0, 0), "is GGUF version 1"),
+        (b"GGUF" + struct.pack(">IQQ", 3, 0, 0), "it is big-endian"),
+        (b"GGUF" + struct.pack("<IQQ", 3, 1 << 60, 0), "1,152,921,504,606,846,976 elements cannot follow"),
+        (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1 << 50) + bytes(60), "bytes cannot follow"),
+    ],
+)
+def test_what_is_no_header_is_named(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "a.gguf"
+    path.write_bytes(data)
+    with pytest.raises(ModelError, match=message):
+        read_header(path)
+
+
+def test_a_cut_file_is_told_from_its_header_alone(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.gguf")
+    path.write_bytes(path.read_bytes()[: -200 * 64 * 2])
+    with pytest.raises(CorruptModelError, match="its last tensor begins at .* it was cut short"):
+        read_header(path)
+
+
+def test_a_file_of_others_says_what_it_is(tmp_path: Path) -> None:
+    write(tmp_path / "some-model" / "some-model-Q8_0.gguf")
+    repo = open_repo(tmp_path / "some-model")
+    assert repo.levels() == ["gguf:Q8_0"]
+    spec = repo.spec
+    assert (spec.name, spec.architecture, spec.dim, spec.max_tokens) == ("some-model", "qwen3", 64, 512)
+    assert (spec.pooling, spec.normalize, spec.attention, spec.license) == ("last", True, "causal", "apache-2.0")
+    assert not repo.tokenizer.exists()
+
+
+def test_official_names_and_facts(tmp_path: Path) -> None:
+    folder = tmp_path / "jina-embeddings-v5-text-nano-retrieval-GGUF"
+    for level in ("F16", "BF16", "Q8_0", "IQ4_XS"):
+        write(folder / f"v5-nano-retrieval-{level}.gguf")
+    write(folder / "v5-nano-retrieval.imatrix.gguf")
+    write(folder / "mmproj-F16.gguf")
+    repo = open_repo(folder)
+    assert sorted(repo.levels()) == ["gguf:BF16", "gguf:F16", "gguf:IQ4_XS", "gguf:Q8_0"]
+    files = {weights.level: weights.files[0].path for weights in repo.spec.weights}
+    assert files["F16"] == "v5-nano-retrieval-F16.gguf"
+    assert repo.spec.name == "jina-embeddings-v5-text-nano-retrieval"
+    assert repo.spec.prompts == {"query": "Query: {text}", "document": "Document: {text}"}
+    assert (repo.spec.task, repo.spec.license) == ("retrieval", "cc-by-nc-4.0")
+
+
+def test_split_files_and_odd_names() -> None:
+    parts = [f"m-Q4_K_M-0000{n}-of-00003.gguf" for n in (1, 2, 3)]
+    assert gguf_files(parts) == {"Q4_K_M": parts}
+    assert gguf_files(parts[:2]) == {}
+    assert gguf_files(["a.f16.gguf", "sub/b-q5_k_s.gguf", "odd.gguf", "mmproj-model-f16.gguf", "README.md"]) == {
+        "F16": ["a.f16.gguf"],
+        "Q5_K_S": ["sub/b-q5_k_s.gguf"],
+        "?": ["odd.gguf"],
+    }
+    assert gguf_needed("Q4_K_M", [*parts, "m-F16.gguf"]) == parts[::-1]
+    assert gguf_needed(None, [*parts, "m-BF16.gguf", "m-F16.gguf"]) == ["m-BF16.gguf"]
+    assert gguf_needed("F16", ["m-BF16.gguf"]) == []
+
+
+def test_which_files_of_a_repository_are_fetched(tmp_path: Path) -> None:
+    names = ["README.md", "v5-small-retrieval-F16.gguf", "v5-small-retrieval-Q4_K_M.gguf"]
+    assert weight_files("Q4_K_M", tmp_path, names) == ["v5-small-retrieval-Q4_K_M.gguf"]
+    assert weight_files(None, tmp_path, names) == ["v5-small-retrieval-F16.gguf"]
+    mlx = ["config.json", "model.safetensors", "model-4bit.safetensors", "tokenizer.json"]
+    assert weight_files("4bit", tmp_path, mlx) == ["model-4bit.safetensors"]
+    assert weight_files(None, tmp_path, mlx) == ["model.safetensors"]
+
+
+def test_one_file_or_one_part_may_be_named(tmp_path: Path) -> None:
+    path = write(tmp_path / "odd.gguf", {"general.file_type": 7})
+    assert open_repo(path).levels() == ["gguf:Q8_0"]
+    for n in (1, 2):
+        write(tmp_path / f"m-Q2_K-0000{n}-of-00002.gguf")
+    repo = open_repo(tmp_path / "m-Q2_K-00002-of-00002.gguf")
+    assert [file.path for file in repo.spec.weights[0].files] == [f"m-Q2_K-0000{n}-of-00002.gguf" for n in (1, 2)]
+    (tmp_path / "m-Q2_K-00001-of-00002.gguf").unlink()
+    with pytest.raises(ModelNotFoundError, match=r"'m-Q2_K-00001-of-00002\.gguf' are not beside it"):
+        open_repo(tmp_path / "m-Q2_K-00002-of-00002.gguf")
+    with pytest.raises(UnsupportedModelError, match=r"neither its name nor general\.file_type=999"):
+        open_repo(write(tmp_path / "strange.gguf", {"general.file_type": 999}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"pooling_type": None}, "does not say how to pool"),
+        ({"pooling_type": 0}, "does not say how to pool"),
+        ({"pooling_type": 4}, "is a reranker"),
+        ({"embedding_length": None}, r"lacks 'qwen3\.embedding_length'"),
+        ({"context_length": None}, r"lacks 'qwen3\.context_length'"),
+    ],
+)
+def test_files_that_do_not_say_enough(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = write(tmp_path / "m" / "m-F16.gguf", changes)
+    for place in (path, path.parent):
+        with pytest.raises(ModelError, match=message):
+            open_repo(place)
+
+
+def test_what_is_known_of_a_model_stands_in_and_contradicts(tmp_path: Path) -> None:
+    folder = tmp_path / "jina-embeddings-v5-text-small-retrieval-GGUF"
+    path = write(folder / "v5-small-retrieval-F16.gguf", {"pooling_type": None})
+    assert open_repo(folder).spec.pooling == "last"
+    write(path, {"pooling_type": 1})
+    with pytest.raises(CorruptModelError, match="says pooling 'mean', and the model is known to use 'last'"):
+        open_repo(folder)
+
+
+def test_files_beside_a_checkpoint_must_agree_with_it(source: Path) -> None:
+    write(source / "tiny-F16.gguf", {"embedding_length": 32, "pooling_type": 1})
+    assert "gguf:F16" in open_repo(source).levels()
+    write(source / "tiny-F16.gguf", {"embedding_length": 32, "pooling_type": 3})
+    for place in (source, source / "tiny-F16.gguf"):
+        with pytest.raises(CorruptModelError, match="says pooling 'last', the files beside it 'mean'"):
+            open_repo(place)
+    write(source / "tiny-F16.gguf", {"embedding_length": 64, "pooling_type": 1})
+    with pytest.raises(CorruptModelError, match="is 64 wide, the files beside it say 32"):
+        open_repo(source)
+
+
+def test_a_file_of_ours_carries_its_spec(tmp_path: Path) -> None:
+    own = ModelSpec(
+        name="mine",
+        architecture="qwen3",
+        dim=64,
+        max_tokens=99,
+        pooling="last",
+        normalize=True,
+        prompts={"query": "q: {text}"},
+        fingerprint="f" * 32,
+    )
+    path = write(tmp_path / "x-IQ1_S.gguf", own=own)
+    spec = open_repo(path).spec
+    assert (spec.name, spec.max_tokens, spec.prompts, spec.fingerprint) == ("mine", 99, own.prompts, "f" * 32)
+    (tmp_path / "edge_embed.json").write_text(json.dumps({"format": 1}))
+    with pytest.raises(CorruptModelError, match="edge_embed.json"):
+        open_repo(path)
