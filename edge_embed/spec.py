@@ -28,7 +28,7 @@ Level = str
 # Most exact first.
 LEVELS: dict[str, tuple[Level, ...]] = {
     "onnx": ("float32", "float16", "int8", "int4"),
-    "mlx": ("float32", "bfloat16", "float16", "8bit", "4bit"),
+    "mlx": ("float32", "bfloat16", "float16", "8bit", "6bit", "5bit", "4bit", "3bit", "2bit"),
     "gguf": (
         *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_K_S", "Q5_0", "Q4_K_M", "Q4_1", "Q4_K_S"),
         *(
