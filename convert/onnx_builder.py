@@ -19,6 +19,7 @@ from .onnx_levels import MICROSOFT
 
 PAGE = 4096  # ONNX Runtime maps external data from the file
 ALL_ROWS, ONE_ROW = "last_hidden_state", "pooled_hidden_state"
+IMAGE_ROW = "image_embeds"  # (batch, dim), as transformers names a CLIP tower's output
 Made = TypeVar("Made")
 Call = tuple[str, tuple[str, ...], dict[str, Any]]
 INLINE = 1024  # bytes; smaller constants stay in the graph
@@ -116,14 +117,20 @@ class Builder:
             self._nodes.append(helper.make_node("Shape", [x], [f"{x}.rows"], end=-1))
             self._taps.append(helper.make_tensor_value_info(f"{x}.rows", TensorProto.INT64, None))
 
-    def finish(self, output: str, output_name: str, dim: int) -> onnx.ModelProto:
-        """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32."""
+    def finish(self, output: str, output_name: str, dim: int, pixels: tuple[int, int] | None = None) -> onnx.ModelProto:
+        """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32.
+
+        With `pixels` (height, width) it is `pixel_values`, float32 (batch, 3, height, width) -> IMAGE_ROW.
+        """
         shape: list[str | int | None] = ["batch", "tokens", dim] if output_name == ALL_ROWS else ["batch", dim]
         self._nodes.append(helper.make_node("Identity", [output], [output_name]))
-        inputs = [
-            helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-            for name in ("input_ids", "attention_mask")
-        ]
+        if pixels:
+            inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, *pixels])]
+        else:
+            inputs = [
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
+                for name in ("input_ids", "attention_mask")
+            ]
         outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._taps]
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]

@@ -1,0 +1,125 @@
+"""jina-clip-v1 (Koukounas et al. 2024, arXiv 2405.20204): the text tower, JinaBERT-v2. onnx_eva02.py has the other.
+
+JinaBERT-v2 (Günther et al. 2023, arXiv 2310.19923) is a BERT whose attention is lowered by the distance of two tokens
+(ALiBi, Press et al. 2022, arXiv 2108.12409, to both sides) in place of learned positions, with gated GELU layers.
+Tensors are named as by the checkpoint's own flash-attention code: `mixer.Wqkv`, `mlp.gated_layers`, `norm1`, `norm2`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from onnx import TensorProto
+
+from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.spec import Pooling
+
+from ..onnx_alibi import attend
+from ..onnx_builder import ALL_ROWS, Builder
+from ..onnx_eva02 import build_image, smooth_image_pairs
+from ..onnx_levels import MICROSOFT
+from ..smooth import Pair
+from ..source import Array, Reader, check_config
+
+__all__ = ["ATTENTION", "build", "build_image", "build_text", "smooth_image_pairs", "smooth_pairs", "text_shape"]
+
+ATTENTION = "full"
+PREFIXES = ("text_model.transformer.",)
+UNUSED = ("vision_model.", "logit_scale")
+ALLOWED = {"model_type": ("jina_clip",), "add_projections": (False,)}
+ALLOWED_TEXT = {
+    "hf_model_name_or_path": ("jinaai/jina-bert-flash-implementation",),
+    "pooler_type": ("mean_pooler",),
+    "proj_type": (None,),
+}
+# config.json names the text tower's repository and says what differs from it. That repository says this; the number of
+# parameters that the hub states for the whole model, 222,672,128, is met by it exactly.
+PUBLISHED = {
+    "hidden_act": "gelu",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "layer_norm_eps": 1e-12,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "position_embedding_type": "alibi",
+    "type_vocab_size": 2,
+    "use_qk_norm": False,
+    "vocab_size": 30528,
+}
+ALLOWED_SHAPE = {
+    "hidden_act": ("gelu",),
+    "position_embedding_type": ("alibi",),
+    "use_qk_norm": (False,),
+}
+
+
+def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
+    """Add the graph of the text tower, the part that every embedding model has."""
+    return build_text(b, config, tensors, pooling)
+
+
+def text_shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the text tower's numbers under BERT's names.
+
+    Raises UnsupportedModelError for another tower or a value that is not implemented, CorruptModelError for sizes that
+    contradict one another.
+    """
+    check_config(config, ALLOWED, ("model_type", "text_config"))
+    text = config["text_config"]
+    check_config(text, ALLOWED_TEXT, ("hf_model_name_or_path", "pooler_type"))
+    shape = {**PUBLISHED, **(text.get("hf_model_config_kwargs") or {})}
+    check_config(shape, ALLOWED_SHAPE, ())
+    dim = shape["hidden_size"]
+    if text.get("embed_dim", 768) != dim:
+        raise UnsupportedModelError(f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {dim}")
+    if dim % shape["num_attention_heads"]:
+        raise CorruptModelError(f"config.json: {shape['num_attention_heads']} heads do not share hidden_size={dim}")
+    return shape
+
+
+def build_text(
+    b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling
+) -> tuple[str, str]:
+    """Add the graph of all layers; every row of the last one is kept, whatever the pooling."""
+    shape = text_shape(config)
+    read, dim = Reader(tensors, PREFIXES), shape["hidden_size"]
+    words = read("embeddings.word_embeddings.weight", shape["vocab_size"], dim)
+    kinds = read("embeddings.token_type_embeddings.weight", shape["type_vocab_size"], dim)
+    x = b.node("Add", b.table("input_ids", "embeddings.word", words), b.weight("embeddings.type", kinds[0]))
+    x = _norm(b, read, shape, "emb_ln", x)
+    mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
+    for n in range(shape["num_hidden_layers"]):
+        x = _layer(b, read, shape, f"encoder.layers.{n}.", x, mask)
+    read.check_all_taken(UNUSED)
+    return x, ALL_ROWS
+
+
+def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+    """List nothing: the norms feed the residual too, and what else is linear is half of a tensor, or a third."""
+    return []
+
+
+def _layer(b: Builder, read: Reader, shape: Mapping[str, Any], at: str, x: str, mask: str) -> str:
+    dim, inner = shape["hidden_size"], shape["intermediate_size"]
+    qkv = b.linear(x, f"{at}mixer.Wqkv", read(f"{at}mixer.Wqkv.weight", 3 * dim, dim))
+    qkv = b.node("Add", qkv, b.weight(f"{at}mixer.Wqkv.bias", read(f"{at}mixer.Wqkv.bias", 3 * dim)))
+    q, k, v = b.split("Split", qkv, outputs=3, axis=-1, num_outputs=3)
+    attended = attend(b, shape["num_attention_heads"], q, k, v, mask, at, dim)
+    x = b.node("Add", x, _biased(b, read, f"{at}mixer.out_proj", attended, dim, dim))
+    x = _norm(b, read, shape, f"{at}norm1", x)
+    gated = b.linear(x, f"{at}mlp.gated_layers", read(f"{at}mlp.gated_layers.weight", 2 * inner, dim))
+    gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
+    active = b.node("Mul", b.node("Gelu", gate, domain=MICROSOFT), up)
+    x = b.node("Add", x, _biased(b, read, f"{at}mlp.wo", active, dim, inner))
+    return _norm(b, read, shape, f"{at}norm2", x)
+
+
+def _biased(b: Builder, read: Reader, at: str, x: str, out: int, size: int) -> str:
+    product = b.linear(x, at, read(f"{at}.weight", out, size))
+    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))
+
+
+def _norm(b: Builder, read: Reader, shape: Mapping[str, Any], at: str, x: str) -> str:
+    dim = shape["hidden_size"]
+    return b.layer_norm(x, at, read(f"{at}.weight", dim), read(f"{at}.bias", dim), shape["layer_norm_eps"])
