@@ -1,0 +1,47 @@
+"""Attention over texts that are padded on the right, and the choice of one row a text."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+
+BLOCK = 512  # queries at a time on a CPU, where scores are held whole: 8,192 tokens of nano's shape would take 3.2 GB
+
+
+def key_mask(lengths: mx.array, width: int) -> mx.array:
+    """Say which keys are real: bool (batch, 1, 1, width)."""
+    return (mx.arange(width) < lengths[:, None])[:, None, None]
+
+
+def take_row(x: mx.array, row: mx.array) -> mx.array:
+    """Pick one row of each text: (batch, tokens, dim) and (batch,) -> (batch, 1, dim)."""
+    return mx.take_along_axis(x, row[:, None, None], axis=1)
+
+
+def split_heads(x: mx.array, heads: int) -> mx.array:
+    """Arrange (batch, tokens, heads * head_dim) as (batch, heads, tokens, head_dim)."""
+    batch, tokens, _ = x.shape
+    return x.reshape(batch, tokens, heads, -1).swapaxes(1, 2)
+
+
+def merge_heads(x: mx.array) -> mx.array:
+    """Undo split_heads."""
+    batch, _, tokens, _ = x.shape
+    return x.swapaxes(1, 2).reshape(batch, tokens, -1)
+
+
+def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -> mx.array:
+    """Attend (Vaswani et al. 2017, arXiv 1706.03762); `mask` is a key mask, "causal" or None.
+
+    q (batch, heads, queries, head_dim), k and v (batch, key heads, keys, head_dim) -> the shape of q. Metal's kernel
+    never holds the scores; on a CPU they are made for BLOCK queries at a time.
+    """
+    scale, queries = q.shape[-1] ** -0.5, q.shape[2]
+    if queries <= BLOCK or mx.default_device() != mx.cpu:
+        return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
+    out = []
+    for start in range(0, queries, BLOCK):
+        stop = min(start + BLOCK, queries)
+        keys = slice(stop) if isinstance(mask, str) else slice(None)  # MLX aligns causal masks at the last key
+        part = q[:, :, start:stop]
+        out.append(mx.fast.scaled_dot_product_attention(part, k[:, :, keys], v[:, :, keys], scale=scale, mask=mask))
+    return mx.concatenate(out, axis=2)

@@ -1,0 +1,173 @@
+"""What Llama-like encoders and decoders share: RMSNorm, rotary positions, SwiGLU, a last layer for one row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import mlx.core as mx
+from mlx import nn
+
+from ..errors import CorruptModelError, UnsupportedModelError
+from ..spec import Pooling
+from ._attention import attend, key_mask, merge_heads, split_heads, take_row
+from ._config import check
+
+ALLOWED = {
+    "hidden_act": ("silu",),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "use_sliding_window": (False, None),
+}
+NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
+PREFIXES = ("model.",)
+UNUSED = ("lm_head.",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The numbers of config.json that shape a model; `rope_scale` is what positions are multiplied by."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    vocab_size: int
+    rope_theta: float
+    rope_scale: float
+
+
+def read(config: Mapping[str, Any]) -> Config:
+    """Read and check the numbers; raises for values that would change the vectors and are not implemented."""
+    check(config, ALLOWED, NEEDED)
+    if set(config.get("layer_types") or ()) - {"full_attention"}:
+        raise UnsupportedModelError(f"config.json: layer_types={config['layer_types']} is not implemented")
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    if heads % kv_heads or head_dim % 2:
+        raise CorruptModelError(f"config.json: {heads} heads do not share {kv_heads} key heads of {head_dim}")
+    theta, scale = _rope(config)
+    return Config(
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_hidden_layers=config["num_hidden_layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        rms_norm_eps=config["rms_norm_eps"],
+        vocab_size=config["vocab_size"],
+        rope_theta=theta,
+        rope_scale=scale,
+    )
+
+
+def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Return theta, from either place where transformers keeps it, and the scale of positions; refuse a lost theta."""
+    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    theta = rope.get("rope_theta", config.get("rope_theta"))
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if theta is None:
+        raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
+    if kind not in ("default", "linear"):
+        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
+    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
+        raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
+    return float(theta), 1 / float(rope.get("factor", 1)) if kind == "linear" else 1.0
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions (Su et al. 2021, arXiv 2104.09864)."""
+
+    def __init__(self, config: Config, qk_norm: bool, causal: bool) -> None:
+        super().__init__()
+        dim, head_dim = config.hidden_size, config.head_dim
+        self._config, self._causal = config, causal
+        self.q_proj = nn.Linear(dim, config.num_attention_heads * head_dim, bias=False)
+        self.k_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=False)
+        self.v_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=False)
+        self.o_proj = nn.Linear(config.num_attention_heads * head_dim, dim, bias=False)
+        if qk_norm:
+            self.q_norm = nn.RMSNorm(head_dim, eps=config.rms_norm_eps)
+            self.k_norm = nn.RMSNorm(head_dim, eps=config.rms_norm_eps)
+
+    def __call__(self, x: mx.array, mask: mx.array | None, row: mx.array | None) -> mx.array:
+        """Attend from every row, or from one row of each text to all of its text."""
+        config = self._config
+        q = split_heads(self.q_proj(x if row is None else take_row(x, row)), config.num_attention_heads)
+        k = split_heads(self.k_proj(x), config.num_key_value_heads)
+        v = split_heads(self.v_proj(x), config.num_key_value_heads)
+        if "q_norm" in self:
+            q, k = self.q_norm(q), self.k_norm(k)
+        q, k = self._rotate(q, 0 if row is None else row), self._rotate(k, 0)
+        # Padding lies after every real row, so a causal model needs no mask of its own for it.
+        return self.o_proj(merge_heads(attend(q, k, v, "causal" if self._causal and row is None else mask)))
+
+    def _rotate(self, x: mx.array, offset: int | mx.array) -> mx.array:
+        config = self._config
+        return mx.fast.rope(
+            x,
+            config.head_dim,
+            traditional=False,
+            base=config.rope_theta,
+            scale=config.rope_scale,
+            offset=offset,
+        )
+
+
+class MLP(nn.Module):
+    """SwiGLU (Shazeer 2020, arXiv 2002.05202)."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def __call__(self, x: mx.array) -> mx.array:
+        """Gate, multiply, project back."""
+        return self.down_proj(nn.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Layer(nn.Module):
+    """One layer: attention and MLP, each normalised before and added."""
+
+    def __init__(self, config: Config, qk_norm: bool, causal: bool) -> None:
+        super().__init__()
+        self.self_attn = Attention(config, qk_norm, causal)
+        self.mlp = MLP(config)
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+
+    def __call__(self, x: mx.array, mask: mx.array | None, row: mx.array | None) -> mx.array:
+        """Compute every row, or with `row` (batch,) only that one of each text: (batch, 1, dim)."""
+        attended = self.self_attn(self.input_layernorm(x), mask, row)
+        x = (x if row is None else take_row(x, row)) + attended
+        return x + self.mlp(self.post_attention_layernorm(x))
+
+
+class Transformer(nn.Module):
+    """All layers; where the pooling takes one row, the last layer computes queries and MLP for it alone."""
+
+    def __init__(self, config: Config, *, qk_norm: bool, causal: bool) -> None:
+        super().__init__()
+        self._causal = causal
+        self.max_positions, self.vocab_size = None, config.vocab_size
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = [Layer(config, qk_norm, causal) for _ in range(config.num_hidden_layers)]
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+
+    def __call__(self, ids: mx.array, lengths: mx.array, padded: bool, pooling: Pooling) -> mx.array:
+        """Return the hidden states that the pooling needs."""
+        mask = key_mask(lengths, ids.shape[1]) if padded else None
+        row = {"last": lengths - 1, "first": None if self._causal else mx.zeros_like(lengths)}.get(pooling)
+        x = self.embed_tokens(ids)
+        *inner, last = self.layers
+        for layer in inner:
+            x = layer(x, mask, None)
+        x = self.norm(last(x, mask, row))
+        return x if row is None else x[:, 0]
