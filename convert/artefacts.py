@@ -20,6 +20,7 @@ from edge_embed.spec import FILE_NAME, ModelSpec, Weights, space_fingerprint
 from .calibrate import Moments, calibrate, read_texts
 from .card import describe, write_card
 from .export import Export, exporter, targets
+from .goldens import make_goldens, with_fidelity
 from .layout import write_layout
 from .merge import write_safetensors
 from .source import Source
@@ -103,8 +104,9 @@ def _reference(stage: Path, source: Source) -> tuple[Source, NDArray[np.float32]
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
     source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))
-    weights = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
-    _write_spec(stage, source.spec, weights)
+    (exact,) = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
+    _write_spec(stage, source.spec, [exact])
+    source = replace(source, spec=replace(source.spec, golden=make_goldens(stage, source.spec, exact)))
     return source, embed(stage, EXACT)[0]
 
 
@@ -126,9 +128,12 @@ def _fill(kind: str, export: Export, reference: NDArray[np.float32], keep_checkp
     weights = module.write(export)
     _write_spec(stage, spec, weights)
     results: dict[str, Result] = {}
-    for level in export.levels:
-        results[level] = result = verify(stage, level, reference, module.BOUNDS[level])
-        export.report(f"{kind}:{level} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
+    tested: list[Weights] = []
+    for one in weights:
+        bound = module.BOUNDS[one.level]
+        results[one.level] = result = verify(stage, one.level, reference, bound)
+        tested.append(with_fidelity(stage, spec, one, bound.company))
+        export.report(f"{kind}:{one.level} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
     if kind == PLAIN and EXACT not in export.levels:
         for path in (stage / "onnx").glob("model.onnx*"):
             path.unlink()
@@ -136,7 +141,7 @@ def _fill(kind: str, export: Export, reference: NDArray[np.float32], keep_checkp
             (stage / "onnx").rmdir()
     if kind == PLAIN and keep_checkpoint:
         write_safetensors(export.source.tensors, stage / "model.safetensors")
-    write_card(stage, replace(spec, weights=tuple(weights)), results)
+    write_card(stage, replace(spec, weights=tuple(tested)), results)
 
 
 def _write_spec(stage: Path, spec: ModelSpec, weights: Sequence[Weights]) -> None:

@@ -21,7 +21,7 @@ from .merge import Merged
 from .onnx_file import architecture
 from .source import Source, open_source
 
-MADE = ("weights", "fingerprint")  # in an edge_embed.json that is given whole, they are another conversion's
+MADE = ("weights", "fingerprint", "golden")  # in an edge_embed.json that is given whole, they are another conversion's
 
 
 def open_variant(
@@ -45,6 +45,7 @@ def open_variant(
         attention=architecture(source.spec.architecture).ATTENTION,
         padding_side="right",
         weights=(),
+        golden=(),
     )
     if task is not None:
         spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: spec.tasks.get(task, {})})

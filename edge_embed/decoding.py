@@ -35,6 +35,8 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return value
     if type(None) in args:
         return None if value is None else decode(next(a for a in args if a is not type(None)), value, where)
+    if kind is float and type(value) in (int, float):
+        return float(value)
     if kind in (str, int, bool) and type(value) is kind:
         return value
     raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")

@@ -7,10 +7,12 @@ EdgeEmbedError
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
 |-- BackendError                            the engine failed, or gave a vector that is not finite
+|   `-- SelfTestError                       this machine computes other vectors than the model's maker did
 |-- MissingDependencyError (ImportError)    a package of an extra is not installed
 `-- VerificationError                       a converted model fell below its bound and was not kept
 
 TruncationWarning (UserWarning)             some texts were cut to the model's length
+FallbackWarning (UserWarning)               other weights than the first choice were loaded
 """
 
 from __future__ import annotations
@@ -44,6 +46,10 @@ class BackendError(EdgeEmbedError):
     """Tell that the engine failed, or gave a vector that is not finite."""
 
 
+class SelfTestError(BackendError):
+    """Tell that this machine computes other vectors, or other token ids, than the model's maker did."""
+
+
 class MissingDependencyError(EdgeEmbedError, ImportError):
     """Tell that a package of an extra is not installed, and how to install it."""
 
@@ -54,6 +60,10 @@ class VerificationError(EdgeEmbedError):
 
 class TruncationWarning(UserWarning):
     """Tell that some texts were cut to the model's length."""
+
+
+class FallbackWarning(UserWarning):
+    """Tell that other weights than the first choice were loaded, and why."""
 
 
 def listing(names: object) -> str:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import hub, select
 from .backends import Backend, load
-from .errors import InputError, UnsupportedModelError
+from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModelError
 from .find import find
 from .pipeline import Pipeline
-from .prepare import prepare
+from .prepare import cache_folder, prepare
 from .repo import Repo
+from .selftest import check_once
 from .spec import ModelSpec, with_task
 from .tokens import TextTokenizer, Tokenizes
 
@@ -46,6 +48,19 @@ def open_model(request: Request) -> Opened:
     Raises InputError or ModelError; then nothing stays loaded.
     """
     source = find(request.reference, request.cache_dir, request.offline)
+    try:
+        return _open(source, request)
+    except SelfTestError as error:
+        chosen = select.choose(source, request.backend, request.reference.level).weights
+        others = tuple(weights for weights in source.spec.weights if weights != chosen)
+        if not others or request.reference.level:
+            raise
+        opened = _open(replace(source, spec=replace(source.spec, weights=others)), request)
+        warnings.warn(f"{error}; {opened.why} is used instead", FallbackWarning, stacklevel=3)
+        return opened
+
+
+def _open(source: Repo, request: Request) -> Opened:
     task = with_task(source.spec, request.task).task
     choice = select.choose(source, request.backend, request.reference.level)
     if not choice.ready:
@@ -59,12 +74,16 @@ def open_model(request: Request) -> Opened:
     backend = load(weights.format, source.folder, spec, weights, request.threads)
     try:
         tokenizer = _tokenizer(source, spec, backend)
+        check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
     except BaseException:
         backend.close()
         raise
-    why = f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads"
-    pipeline = Pipeline(spec, tokenizer, backend)
-    return Opened(spec=source.spec, pipeline=pipeline, batch_tokens=batch_tokens, why=why)
+    return Opened(
+        spec=source.spec,
+        pipeline=Pipeline(spec, tokenizer, backend),
+        batch_tokens=batch_tokens,
+        why=f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads",
+    )
 
 
 def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:

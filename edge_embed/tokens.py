@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
@@ -39,7 +40,10 @@ class Tokenized:
 
 
 class Tokenizes(Protocol):
-    """What the pipeline asks of a tokenizer: see `TextTokenizer.tokenize`."""
+    """What the pipeline asks of a tokenizer: see `TextTokenizer`."""
+
+    def limited(self, max_tokens: int) -> Tokenizes:
+        """Return the same tokenizer with another length."""
 
     def tokenize(
         self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
@@ -115,6 +119,12 @@ class TextTokenizer:
             ids.append(np.array(row, np.int32))
             counts.append(TokenCount(total, total - len(row)))
         return Tokenized(ids, counts)
+
+    def limited(self, max_tokens: int) -> TextTokenizer:
+        """Return the same tokenizer with another length."""
+        other = copy(self)
+        other.max_tokens = max_tokens
+        return other
 
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""

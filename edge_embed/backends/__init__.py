@@ -30,7 +30,9 @@ class Batch:
 
 
 class Backend(Protocol):
-    """An engine with one model loaded. Safe to call from several threads."""
+    """An engine with one model loaded. Safe to call from several threads. `engine` names it and its version."""
+
+    engine: str
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Return for each input, in order, the rows (tokens, dim), float32, that the spec's pooling needs.

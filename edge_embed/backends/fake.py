@@ -13,6 +13,8 @@ from . import Batch, Rows
 class FakeBackend:
     """Give each token id a fixed pseudo-random row."""
 
+    engine = "fake"
+
     def __init__(self, dim: int) -> None:
         self.dim = dim
         self.batches: list[Batch] = []

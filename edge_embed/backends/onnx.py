@@ -32,6 +32,8 @@ _SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 class OnnxBackend:
     """One ONNX graph in one session."""
 
+    engine = f"onnxruntime {ort.__version__}"
+
     def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
         self._lock = threading.Lock()
         self._left = spec.padding_side == "left"

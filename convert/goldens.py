@@ -1,0 +1,51 @@
+"""The texts of the self-test, what the float32 graph makes of them, and how near each level comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from edge_embed.backends import load
+from edge_embed.golden import Fidelity, Golden, golden, golden_vectors
+from edge_embed.selftest import embed_ids
+from edge_embed.spec import TEXT, ModelSpec, Weights
+from edge_embed.tokens import TextTokenizer
+
+from .probes import probes
+
+LONG = 96  # tokens; enough for attention over more than one block of any engine, and quick
+THREADS = 2
+
+
+def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden, ...]:
+    """Embed the texts with the exact weights: a short one first, questions, many languages, long, cut at its end."""
+    lines = probes(spec.max_tokens)
+    query, document = (spec.template(None, None, side) for side in ("query", "document"))
+    many = " ".join(line for line in lines[21:40:4])
+    short, sentence, languages = ("yes", document), (lines[2], query), (many, document)
+    tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+    whole = len(tokenizer.tokenize([sentence[0]], query).ids[0])
+    chosen = [(short, LONG), (sentence, LONG), (languages, LONG), ((lines[-1], document), LONG)]
+    chosen += [(sentence, whole), (sentence, whole - 1)]  # the closing token at, and after, the last place
+    fits = [(template.replace(TEXT, text), min(limit, spec.max_tokens)) for (text, template), limit in chosen]
+    ids = [tokenizer.limited(limit).tokenize([text]).ids[0] for text, limit in fits]
+    backend = load(exact.format, folder, spec, exact, THREADS)
+    try:
+        vectors = embed_ids(backend, ids, spec)
+    finally:
+        backend.close()
+    return tuple(golden(*fit, row, vector) for fit, row, vector in zip(fits, ids, vectors, strict=True))
+
+
+def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: float) -> Weights:
+    """Measure the cosine to each golden vector; `company` is what verification allows."""
+    tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+    ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
+    backend = load(weights.format, folder, spec, weights, THREADS)
+    try:
+        vectors = embed_ids(backend, ids, spec)
+    finally:
+        backend.close()
+    cosines = (vectors * golden_vectors(spec.golden, spec.dim)).sum(axis=1)
+    found = tuple(round(float(cosine), 5) for cosine in cosines)
+    return replace(weights, fidelity=Fidelity(cosines=found, company=company))

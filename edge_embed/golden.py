@@ -1,0 +1,60 @@
+"""What a model gave where it was made: texts, their ids, their exact vectors, and how near each level came to them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import CorruptModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A text, prompt included, cut to `max_tokens`; SHA-256 of its ids; its float32 vector, kept as float16 in base64.
+
+    The vector is L2-normalised and of full length.
+    """
+
+    text: str
+    max_tokens: int
+    ids: str
+    vector: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What weights kept: the cosine to each golden vector, and by how much an element may change in company."""
+
+    cosines: tuple[float, ...]
+    company: float
+
+
+def golden(text: str, max_tokens: int, ids: NDArray[np.int32], vector: NDArray[np.float32]) -> Golden:
+    """Record a text, its ids (tokens,) and its vector (dim,)."""
+    return Golden(text=text, max_tokens=max_tokens, ids=ids_digest(ids), vector=_pack(vector))
+
+
+def ids_digest(ids: NDArray[np.int32]) -> str:
+    """Return the SHA-256, in hex, of ids as little-endian int32."""
+    return hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest()
+
+
+def golden_vectors(goldens: tuple[Golden, ...], dim: int) -> NDArray[np.float32]:
+    """Return the vectors (n, dim); raise CorruptModelError for one that is damaged."""
+    try:
+        rows = [np.frombuffer(base64.b64decode(one.vector, validate=True), "<f2") for one in goldens]
+    except ValueError as error:
+        raise CorruptModelError(f"a golden vector is not base64 of float16: {error}") from error
+    if any(len(row) != dim or not np.isfinite(row).all() for row in rows):
+        raise CorruptModelError(f"a golden vector does not hold {dim} finite numbers")
+    vectors = np.array(rows, np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # float16 changed the length
+    return unit
+
+
+def _pack(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f2").tobytes()).decode()
