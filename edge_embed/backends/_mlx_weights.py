@@ -40,9 +40,9 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     """
     module = architecture(model_type)
     model = module.Model(module.read(config))
-    tensors = _named(_read(paths), module.PREFIXES, module.UNUSED)
+    tensors = plain_names(read_tensors(paths), module.PREFIXES, module.UNUSED)
     # Parameters are lazy: what the constructors made up is never computed.
-    shapes = {name: value.shape for name, value in tree_flatten(model.parameters())}
+    shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
     quantised = _quantised(tensors, shapes, paths[0])
     _check_config(quantised, config, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
@@ -56,7 +56,7 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     return model
 
 
-def _read(paths: Sequence[Path]) -> dict[str, mx.array]:
+def read_tensors(paths: Sequence[Path]) -> dict[str, mx.array]:
     """Open the files; MLX reads a tensor when it is needed."""
     tensors: dict[str, mx.array] = {}
     for path in paths:
@@ -70,7 +70,7 @@ def _read(paths: Sequence[Path]) -> dict[str, mx.array]:
     return tensors
 
 
-def _named(tensors: dict[str, mx.array], prefixes: Sequence[str], unused: Sequence[str]) -> dict[str, mx.array]:
+def plain_names(tensors: dict[str, mx.array], prefixes: Sequence[str], unused: Sequence[str]) -> dict[str, mx.array]:
     """Drop the prefix that all names share, and heads that no vector depends on."""
     prefix = next((prefix for prefix in prefixes if any(name.startswith(prefix) for name in tensors)), "")
     plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}

@@ -3,65 +3,74 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
-from ..errors import BackendError, CorruptModelError
+from ..errors import BackendError, CorruptModelError, InputError, listing
+from ..mlx_models import architecture
 from ..spec import ModelSpec, Pooling, Weights
 from . import Batch, Rows
+from ._mlx_adapters import Adapters
+from ._mlx_owner import Owner
 from ._mlx_weights import load_model
 
 CACHE = 256 << 20  # bytes of freed buffers that MLX may keep for the next batch; by itself it never gives one back
-T = TypeVar("T")
+# Tokens of a text that runs alone as a compiled graph. 8 tokens, 28 layers of 256: 27 ms, and 35 when MLX was told of
+# every operation anew. Batches gained nothing, and would need a graph for each number of texts.
+SHORT = 256
 
 
 class MlxBackend:
-    """One model, and the one thread that touches it: MLX's streams belong to threads."""
+    """One model in a thread of its own."""
 
     def __init__(self, open_model: Callable[[], Any], pooling: Pooling) -> None:
         self._pooling = pooling
-        self._owner = ThreadPoolExecutor(1, "mlx")
+        self._owner = Owner()
         try:
-            self._model = self._owner.submit(open_model).result()
+            self._owner.run(lambda: self._open(open_model))
         except BaseException:
-            self._owner.shutdown()
+            self._owner.close()
             raise
+
+    def _open(self, open_model: Callable[[], Any]) -> None:
+        """Load, and prepare to compile a graph for each width of a single short text."""
+        model = self._model = open_model()
+
+        def one(ids: mx.array, lengths: mx.array) -> mx.array:
+            return model(ids, lengths, True, self._pooling)  # type: ignore[no-any-return]
+
+        self._one: Any = mx.compile(one, inputs=model.state)
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Pad on the right, run, and strip; a pooling of one row gives one row for each input."""
-        return self._call(lambda: self._forward(batch))
+        return self._owner.run(lambda: self._forward(batch))
 
     def close(self) -> None:
         """Drop the model; calls that are running finish first."""
         if self._model is not None:
-            self._call(self._drop)
-            self._owner.shutdown()
-
-    def _call(self, work: Callable[[], T]) -> T:
-        try:
-            future = self._owner.submit(work)
-        except RuntimeError as error:
-            raise BackendError("this model was closed") from error
-        return future.result()
+            self._owner.run(self._drop)
+            self._owner.close()
 
     def _drop(self) -> None:
-        self._model = None
+        self._model = self._one = None
         mx.clear_cache()
 
     def _forward(self, batch: Batch) -> list[Rows]:
         lengths = np.array([len(ids) for ids in batch.ids], np.int32)
         self._check(batch, int(lengths.max()))
-        width = bucket(int(lengths.max()), self._model.max_positions)
+        width = int(lengths.max())
+        single = len(lengths) == 1 and width <= SHORT
+        width = bucket(width, self._model.max_positions) if single else width
         real = np.arange(width) < lengths[:, None]
         ids = np.zeros(real.shape, np.int32)
         ids[real] = np.concatenate(batch.ids)
+        inputs = mx.array(ids), mx.array(lengths)
         try:
-            states = self._model(mx.array(ids), mx.array(lengths), not real.all(), self._pooling)
+            states = self._one(*inputs) if single else self._model(*inputs, not real.all(), self._pooling)
             out = np.array(states.astype(mx.float32))
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"MLX failed on a batch of {ids.shape}: {error}") from error
@@ -84,13 +93,53 @@ class MlxBackend:
 
 def bucket(length: int, limit: int | None) -> int:
     """Round a length up to one of eight in each octave, so that few shapes occur, with at most an eighth of padding."""
-    step = max(1, 1 << (length.bit_length() - 4))
+    step = 1 << max(0, length.bit_length() - 4)
     width = -(-length // step) * step
     return width if limit is None else min(width, limit)
 
 
+class MlxTasks(MlxBackend):
+    """A base model with the adapters of several tasks, one of which counts."""
+
+    def __init__(self, open_model: Callable[[], tuple[Any, Adapters]], pooling: Pooling, task: str) -> None:
+        def open_base() -> Any:
+            model, self._adapters = open_model()
+            self._adapters.use(task)
+            return model
+
+        super().__init__(open_base, pooling)
+
+    def use_task(self, task: str) -> None:
+        """Embed with another task's adapter from now on; calls that are running finish first."""
+        check_task(task, self._adapters.tasks())
+        self._owner.run(lambda: self._adapters.use(task))
+
+
+def check_task(task: str, tasks: Iterable[str]) -> None:
+    """Raise InputError, listing what exists, for a task without an adapter."""
+    if task not in tasks:
+        raise InputError(f"unknown task {task!r}: there are adapters for {listing(tasks)}")
+
+
 def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> MlxBackend:
     """Load the safetensors files of the weights; MLX does not let the number of threads be chosen."""
+    return MlxBackend(lambda: _open(folder, spec, weights), spec.pooling)
+
+
+def load_base(
+    folder: Path, spec: ModelSpec, weights: Weights, threads: int, adapters: Mapping[str, Path], task: str
+) -> MlxTasks:
+    """Load a base's weights and a folder of LoRA factors for each task; `use_task` changes which of them counts."""
+    check_task(task, adapters)
+
+    def open_base() -> tuple[Any, Adapters]:
+        model = _open(folder, spec, weights)
+        return model, Adapters(model, adapters, architecture(spec.architecture).PREFIXES)
+
+    return MlxTasks(open_base, spec.pooling, task)
+
+
+def _open(folder: Path, spec: ModelSpec, weights: Weights) -> Any:
     paths = [folder / file.path for file in weights.files if file.path.endswith(".safetensors")]
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    return MlxBackend(lambda: load_model(paths, config, spec.architecture), spec.pooling)
+    return load_model(paths, config, spec.architecture)
