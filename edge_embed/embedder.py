@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
@@ -16,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from . import hub, select, vectors
 from .backends import Backend
 from .errors import InputError
-from .opening import Opened, Request, open_model
+from .opening import Opened, Request, open_model, switch_task
 from .pipeline import Options, Pipeline
 from .spec import ModelSpec, Side
 from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
@@ -154,6 +155,17 @@ class Embedder:
         template = self.spec.template(prompt_name, prompt, side)
         options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         return chain.from_iterable(self._opened.pipeline.run(inputs, options))
+
+    def use_task(self, task: str) -> None:
+        """Embed for another of the base's tasks from now on, as Embedder(base, task=...) would.
+
+        MLX keeps every adapter loaded and changes which one counts; the other backends load the task's merged weights.
+        Not while another thread is embedding. Raises InputError for an unknown task.
+        """
+        if self._request is None:
+            raise InputError(f"task={task!r}: this Embedder was made from parts and cannot load others")
+        self._opened = switch_task(self._opened, self._request, task)
+        self._request = replace(self._request, task=task)
 
     def similarity(self, a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDArray[np.float32]:
         """Compare vectors a (n, dim) with b (m, dim) -> (n, m); cosine unless named, see `vectors.similarity`."""

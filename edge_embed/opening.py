@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import hub, select
-from .backends import Backend, load
+from .backends import Backend, Switches, load
 from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModelError
 from .find import find
 from .pipeline import Pipeline
@@ -16,6 +16,7 @@ from .repo import Repo
 from .selftest import check_once
 from .spec import ModelSpec, with_task
 from .tokens import TextTokenizer, Tokenizes
+from .vocabulary import VocabularyTokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ def open_model(request: Request) -> Opened:
 
 
 def _open(source: Repo, request: Request) -> Opened:
-    task = with_task(source.spec, request.task).task
+    base, task = source.spec, with_task(source.spec, request.task).task
     choice = select.choose(source, request.backend, request.reference.level)
     if not choice.ready:
         to = f"{choice.weights.format}:{choice.weights.level}"
@@ -71,7 +72,7 @@ def _open(source: Repo, request: Request) -> Opened:
     spec = _shorten(with_task(source.spec, request.task), request.max_tokens)
     size = sum((source.folder / file.path).stat().st_size for file in weights.files)
     batch_tokens = select.batch_budget(spec, size, request.max_memory)
-    backend = load(weights.format, source.folder, spec, weights, request.threads)
+    backend = load(weights.format, source.folder, spec, weights, request.threads, source.adapters)
     try:
         tokenizer = _tokenizer(source, spec, backend)
         check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
@@ -79,11 +80,28 @@ def _open(source: Repo, request: Request) -> Opened:
         backend.close()
         raise
     return Opened(
-        spec=source.spec,
+        spec=base,
         pipeline=Pipeline(spec, tokenizer, backend),
         batch_tokens=batch_tokens,
         why=f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads",
     )
+
+
+def switch_task(opened: Opened, request: Request, task: str) -> Opened:
+    """Return the model with another task: its adapter where the backend has it loaded, else the task's own weights.
+
+    What was opened for the former task is closed once the new one is there. Raises InputError for an unknown task.
+    """
+    spec, pipeline = with_task(opened.spec, task), opened.pipeline
+    assert spec.task is not None
+    if isinstance(pipeline.backend, Switches):
+        pipeline.backend.use_task(spec.task)
+    elif spec.task != pipeline.spec.task:
+        other = open_model(replace(request, task=task))
+        pipeline.backend.close()
+        return other
+    spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
+    return replace(opened, pipeline=replace(pipeline, spec=spec))
 
 
 def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:
@@ -93,8 +111,6 @@ def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:
     encode = getattr(backend, "encode_text", None)
     if encode is None:
         raise UnsupportedModelError(f"{source.folder} has no tokenizer.json, and its weights bring no vocabulary")
-    from .vocabulary import VocabularyTokenizer
-
     return VocabularyTokenizer(encode, spec.max_tokens)
 
 

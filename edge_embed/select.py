@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 
 from .backends import check
+from .decoding import read_json
 from .device import usable_cpus
 from .errors import InputError, listing
+from .mlx_layout import stored_level
 from .repo import Repo, most_exact
-from .spec import LEVELS, ModelSpec, Weights
+from .spec import LEVELS, File, ModelSpec, Weights
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
 RUNTIME_BYTES = 150 << 20  # Python, NumPy, tokenizer and engine, before any weight
@@ -42,6 +44,11 @@ def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choic
     fits = [w for w in repo.spec.weights if backend in ("auto", w.format) and level in (None, w.level)]
     if fits:
         return Choice(most_exact(fits), "named" if level else f"the most exact of {listing(repo.levels())}")
+    if backend == "mlx" and repo.checkpoint is not None and repo.checkpoint.suffix == ".safetensors":
+        stored = stored_level(repo.checkpoint, read_json(repo.folder / "config.json"))
+        if level in (None, stored):  # MLX reads a checkpoint as it is
+            files = (File(path=repo.checkpoint.name),)
+            return Choice(Weights(format="mlx", level=stored, files=files), "the checkpoint itself")
     formats = [name for name in ("onnx", "gguf", "mlx") if backend in ("auto", name)]
     target = next((name for name in formats if (level or CONVERTED[name]) in LEVELS[name]), None)
     if repo.checkpoint is not None and target is not None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,25 @@ def check(name: str) -> None:
         raise InputError(f"unknown backend {name!r}: choose from {listing(['auto', *names()])}")
 
 
-def load(name: str, folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
+@runtime_checkable
+class Switches(Protocol):
+    """A backend that holds a base's adapters and changes between them in place."""
+
+    def use_task(self, task: str) -> None:
+        """Compute with another task's adapter from now on."""
+
+
+def load(
+    name: str,
+    folder: Path,
+    spec: ModelSpec,
+    weights: Weights,
+    threads: int,
+    adapters: Mapping[str, Path] | None = None,
+) -> Backend:
     """Load the weights with the backend of that name; `threads` CPU threads.
 
+    `adapters`, a folder for each task, make it one that `Switches`, beginning with the spec's task.
     Raises MissingDependencyError when the backend's engine is not installed.
     """
     check(name)
@@ -67,5 +83,9 @@ def load(name: str, folder: Path, spec: ModelSpec, weights: Weights, threads: in
         raise MissingDependencyError(
             f"backend {name!r} needs {error.name}, which is not installed: pip install 'edge-embed[{name}]'"
         ) from error
-    backend: Backend = module.load(folder, spec, weights, threads)
+    backend: Backend
+    if adapters:
+        backend = module.load_base(folder, spec, weights, threads, adapters, spec.task)
+    else:
+        backend = module.load(folder, spec, weights, threads)
     return backend
