@@ -18,7 +18,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError
-from edge_embed.spec import TEXT, ModelSpec
+from edge_embed.spec import TEXT, ModelSpec, Pooling
 from edge_embed.tokens import TextTokenizer
 
 from .onnx_file import write_graph
@@ -54,20 +54,27 @@ def calibrate(
 ) -> dict[str, Moments]:
     """Run the texts, each with every prompt that the spec's tasks use -> moments by the linear layer's name."""
     words = TextTokenizer(tokenizer, min(spec.max_tokens, LONGEST))
-    ids = [row for template in _templates(spec) for row in words.tokenize(list(texts), template).ids]
+    rows = [row for template in _templates(spec) for row in words.tokenize(list(texts), template).ids]
+    return measure(config, tensors, spec.pooling, rows)
+
+
+def measure(
+    config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling, rows: Iterable[NDArray[np.int32]]
+) -> dict[str, Moments]:
+    """Run rows of token ids, one at a time -> moments by the linear layer's name."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        linears = write_graph(config, tensors, "float32", path, spec.pooling, taps=True)
+        linears = write_graph(config, tensors, "float32", path, pooling, taps=True)
         session: Any = ort.InferenceSession(str(path), _options(), providers=["CPUExecutionProvider"])
         seen: dict[str, Moments] = {}
-        for row in ids:
+        for row in rows:
             feeds = {"input_ids": row[None].astype(np.int64), "attention_mask": np.ones((1, len(row)), np.int64)}
             names = [f"{x}.{part}" for x in sorted(set(linears.values())) for part in ("sum", "peak", "rows")]
             values: dict[str, NDArray[Any]] = dict(zip(names, session.run(names, feeds), strict=True))
             for x in set(linears.values()):
-                rows = int(values[f"{x}.rows"].prod())
-                square = (values[f"{x}.sum"] / rows).astype(np.float32)
-                new = Moments(square, values[f"{x}.peak"], rows)
+                count = int(values[f"{x}.rows"].prod())
+                square = (values[f"{x}.sum"] / count).astype(np.float32)
+                new = Moments(square, values[f"{x}.peak"], count)
                 seen[x] = _combine(seen[x], new) if x in seen else new
     return {name: seen[x] for name, x in linears.items()}
 

@@ -96,7 +96,14 @@ def context(b: Builder, config: Mapping[str, Any], shape: Shape) -> Context:
 
 
 def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return theta^(-2i/head_dim) (Su et al. 2021, arXiv 2104.09864), from either place where transformers keeps theta.
+    """Return theta^(-2i/head_dim) (Su et al. 2021, arXiv 2104.09864), slower by the factor of rope_of()."""
+    theta, factor = rope_of(config)
+    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
+    return (1 / np.float32(theta) ** exponents / np.float32(factor)).astype(np.float32)
+
+
+def rope_of(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
 
     Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
     """
@@ -109,9 +116,7 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[
         raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
         raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
-    exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
-    factor = np.float32(rope.get("factor", 1) if kind == "linear" else 1)
-    return (1 / np.float32(theta) ** exponents / factor).astype(np.float32)
+    return float(theta), float(rope.get("factor", 1) if kind == "linear" else 1)
 
 
 def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
