@@ -129,7 +129,7 @@ class TextTokenizer:
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
         before, after = template.split(TEXT, 1)
-        first, *more = _split(text)
+        first, *more = split(text)
         encoding = self._tokenizer.encode(before + first + ("" if more else after))
         left, content, right = _parts(encoding, len(before), len(before) + len(first))
         if more:
@@ -144,8 +144,8 @@ class TextTokenizer:
         if more:
             inner = (self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids for piece in more[:-1])
             for ids in itertools.chain(inner, [last]):
-                content, total = _keep_ends(content + ids, room), total + len(ids)
-        return left + _cut(content, room, truncation) + right, total + len(left) + len(right)
+                content, total = keep_ends(content + ids, room), total + len(ids)
+        return left + cut(content, room, truncation) + right, total + len(left) + len(right)
 
 
 def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
@@ -165,7 +165,8 @@ def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[i
     return encoding.ids[:first], encoding.ids[first:end], encoding.ids[end:]
 
 
-def _cut(content: list[int], room: int, truncation: Truncation) -> list[int]:
+def cut(content: list[int], room: int, truncation: Truncation) -> list[int]:
+    """Return at most `room` of the ids; "error" keeps the first, too: whoever asked for it raises."""
     if truncation == "start":
         return content[-room:]
     if truncation == "middle" and len(content) > room:
@@ -173,12 +174,12 @@ def _cut(content: list[int], room: int, truncation: Truncation) -> list[int]:
     return content[:room]
 
 
-def _keep_ends(content: list[int], room: int) -> list[int]:
+def keep_ends(content: list[int], room: int) -> list[int]:
     """Drop the middle that no policy will keep."""
     return content if len(content) <= 2 * room else content[:room] + content[-room:]
 
 
-def _split(text: str) -> list[str]:
+def split(text: str) -> list[str]:
     """Cut a long text into pieces before a space inside it, where tokens end anyway.
 
     Without such a space a piece is cut hard: then the count may be off by a token a piece, and never the kept end.
