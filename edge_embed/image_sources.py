@@ -28,7 +28,7 @@ from .image_urls import fetch
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("AVIF", "BMP", "GIF", "ICO", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 DATA = re.compile(r"data:(?P<type>[^;,]*)(?P<options>[^,]*),", re.IGNORECASE)
 SHOWN = 80  # characters of an address that an error repeats
@@ -142,14 +142,16 @@ def _decode(data: bytes, name: str, sources: ImageSources, pil: Any) -> Image.Im
     name = f"{name:.{SHOWN}}"
     if reason := _not_pixels(data):
         raise InputError(f"{name} is {reason}")
+    pil.Image.init()
+    readable = [kind for kind in FORMATS if kind in pil.Image.OPEN]  # some Pillows are built without one or another
     try:
-        image: Image.Image = pil.Image.open(BytesIO(data), formats=FORMATS)
+        image: Image.Image = pil.Image.open(BytesIO(data), formats=readable)
     except (pil.Image.DecompressionBombError, pil.Image.DecompressionBombWarning) as error:
         raise InputError(f"{name} has too many pixels for Pillow: {error}; make it smaller first") from error
     except pil.UnidentifiedImageError as error:
         begins = f"its first bytes are {data[:8]!r}" if data else "it is empty"
         raise InputError(
-            f"{name} is not a picture that can be read: {begins}; known are {', '.join(FORMATS)}"
+            f"{name} is not a picture that can be read: {begins}; known are {', '.join(readable)}"
         ) from error
     except Exception as error:  # Pillow's readers of headers raise what the bytes lead them to
         raise InputError(f"{name} is a damaged picture: {error}; save it again") from error

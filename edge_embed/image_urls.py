@@ -7,17 +7,20 @@ unchecked.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import socket
 import ssl
+import threading
 import time
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from .errors import InputError
 
 SHOWN = 80  # characters of an address that an error repeats
 CHUNK = 1 << 16
+SAFE = "/%:@!$&'()*+,;=?~"  # what may stand in a path or query as it is
 REDIRECTS = (301, 302, 303, 307, 308)
 NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -25,60 +28,73 @@ HEADERS = {"User-Agent": "edge-embed", "Accept": "image/*", "Accept-Encoding": "
 
 
 def fetch(url: str, private: bool, max_bytes: int, max_redirects: int, timeout: float) -> bytes:
-    """Download a picture; `private` permits addresses that are not public.
+    """Download a picture; `private` permits addresses that are not public, `timeout` is in seconds for all together.
 
     Raises InputError that names the URL, for whatever goes wrong.
     """
     deadline = time.monotonic() + timeout
     here = url
     for _ in range(max_redirects + 1):
-        name = f"{here:.{SHOWN}}"
         try:
-            connection, path = _connect(here, private, deadline)
-        except (OSError, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{name} cannot be reached: {error}; check the address") from error
-        try:
-            connection.request("GET", path, headers=HEADERS)
-            reply = connection.getresponse()
-            if reply.status in REDIRECTS and (to := reply.headers.get("Location")):
-                here = urljoin(here, to)
-                continue
-            return _body(reply, name, max_bytes, connection, deadline)
-        except TimeoutError as error:
-            raise InputError(f"{name} took longer than the limit of {timeout:g} s") from error
+            answer = _get(here, private, max_bytes, deadline)
+        except InputError:
+            raise
         except (OSError, http.client.HTTPException, ValueError) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(f"{name} broke off: {error or type(error).__name__}; try again") from error
-        finally:
-            connection.close()
+            name = f"{here:.{SHOWN}}"
+            if time.monotonic() >= deadline:
+                raise InputError(f"{name} took longer than the limit of {timeout:g} s") from error
+            raise InputError(f"{name} cannot be had: {error or type(error).__name__}; check the address") from error
+        if isinstance(answer, bytes):
+            return answer
+        here = urljoin(here, answer)
     raise InputError(f"{url:.{SHOWN}} redirects more than {max_redirects} times, lastly to {here:.{SHOWN}}")
 
 
-def _connect(url: str, private: bool, deadline: float) -> tuple[http.client.HTTPConnection, str]:
-    """Connect to the first address of the host that answers -> the connection, and the path to ask for."""
-    parts = urlsplit(url)
+def _get(url: str, private: bool, max_bytes: int, deadline: float) -> bytes | str:
+    """Ask once -> the body, or the address that the answer redirects to."""
+    name, parts = f"{url:.{SHOWN}}", urlsplit(url)
     host, secure = parts.hostname, parts.scheme == "https"
     if parts.scheme not in ("http", "https") or not host:
-        raise InputError(f"{url:.{SHOWN}} is no http or https address; check it")
+        raise InputError(f"{name} is no http or https address; check it")
     if parts.username or parts.password:
         raise InputError(f"the address of {host} holds a user's name or password, which is not supported")
     port = parts.port or (443 if secure else 80)
-    addresses = list(
-        dict.fromkeys(str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-    )
+    connection = (http.client.HTTPSConnection if secure else http.client.HTTPConnection)(host, port)
+    sock = _dial(_addresses(host, port, private), port, deadline)
+    if secure:
+        sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host, do_handshake_on_connect=False)
+    # A timeout of the socket's own starts anew with every byte: a timer ends what drips.
+    timer = threading.Timer(_left(deadline), _hang_up, [sock])
+    timer.start()
+    try:
+        if isinstance(sock, ssl.SSLSocket):
+            sock.do_handshake()
+        connection.sock = sock
+        path = quote(parts.path or "/", SAFE) + (f"?{quote(parts.query, SAFE)}" if parts.query else "")
+        connection.request("GET", path, headers=HEADERS)
+        with connection.getresponse() as reply:
+            if reply.status in REDIRECTS and (to := reply.headers.get("Location")):
+                return to
+            return _body(reply, name, max_bytes, deadline)
+    finally:
+        timer.cancel()
+        sock.close()
+
+
+def _addresses(host: str, port: int, private: bool) -> list[str]:
+    """Look the host's name up, and refuse it for any address that is not permitted."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     if not private and (hidden := [address for address in addresses if not is_public(address)]):
         raise InputError(
             f"{host} leads to {hidden[0]}, which is not public, and private addresses are switched off here"
         )
-    sock = _dial(addresses, port, deadline)
-    kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = kind(host, port)
-    connection.sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return connection, path
+    return addresses
+
+
+def _hang_up(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # it hung up by itself
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def _dial(addresses: list[str], port: int, deadline: float) -> socket.socket:
@@ -103,9 +119,7 @@ def is_public(address: str) -> bool:
     return ip.is_global and not ip.is_multicast and all(is_public(str(part)) for part in hidden if part)
 
 
-def _body(
-    reply: http.client.HTTPResponse, name: str, max_bytes: int, connection: http.client.HTTPConnection, deadline: float
-) -> bytes:
+def _body(reply: http.client.HTTPResponse, name: str, max_bytes: int, deadline: float) -> bytes:
     """Read the body piece by piece, so that neither a long one nor a slow one holds us."""
     if reply.status != 200:
         raise InputError(f"{name} answered {reply.status} {reply.reason}: check the address")
@@ -117,9 +131,8 @@ def _body(
         raise InputError(f"{name} has {reply.length:,} bytes, the limit is {max_bytes:,}")
     parts, size = [], 0
     while True:
-        if connection.sock:
-            connection.sock.settimeout(_left(deadline))
         chunk = reply.read1(CHUNK)
+        _left(deadline)
         if not chunk:
             break
         parts.append(chunk)
