@@ -1,7 +1,8 @@
 """Text -> ids by a vocabulary that only encodes, such as the one inside a GGUF file; truncation as in `tokens.py`.
 
 Such a vocabulary tells no token's place in the text. What belongs to the template is found by comparison: the ids that
-stay the same, at either end, whatever the text is.
+stay the same, at either end, whatever the text is. A template's word that touches the text, without a space or a mark
+between them, may be cut with it.
 """
 
 from __future__ import annotations
