@@ -325,3 +325,16 @@ def test_a_file_without_a_vocabulary(tmp_path: Path, models: tuple[Path, dict[st
     assert backend.forward(Batch(some_ids(3)))[0].shape == (3, 32), "a tokenizer.json may lie beside it"
     with pytest.raises(UnsupportedModelError, match=r"has no vocabulary: put the model's tokenizer\.json beside it"):
         backend.encode_text("a")
+
+
+def test_a_context_that_could_not_be_made_is_tried_again(
+    models: tuple[Path, dict[str, Model]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = open_gguf(models[0], "qwen3-F32")
+    ids = some_ids(70, 20)
+    with monkeypatch.context() as patch:
+        patch.setattr("llama_cpp.llama_init_from_model", lambda model, params: None)
+        for _ in range(2):
+            with pytest.raises(BackendError, match="no memory for a context of 512 tokens: pass a smaller max_tokens"):
+                backend.forward(Batch(ids))
+    assert [len(rows) for rows in backend.forward(Batch(ids))] == [70, 20]

@@ -66,7 +66,7 @@ class Context:
             )
         self.tokens, self.sequences, self._model = tokens, sequences, model
         self._memory = llama_cpp.llama_get_memory(self._handle)
-        self._outputs = sequences
+        self._outputs, self._zeroed = sequences, True  # rows in the output buffer; whether its pages are new
         self._fill(int(params.n_batch))
 
     @property
@@ -105,6 +105,7 @@ class Context:
         self._batch.n_tokens = n
         if outputs and n > self._outputs:
             check_room(4 * n * self._model.vocabulary_size, n)
+            self._outputs, self._zeroed = n, True
         llama_cpp.llama_set_embeddings(self._handle, outputs)
         with complaints() as lines:
             failure = llama_cpp.llama_decode(self._handle, self._batch)
@@ -118,21 +119,22 @@ class Context:
             raise BackendError("llama.cpp gave no hidden states: this model cannot embed")
         return _view(ctypes.addressof(found.contents), (count, self._model.dim))
 
-    def shrink(self, outputs: int) -> None:
+    def shrink(self) -> None:
         """Give back the memory of scores over the vocabulary, which an encoder has none of; call after reading `rows`.
 
         llama.cpp zero-fills room for them (0.5 MB a token for 128,256 tokens) whenever the number of outputs grows.
         """
-        if outputs > self._outputs:
-            self._outputs = outputs
+        if self._zeroed:
+            self._zeroed = False
             found = llama_cpp.llama_get_logits(self._handle)
-            give_back(ctypes.addressof(found.contents), 4 * outputs * self._model.vocabulary_size)
+            give_back(ctypes.addressof(found.contents), 4 * self._outputs * self._model.vocabulary_size)
 
     def close(self) -> None:
-        """Free the context."""
+        """Free the context; it has room for nothing after."""
         if self._handle is not None:
             llama_cpp.llama_free(self._handle)
             self._handle = self._memory = None
+            self.tokens = self.sequences = 0
 
 
 class _Pointer:

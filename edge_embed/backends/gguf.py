@@ -114,7 +114,7 @@ class GgufBackend:
         else:
             rows = [wanted[end - n : end].copy() for end, n in zip(ends, lengths, strict=True)]
         if not self._memory:
-            context.shrink(int(ends[-1]))
+            context.shrink()
         return rows
 
     def _last_apart(self, context: Context, ids: Sequence[Ids]) -> list[Rows]:
@@ -151,7 +151,7 @@ class GgufBackend:
         if self._short.tokens < tokens or self._short.sequences < sequences:
             tokens = SMALL if max(tokens, self._short.tokens) <= SMALL else TOGETHER
             sequences = _rounded(max(sequences, self._short.sequences))
-            self._short.close()
+            self._short.close()  # stays, without room, when there is no memory for the next
             self._short = self._context(tokens, sequences)
         return self._short
 
