@@ -11,23 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_embed.errors import InputError
 from edge_embed.spec import FILE_NAME, ModelSpec, Weights, space_fingerprint
 
 from .calibrate import Moments, calibrate, read_texts
-from .card import describe, write_card
+from .card import Results, describe, write_card
 from .export import Export, exporter, targets
-from .goldens import make_goldens, with_fidelity
+from .goldens import make_golden_pictures, make_goldens, with_fidelity
 from .layout import write_layout
 from .merge import write_safetensors
 from .source import Source
 from .variant import open_variant
-from .verify import Result, embed, verify
+from .verify import Vectors, embed, verify
 
 Report = Callable[[str], object]
+Reference = dict[str, Vectors]  # the probes' exact vectors by the part that gives them
 PLAIN = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
 EXACT = "float32"
 
@@ -98,16 +96,20 @@ def _stages(kinds: set[str], name: str, out: Path) -> Iterator[dict[str, Path]]:
             shutil.rmtree(stage, ignore_errors=True)
 
 
-def _reference(stage: Path, source: Source) -> tuple[Source, NDArray[np.float32]]:
+def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
     """Write the float32 graph, which judges every artefact -> the source, fingerprinted, and the probes' vectors."""
     write_layout(stage, source, source.spec)
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
     source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))
-    (exact,) = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
-    _write_spec(stage, source.spec, [exact])
-    source = replace(source, spec=replace(source.spec, golden=make_goldens(stage, source.spec, exact)))
-    return source, embed(stage, EXACT)[0]
+    parts = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
+    spec = source.spec
+    _write_spec(stage, spec, parts)
+    reference = {exact.part: embed(stage, spec, exact)[0] for exact in parts}
+    spec = replace(spec, golden=make_goldens(stage, spec, parts[0]))
+    if len(parts) > 1:
+        spec = replace(spec, golden_pictures=make_golden_pictures(stage, spec, parts[1]))
+    return replace(source, spec=spec), reference
 
 
 def _moments(
@@ -120,22 +122,24 @@ def _moments(
     return calibrate(source.config, source.tensors, source.spec, stage / "tokenizer.json", texts)
 
 
-def _fill(kind: str, export: Export, reference: NDArray[np.float32], keep_checkpoint: bool) -> None:
+def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool) -> None:
     """Write everything into the staging folder: weights, verified, then what the folder says of itself."""
     module, stage, spec = exporter(kind), export.folder, export.source.spec
     if kind != PLAIN:
         write_layout(stage, export.source, spec)
     weights = module.write(export)
     _write_spec(stage, spec, weights)
-    results: dict[str, Result] = {}
+    results: Results = {}
     tested: list[Weights] = []
     for one in weights:
         bound = module.BOUNDS[one.level]
-        results[one.level] = result = verify(stage, one.level, reference, bound)
+        result = verify(stage, spec, one, reference[one.part], bound)
+        results[one.part, one.level] = result
         tested.append(with_fidelity(stage, spec, one, bound.company))
-        export.report(f"{kind}:{one.level} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
+        part = ", image part," if one.part == "image" else ""
+        export.report(f"{kind}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
     if kind == PLAIN and EXACT not in export.levels:
-        for path in (stage / "onnx").glob("model.onnx*"):
+        for path in (stage / "onnx").glob("*model.onnx*"):
             path.unlink()
         if not export.levels:
             (stage / "onnx").rmdir()

@@ -11,6 +11,7 @@ from .source import feed
 from .verify import Result
 
 SUMS = "SHA256SUMS"
+Results = dict[tuple[str, str], Result]  # by part and level
 
 
 def describe(path: Path, folder: Path) -> File:
@@ -20,7 +21,7 @@ def describe(path: Path, folder: Path) -> File:
     return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
 
 
-def write_card(folder: Path, spec: ModelSpec, results: dict[str, Result]) -> None:
+def write_card(folder: Path, spec: ModelSpec, results: Results) -> None:
     """Write edge_embed.json, README.md and, last, the sums of every file in the folder."""
     (folder / FILE_NAME).write_text(spec.to_json(), "utf-8")
     (folder / "README.md").write_text(_readme(spec, results), "utf-8")
@@ -29,11 +30,11 @@ def write_card(folder: Path, spec: ModelSpec, results: dict[str, Result]) -> Non
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
-def _readme(spec: ModelSpec, results: dict[str, Result]) -> str:
+def _readme(spec: ModelSpec, results: Results) -> str:
     rows = []
     for weights in spec.weights:
         size = sum(file.size or 0 for file in weights.files) / 1e6
-        result = results[weights.level]
+        result = results[weights.part, weights.level]
         name, path = f"{weights.format}:{weights.level}", weights.files[0].path
         rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from edge_embed.backends import load
-from edge_embed.golden import Fidelity, Golden, golden, golden_vectors
-from edge_embed.selftest import embed_ids
+from edge_embed.golden import (
+    Fidelity,
+    Golden,
+    GoldenPicture,
+    golden,
+    golden_picture,
+    golden_vectors,
+    sample_picture,
+)
+from edge_embed.images import load_picture
+from edge_embed.selftest import embed_ids, embed_pictures
 from edge_embed.spec import TEXT, ModelSpec, Weights
 from edge_embed.tokens import TextTokenizer
 
 from .probes import probes
 
 LONG = 96  # tokens; enough for attention over more than one block of any engine, and quick
+SEEDS = (1001, 1002)  # not those of the pictures that verification takes
 THREADS = 2
 
 
@@ -37,15 +48,35 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
     return tuple(golden(*fit, row, vector) for fit, row, vector in zip(fits, ids, vectors, strict=True))
 
 
-def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: float) -> Weights:
-    """Measure the cosine to each golden vector; `company` is what verification allows."""
-    tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
-    ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
-    backend = load(weights.format, folder, spec, weights, THREADS)
+def make_golden_pictures(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenPicture, ...]:
+    """Embed sample pictures with the exact weights of the image part."""
+    assert spec.image is not None
+    pictures = [load_picture(sample_picture(seed), spec.image) for seed in SEEDS]
+    backend = load(exact.format, folder, spec, exact, THREADS)
     try:
-        vectors = embed_ids(backend, ids, spec)
+        vectors = embed_pictures(backend, pictures)
     finally:
         backend.close()
-    cosines = (vectors * golden_vectors(spec.golden, spec.dim)).sum(axis=1)
+    return tuple(golden_picture(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
+
+
+def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: float) -> Weights:
+    """Measure the cosine to each golden vector; `company` is what verification allows."""
+    goldens: Sequence[Golden | GoldenPicture] = spec.golden
+    backend = load(weights.format, folder, spec, weights, THREADS)
+    try:
+        if weights.part == "image":
+            assert spec.image is not None
+            goldens = spec.golden_pictures
+            vectors = embed_pictures(
+                backend, [load_picture(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+            )
+        else:
+            tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+            ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
+            vectors = embed_ids(backend, ids, spec)
+    finally:
+        backend.close()
+    cosines = (vectors * golden_vectors(goldens, spec.dim)).sum(axis=1)
     found = tuple(round(float(cosine), 5) for cosine in cosines)
     return replace(weights, fidelity=Fidelity(cosines=found, company=company))

@@ -14,6 +14,7 @@ from .source import Source
 COPIED = (
     "added_tokens.json",
     "merges.txt",
+    "preprocessor_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",

@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.sentence_transformers import width_of
 from edge_embed.spec import Pooling
 
 from . import onnx_graphs
@@ -34,9 +35,10 @@ def write_graph(
     path: Path,
     pooling: Pooling,
     *,
+    part: str = "text",
     taps: bool = False,
 ) -> dict[str, str]:
-    """Write the graph -> what each linear layer reads, by the layer's name.
+    """Write the graph of a part, "text" or "image" -> what each linear layer reads, by the layer's name.
 
     With `taps`, three more outputs for each value X that a linear layer reads: X.sum, its squares summed over tokens,
     X.peak, its largest magnitude (both (in,)), and X.rows, its sizes before the last.
@@ -45,12 +47,22 @@ def write_graph(
     data = data_file(path)
     with data.open("wb") as file:
         builder = Builder(level, file, data.name)
-        hidden, rows = graph.build(builder, config, tensors, pooling)
-        if taps:
-            builder.tap_linears()
-        model = builder.finish(hidden, rows, config["hidden_size"])
+        if part == "image":
+            side = config["vision_config"]["image_size"]
+            out, row = graph.build_image(builder, config, tensors)
+            model = builder.finish(out, row, width_of(config), (side, side))
+        else:
+            hidden, rows = graph.build(builder, config, tensors, pooling)
+            if taps:
+                builder.tap_linears()
+            model = builder.finish(hidden, rows, width_of(config))
     onnx.save(model, path)
     return dict(builder.linears)
+
+
+def parts_of(model_type: str) -> list[str]:
+    """List the parts that an architecture has a graph for: "text", and "image" where it takes pictures."""
+    return ["text", *(["image"] if hasattr(architecture(model_type), "build_image") else [])]
 
 
 def data_file(path: Path) -> Path:

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.repo import ONNX_NAMES
+from edge_embed.repo import ONNX_NAMES, ONNX_PARTS
 from edge_embed.spec import Pooling, Weights
 
 from .calibrate import Moments
 from .card import describe
 from .export import Export
-from .onnx_file import architecture, data_file, write_graph
+from .onnx_file import architecture, data_file, parts_of, write_graph
 from .onnx_levels import LEVELS
 from .smooth import Smoothed
 from .source import Array, Source
@@ -20,6 +20,7 @@ from .verify import Bound
 
 SUFFIX = ""
 ALL = LEVELS
+IMAGE_LEVELS = {"int4": "int8"}
 SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
 # Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was
 # never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/test_levels.py). In company integers may
@@ -39,20 +40,23 @@ def calibrated(source: Source, levels: Sequence[str]) -> bool:
 
 
 def write(export: Export) -> list[Weights]:
-    """Write the graph of each level into `onnx/`."""
+    """Write the graph of each level, and of each part, into `onnx/`."""
     source, weights = export.source, []
-    for level in export.levels:
-        export.report(f"onnx:{level}")
-        files = to_onnx(
-            source.config,
-            source.tensors,
-            level,
-            export.folder,
-            pooling=source.spec.pooling,
-            moments=export.moments,
-        )
-        described = tuple(describe(path, export.folder) for path in files)
-        weights.append(Weights(format="onnx", level=level, files=described))
+    for part in parts_of(source.spec.architecture):
+        levels = [IMAGE_LEVELS.get(level, level) if part == "image" else level for level in export.levels]
+        for level in dict.fromkeys(levels):
+            export.report(f"onnx:{level}" + (", image part" if part == "image" else ""))
+            files = to_onnx(
+                source.config,
+                source.tensors,
+                level,
+                export.folder,
+                pooling=source.spec.pooling,
+                moments=export.moments,
+                part=part,
+            )
+            described = tuple(describe(path, export.folder) for path in files)
+            weights.append(Weights(format="onnx", level=level, files=described, part=part))
     return weights
 
 
@@ -64,14 +68,16 @@ def to_onnx(
     *,
     pooling: Pooling,
     moments: Mapping[str, Moments] | None = None,
+    part: str = "text",
 ) -> list[Path]:
-    """Write the graph at a level, computing what the pooling needs -> its files, the one to open first.
+    """Write a part's graph at a level, computing what the pooling needs -> its files, the one to open first.
 
     `moments` come from calibrate(); without them nothing is smoothed.
     """
-    path = folder / "onnx" / ONNX_NAMES[level][0]
+    prefix = ONNX_PARTS[part] if len(parts_of(config["model_type"])) > 1 else ""
+    path = folder / "onnx" / (prefix + ONNX_NAMES[level][0])
     path.parent.mkdir(parents=True, exist_ok=True)
-    if moments is not None and level in SMOOTHED:
+    if moments is not None and level in SMOOTHED and part == "text":
         tensors = Smoothed(tensors, architecture(config["model_type"]).smooth_pairs(config, tensors), moments)
-    write_graph(config, tensors, level, path, pooling)
+    write_graph(config, tensors, level, path, pooling, part=part)
     return [path, data_file(path)]

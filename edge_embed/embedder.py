@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,9 +16,11 @@ from numpy.typing import ArrayLike, NDArray
 from . import hub, select, vectors
 from .backends import Backend
 from .errors import InputError
+from .image_sources import ImageSources
+from .items import sort_items
 from .opening import Opened, Request, open_model, switch_task
-from .pipeline import Options, Pipeline
-from .spec import ModelSpec, Side
+from .pipeline import EVERYWHERE, Options, Pipeline
+from .spec import TEXT, ModelSpec, Side
 from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
 
@@ -31,8 +32,8 @@ class Embedder:
     LEVEL is one of ONNX (float32 to int4), GGUF (F32 to IQ1_S) or MLX (float32 to 4bit). `backend` is auto, onnx, gguf
     or mlx. `task` picks one of a base's adapters, and with a suffix (`retrieval.query`,
     `retrieval.passage`) the prompt that `encode` uses. `max_tokens` shortens the model's own limit; `max_memory`
-    (bytes, or "1GB") bounds the process's memory by smaller batches; `offline` forbids the network. Raises InputError
-    or ModelError.
+    (bytes, or "1GB") bounds the process's memory by smaller batches; `offline` forbids the network; `image_sources`
+    says where pictures may come from. Raises InputError or ModelError.
     """
 
     def __init__(
@@ -47,7 +48,9 @@ class Embedder:
         threads: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
+        image_sources: ImageSources | None = None,
     ) -> None:
+        self._sources = image_sources or EVERYWHERE
         self._request: Request | None = Request(
             reference=hub.parse(model, revision),
             threads=select.thread_count(threads),
@@ -64,7 +67,7 @@ class Embedder:
     def from_parts(cls, spec: ModelSpec, tokenizer: Tokenizes, backend: Backend) -> Embedder:
         """Build an Embedder around a backend that is loaded already, such as `backends.fake`."""
         self = cls.__new__(cls)
-        self._request = None
+        self._request, self._sources = None, EVERYWHERE
         self._opened = Opened(
             spec=spec,
             pipeline=Pipeline(spec, tokenizer, backend),
@@ -80,7 +83,7 @@ class Embedder:
 
     def encode(
         self,
-        inputs: str | Sequence[str],
+        inputs: str | Mapping[str, object] | Sequence[str | Mapping[str, object]],
         *,
         prompt_name: str | None = None,
         prompt: str | None = None,
@@ -93,6 +96,7 @@ class Embedder:
     ) -> NDArray[Any]:
         """Embed one text -> (dim,), or a list -> (n, dim); float32 and L2-normalised unless asked otherwise.
 
+        Texts may stand among pictures: {"text": ...} or {"image": ...}, where the model takes both.
         `prompt_name` names one of the spec's prompts; `prompt` is a prefix, or a template with `{text}`. Packed
         precisions give (dim + 7) // 8 bytes. Texts beyond the model's length are cut as `truncation` says, with a
         TruncationWarning. The progress bar shows on a terminal, after a second.
@@ -133,9 +137,30 @@ class Embedder:
         options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         return self._encode(inputs, options, show_progress_bar)
 
+    def encode_image(
+        self,
+        images: object,
+        *,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool = True,
+        show_progress_bar: bool | None = None,
+    ) -> NDArray[Any]:
+        """Embed one picture -> (dim,), or a list or tuple of them -> (n, dim), in the space of the texts.
+
+        A picture is a path, an http(s) URL, a data URI, bytes, a Pillow image, or a NumPy array (height, width[, 1, 3
+        or 4]). Raises InputError that names the picture's index, and for a model without an image part.
+        """
+        checked = self._check(TEXT, truncate_dim, precision, normalize_embeddings, "end", None)
+        options = replace(checked, pictures=True)
+        if isinstance(images, list | tuple):
+            return self._run(images, options, show_progress_bar)
+        vector: NDArray[Any] = self._run([images], options, False)[0]
+        return vector
+
     def encode_iter(
         self,
-        inputs: Iterable[str],
+        inputs: Iterable[str | Mapping[str, object]],
         *,
         side: Side | None = None,
         prompt_name: str | None = None,
@@ -145,16 +170,22 @@ class Embedder:
         normalize_embeddings: bool = True,
         truncation: Truncation = "end",
         batch_tokens: int | None = None,
-    ) -> Iterator[NDArray[Any]]:
-        """Embed any iterable, yielding one vector a text in order; holds a few thousand texts at a time.
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Iterator[Any]:
+        """Embed any iterable, yielding one vector an input in order; holds a few thousand texts at a time.
 
-        Arguments are checked at once, texts as they come.
+        Arguments are checked at once, inputs as they come. With `errors` "return" an input that cannot be embedded,
+        such as a damaged picture, gives its InputError in its place, and the others their vectors.
         """
+        if errors not in ("raise", "return"):
+            raise InputError(f"unknown errors={errors!r}: choose from 'raise', 'return'")
         if isinstance(inputs, str):
             raise InputError("encode_iter takes an iterable of texts, got one str: use encode")
         template = self.spec.template(prompt_name, prompt, side)
         options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
-        return chain.from_iterable(self._opened.pipeline.run(inputs, options))
+        options = replace(options, keep_errors=errors == "return")
+        windows = self._opened.pipeline.run(inputs, options)
+        return (window.errors.get(n, row) for window in windows for n, row in enumerate(window.vectors))
 
     def use_task(self, task: str) -> None:
         """Embed for another of the base's tasks from now on, as Embedder(base, task=...) would.
@@ -189,7 +220,7 @@ class Embedder:
 
     def close(self) -> None:
         """Free the engine's memory; the Embedder cannot be used after."""
-        self._opened.pipeline.backend.close()
+        self._opened.pipeline.close()
 
     def __enter__(self) -> Embedder:
         return self
@@ -223,25 +254,30 @@ class Embedder:
             normalize=normalize,
             truncation=truncation,
             batch_tokens=batch_tokens or self._opened.batch_tokens,
+            sources=self._sources,
         )
 
-    def _encode(self, inputs: str | Sequence[str], options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
-        texts = check_texts([inputs] if isinstance(inputs, str) else _as_list(inputs))
+    def _encode(self, inputs: object, options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
+        one = isinstance(inputs, str | Mapping)
+        items = [inputs] if one else _as_list(inputs)
+        sort_items(items, 0, pictures=False, keep_errors=False)  # before any work
+        rows = self._run(items, options, show_progress_bar)
+        return rows[0] if one else rows
+
+    def _run(self, items: Sequence[object], options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
         empty = self._opened.pipeline.finish(np.empty((0, self.spec.dim), np.float32), options)
-        out = np.empty((len(texts), empty.shape[1]), empty.dtype)
+        out = np.empty((len(items), empty.shape[1]), empty.dtype)
         start = 0
-        with _progress_bar(len(texts), show_progress_bar) as done:
-            for rows in self._opened.pipeline.run(texts, options, done):
+        with _progress_bar(len(items), show_progress_bar) as done:
+            for rows, _ in self._opened.pipeline.run(items, options, done):
                 out[start : start + len(rows)] = rows
                 start += len(rows)
-        return out[0] if isinstance(inputs, str) else out
+        return out
 
 
 def _as_list(inputs: object) -> list[object]:
     """Take a list, tuple, array or other sequence of texts; refuse what would be read in another way than was meant."""
-    if isinstance(inputs, bytes | bytearray | dict | set) or not (
-        hasattr(inputs, "__len__") and hasattr(inputs, "__iter__")
-    ):
+    if isinstance(inputs, bytes | bytearray | set) or not (hasattr(inputs, "__len__") and hasattr(inputs, "__iter__")):
         raise InputError(
             f"inputs is {type(inputs).__name__}, expected a str or a list of str; use encode_iter for an iterator"
         )

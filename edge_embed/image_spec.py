@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .errors import CorruptModelError, UnsupportedModelError, listing
 
 Resize = Literal["shortest", "longest", "squash"]
@@ -29,6 +32,14 @@ ANYRES = {"aspect_ratio_setting", "image_grid_pinpoints"}
 JINA_KEYS = {"fill_color", "interpolation", "mean", "resize_mode", "size", "std"}
 MEAN = (0.48145466, 0.4578275, 0.40821073)  # OpenAI's CLIP (Radford et al. 2021), what both formats fall back to
 STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What an image tower takes: pixels (tiles, 3, height, width), float32, and the picture's own size, upright."""
+
+    pixels: NDArray[np.float32]
+    size: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)

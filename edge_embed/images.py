@@ -10,7 +10,6 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .image_sources import UNTRUSTED, ImageSources, load_rgb
-from .image_spec import RESAMPLE, ImageSpec
+from .image_spec import RESAMPLE, ImageSpec, Picture
 from .image_tiles import Size, best_pinpoint, fitted
 
 if TYPE_CHECKING:
@@ -29,14 +28,6 @@ __all__ = ["UNTRUSTED", "ImageSources", "Picture", "load_ahead", "load_picture",
 Pixels = NDArray[np.float32]
 LARGEST = 64_000_000  # pixels of a picture once scaled, before its crop
 AHEAD = 2  # pictures that wait for each thread: enough to keep it busy, and no more memory than that
-
-
-@dataclass(frozen=True)
-class Picture:
-    """What the image tower takes: pixels (tiles, 3, height, width), float32, and the picture's own size, upright."""
-
-    pixels: Pixels
-    size: Size
 
 
 def load_picture(item: object, spec: ImageSpec, sources: ImageSources | None = None, index: int = 0) -> Picture:
@@ -57,14 +48,14 @@ def load_ahead(
     *,
     threads: int = 2,
     errors: Literal["raise", "return"] = "raise",
-    first: int = 0,
+    indices: Iterable[int] | None = None,
 ) -> Iterator[Picture | InputError]:
     """Yield each item's Picture, in order, while `threads` threads load what follows.
 
     No more than AHEAD pictures a thread are held. With `errors` "return" an item that cannot be loaded gives its
-    InputError in its place; with "raise" the error ends the iteration. Indices count from `first`.
+    InputError in its place; with "raise" the error ends the iteration. Errors name `indices`, or count from 0.
     """
-    numbered = enumerate(items, first)
+    numbered = zip(itertools.count() if indices is None else indices, items, strict=False)
     waiting: deque[Future[Picture]] = deque()
     pool = ThreadPoolExecutor(threads, "edge-embed-images")
     try:

@@ -12,7 +12,7 @@ from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModel
 from .find import find
 from .pipeline import Pipeline
 from .prepare import cache_folder, prepare
-from .repo import Repo
+from .repo import Repo, image_part
 from .selftest import check_once
 from .spec import ModelSpec, with_task
 from .tokens import TextTokenizer, Tokenizes
@@ -76,12 +76,16 @@ def _open(source: Repo, request: Request) -> Opened:
     try:
         tokenizer = _tokenizer(source, spec, backend)
         check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
+        part = image_part(source.spec.weights, weights)
+        vision = load(part.format, source.folder, spec, part, request.threads) if part else None
+        if part and vision:
+            check_once(source.folder, spec, part, tokenizer, vision, cache_folder(request.cache_dir))
     except BaseException:
         backend.close()
         raise
     return Opened(
         spec=base,
-        pipeline=Pipeline(spec, tokenizer, backend),
+        pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
         why=f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads",
     )
@@ -98,7 +102,7 @@ def switch_task(opened: Opened, request: Request, task: str) -> Opened:
         pipeline.backend.use_task(spec.task)
     elif spec.task != pipeline.spec.task:
         other = open_model(replace(request, task=task))
-        pipeline.backend.close()
+        pipeline.close()
         return other
     spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
     return replace(opened, pipeline=replace(pipeline, spec=spec))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import itertools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +18,26 @@ from numpy.typing import NDArray
 from . import vectors
 from .backends import Backend, Batch
 from .batches import plan
-from .errors import BackendError, TruncationWarning
+from .errors import BackendError, InputError, TruncationWarning
+from .image_sources import ImageSources
+from .image_spec import Picture
+from .images import load_ahead
+from .items import Items, sort_items
 from .pooling import pool
 from .spec import ModelSpec
-from .tokens import Tokenized, Tokenizes, Truncation, check_texts
+from .tokens import Tokenized, Tokenizes, Truncation
 from .vectors import Precision
 
 WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
 WINDOW_CHARACTERS = 1 << 23
+PICTURES = 8  # in a batch of the image tower
+EVERYWHERE = ImageSources()
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What one call of encode asks for, checked."""
+    """What one call of encode asks for, checked. `pictures`: every input is one."""
 
     template: str
     dim: int
@@ -38,29 +45,42 @@ class Options:
     normalize: bool
     truncation: Truncation
     batch_tokens: int
+    pictures: bool = False
+    sources: ImageSources = EVERYWHERE
+    keep_errors: bool = False
+
+
+class Window(NamedTuple):
+    """Finished vectors (inputs, dim) in order; where an input failed, its error by its place, and no vector."""
+
+    vectors: NDArray[Any]
+    errors: Mapping[int, InputError]
 
 
 @dataclass
 class Pipeline:
-    """A spec, a tokenizer and a backend that belong together."""
+    """A spec, a tokenizer and a backend that belong together; `vision` computes pictures, where the model takes any."""
 
     spec: ModelSpec
     tokenizer: Tokenizes
     backend: Backend
+    vision: Backend | None = None
+    threads: int = 2
 
     def run(
         self, inputs: Iterable[object], options: Options, done: Callable[[int], object] = lambda count: None
-    ) -> Iterator[NDArray[Any]]:
-        """Yield the finished vectors (texts, dim) of one window after another, in order; `done(n)` after each batch."""
+    ) -> Iterator[Window]:
+        """Yield one window after another, in order; `done(n)` after each batch. Raises InputError, BackendError."""
         report = _Report(self.spec.max_tokens)
         first = 0
         try:
             for window in _windows(inputs):
-                texts = check_texts(window, first)
-                tokens = self.tokenizer.tokenize(texts, options.template, options.truncation, first)
-                report.add(tokens)
-                yield self.finish(self._rows(tokens, options.batch_tokens, first, done), options)
-                first += len(texts)
+                items = sort_items(window, first, pictures=options.pictures, keep_errors=options.keep_errors)
+                rows = np.zeros((len(window), self.spec.dim), np.float32)
+                self._embed_texts(items, rows, options, first, report, done)
+                self._embed_images(items, rows, options, first, done)
+                yield Window(self.finish(rows, options), items.errors)
+                first += len(window)
         except GeneratorExit:  # the caller has had enough; what was cut until here still counts
             report.warn()
             raise
@@ -73,21 +93,84 @@ class Pipeline:
             rows = vectors.normalize(rows)
         return vectors.quantize(rows, options.precision)
 
-    def _rows(
-        self, tokens: Tokenized, batch_tokens: int, first: int, done: Callable[[int], object]
-    ) -> NDArray[np.float32]:
-        """Run the backend on batches of like length and pool each text's rows to its place -> (texts, spec.dim)."""
-        out = np.empty((len(tokens.ids), self.spec.dim), np.float32)
-        for batch in plan([len(ids) for ids in tokens.ids], batch_tokens):
+    def close(self) -> None:
+        """Free the engines' memory."""
+        self.backend.close()
+        if self.vision is not None:
+            self.vision.close()
+
+    def _embed_texts(
+        self,
+        items: Items,
+        out: NDArray[np.float32],
+        options: Options,
+        first: int,
+        report: _Report,
+        done: Callable[[int], object],
+    ) -> None:
+        """Run the backend on batches of like length and pool each text's rows to its place."""
+        places = np.array([*items.texts], np.int64)
+        tokens = self._tokenize(items, places, options, first)
+        report.add(tokens)
+        for batch in plan([len(ids) for ids in tokens.ids], options.batch_tokens):
             hidden = self.backend.forward(Batch([tokens.ids[n] for n in batch]))
-            out[batch] = [pool(rows, self.spec.pooling) for rows in hidden]
+            out[places[batch]] = [pool(rows, self.spec.pooling) for rows in hidden]
             done(len(batch))
-        if not np.isfinite(out).all():
-            bad = first + int(np.flatnonzero(~np.isfinite(out).all(axis=1))[0])
-            raise BackendError(
-                f"input {bad}: the engine gave a vector that is not finite; try another level or backend"
-            )
-        return out
+        _check_finite(out, first)
+
+    def _tokenize(self, items: Items, places: NDArray[np.int64], options: Options, first: int) -> Tokenized:
+        """Tokenise the texts; a message's index is the input's, whatever stands between the texts."""
+        texts = [*items.texts.values()]
+        if len(places) == 0 or places[-1] == len(places) - 1:
+            return self.tokenizer.tokenize(texts, options.template, options.truncation, first)
+        parts = [
+            self.tokenizer.tokenize([text], options.template, options.truncation, first + int(place))
+            for place, text in zip(places, texts, strict=True)
+        ]
+        return Tokenized([ids for part in parts for ids in part.ids], [c for part in parts for c in part.counts])
+
+    def _embed_images(
+        self, items: Items, out: NDArray[np.float32], options: Options, first: int, done: Callable[[int], object]
+    ) -> None:
+        """Load pictures ahead in threads, run the image tower on a few at a time, and put the rows in their places."""
+        if not items.images:
+            return
+        if self.vision is None or self.spec.image is None:
+            index = first + next(iter(items.images))
+            raise InputError(f"image {index}: {self.spec.name} {self._no_pictures()}")
+        pictures = load_ahead(
+            items.images.values(),
+            self.spec.image,
+            options.sources,
+            threads=self.threads,
+            errors="return" if options.keep_errors else "raise",
+            indices=[first + place for place in items.images],
+        )
+        for group in _groups(zip(items.images, pictures, strict=True), PICTURES):
+            good = [(place, picture) for place, picture in group if isinstance(picture, Picture)]
+            items.errors |= {place: error for place, error in group if isinstance(error, InputError)}
+            if good:
+                hidden = self.vision.forward(Batch((), [picture for _, picture in good]))
+                out[[place for place, _ in good]] = [rows[0] for rows in hidden]
+            done(len(group))
+        _check_finite(out, first)
+
+    def _no_pictures(self) -> str:
+        if self.spec.image is None:
+            return "embeds texts, not pictures"
+        return "takes pictures, but the files of its image part are not in the folder: fetch or convert them"
+
+
+def _check_finite(rows: NDArray[np.float32], first: int) -> None:
+    if not np.isfinite(rows).all():
+        bad = first + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise BackendError(f"input {bad}: the engine gave a vector that is not finite; try another level or backend")
+
+
+def _groups(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(items)
+    while group := list(itertools.islice(rest, size)):
+        yield group
 
 
 @dataclass

@@ -6,7 +6,7 @@ Knows which files hold weights and adapters, and opens none of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from .spec import File, ModelSpec, Weights
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 ADAPTER = re.compile(r"adapters/[^/]+/adapter_(config\.json|model\.safetensors)")
+# What stands before a graph's name where a model has several parts, as jina-clip-v1 and transformers.js name them.
+ONNX_PARTS = {"text": "text_", "image": "vision_"}
 # What transformers.js, optimum and sentence-transformers call their graphs; the first that exists is the level's.
 ONNX_NAMES = {
     "float32": ("model.onnx", "model_O3.onnx", "model_O2.onnx", "model_O1.onnx"),
@@ -153,19 +155,29 @@ def find_adapters(path: Path) -> dict[str, Path]:
 
 
 def find_onnx(path: Path) -> tuple[Weights, ...]:
-    """List the ONNX graphs in a folder or its `onnx/`, one a level, by their usual names."""
+    """List the ONNX graphs in a folder or its `onnx/`, one a level and part, by their usual names."""
     found = []
-    for level, names in ONNX_NAMES.items():
-        graphs = (path / place / name for name in names for place in ("onnx", "."))
-        graph = next((graph for graph in graphs if graph.is_file()), None)
-        if graph is not None:
-            found.append(Weights(format="onnx", level=level, files=(File(path=graph.relative_to(path).as_posix()),)))
+    for part, prefix in [("text", ""), *ONNX_PARTS.items()]:
+        for level, names in ONNX_NAMES.items():
+            graphs = (path / place / (prefix + name) for name in names for place in ("onnx", "."))
+            graph = next((graph for graph in graphs if graph.is_file()), None)
+            if graph is not None:
+                file = File(path=graph.relative_to(path).as_posix())
+                found.append(Weights(format="onnx", level=level, files=(file,), part=part))
     return tuple(found)
 
 
 def most_exact(weights: Sequence[Weights]) -> Weights:
     """Return the weights of the level that its format lists first; ONNX before the others, whose engines are extras."""
     return min(weights, key=lambda one: (one.format != "onnx", specs.LEVELS[one.format].index(one.level)))
+
+
+def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
+    """Return the weights of the image part that go with the text part's: of its level, or the least exact above it."""
+    levels = specs.LEVELS[text.format]
+    parts = [one for one in weights if one.part == "image" and one.format == text.format]
+    above = [one for one in parts if levels.index(one.level) <= levels.index(text.level)]
+    return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
 
 
 def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[str]:
@@ -176,20 +188,26 @@ def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[
     if specs.FILE_NAME in names:
         spec = ModelSpec.read(folder / specs.FILE_NAME)
         there = [weights for weights in spec.weights if {file.path for file in weights.files} <= set(names)]
-        fits = [weights for weights in there if level in (None, weights.level)]
-        if not fits:
+        texts = [weights for weights in there if weights.part == "text" and level in (None, weights.level)]
+        if not texts:
             return checkpoint_files(names)
-        return [file.path for file in reversed(most_exact(fits).files)]
+        text = most_exact(texts)
+        parts = [text, *filter(None, [image_part(there, text)])]
+        return [file.path for weights in reversed(parts) for file in reversed(weights.files)]
     if named := {f"model-{level}.safetensors"} & set(names):
         return [*named]
     if (gguf := gguf_needed(level, names)) and (level or "model.safetensors" not in names):
         return gguf
     levels = [level] if level else [*ONNX_NAMES]
-    graphs = [place + name for known in levels for name in ONNX_NAMES.get(known, ()) for place in ("onnx/", "")]
-    graph = next((name for name in graphs if name in names), None)
-    if graph is None or any(ADAPTER.fullmatch(name) for name in names):
+    graphs = [
+        [place + prefix + name for known in levels for name in ONNX_NAMES.get(known, ()) for place in ("onnx/", "")]
+        for prefix in (ONNX_PARTS["image"], "", ONNX_PARTS["text"])
+    ]
+    chosen = [graph for few in graphs if (graph := next((name for name in few if name in names), None))]
+    if not chosen or any(ADAPTER.fullmatch(name) for name in names):
         return checkpoint_files(names)
-    return [*(name for name in names if name.startswith(graph) and name != graph), graph]
+    data = [name for graph in chosen for name in names if name.startswith(graph) and name != graph]
+    return [*data, *chosen]
 
 
 def checkpoint_files(names: Sequence[str]) -> list[str]:

@@ -41,7 +41,8 @@ def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choic
     """
     if backend != "auto":
         check(backend)
-    fits = [w for w in repo.spec.weights if backend in ("auto", w.format) and level in (None, w.level)]
+    texts = [weights for weights in repo.spec.weights if weights.part == "text"]
+    fits = [w for w in texts if backend in ("auto", w.format) and level in (None, w.level)]
     if fits:
         return Choice(most_exact(fits), "named" if level else f"the most exact of {listing(repo.levels())}")
     if backend == "mlx" and repo.checkpoint is not None and repo.checkpoint.suffix == ".safetensors":

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 
 from .backends import Backend, Batch
 from .errors import SelfTestError
-from .golden import Golden, golden_vectors, ids_digest
+from .golden import Golden, golden_vectors, ids_digest, sample_picture
+from .image_spec import Picture
+from .images import load_picture
 from .pooling import pool
 from .spec import ModelSpec, Weights
 from .tokens import Tokenizes
@@ -37,7 +39,7 @@ def check_once(
     Raises SelfTestError.
     """
     mode = os.environ.get(SWITCH, "")
-    if mode == "off" or not spec.golden or weights.fidelity is None:
+    if mode == "off" or weights.fidelity is None:
         return
     mark = cache / "checked" / _key(folder, weights, backend)
     if mode != "always" and mark.exists():
@@ -51,6 +53,8 @@ def check_once(
 def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend) -> None:
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
+    if weights.part == "image":
+        return _test_pictures(spec, weights, backend)
     chosen = [n for n, one in enumerate(spec.golden) if one.max_tokens <= spec.max_tokens]
     if not chosen:
         return
@@ -59,17 +63,30 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: 
     expected = golden_vectors(tuple(goldens), spec.dim)
     together, alone = embed_ids(backend, ids, spec), embed_ids(backend, ids[:1], spec)
     cosines = (together * expected).sum(axis=1)
-    for n, cosine in zip(chosen, cosines, strict=True):
-        measured = weights.fidelity.cosines[n]
-        bound = measured - SLACK - SHARE * (1 - measured)
-        if not cosine >= bound:  # NaN is not
-            raise SelfTestError(
-                _message(weights, f"text {n} has a cosine of {cosine:.4f}, its maker had {measured:.4f}")
-            )
+    _compare(weights, "text", chosen, cosines)
     change = float(np.abs(together[0] - alone[0]).max())
     if not change <= 2 * weights.fidelity.company:
         what = f"a vector changed by {change:.1e} in company; its maker allows {weights.fidelity.company}"
         raise SelfTestError(_message(weights, what))
+
+
+def _test_pictures(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
+    """Embed the golden pictures in one batch; raise SelfTestError for other vectors."""
+    assert weights.fidelity is not None
+    assert spec.image is not None
+    pictures = [load_picture(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+    cosines = (embed_pictures(backend, pictures) * golden_vectors(spec.golden_pictures, spec.dim)).sum(axis=1)
+    _compare(weights, "picture", range(len(pictures)), cosines)
+
+
+def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArray[np.float32]) -> None:
+    assert weights.fidelity is not None
+    for n, cosine in zip(numbers, cosines, strict=True):
+        measured = weights.fidelity.cosines[n]
+        bound = measured - SLACK - SHARE * (1 - measured)
+        if not cosine >= bound:  # NaN is not
+            found = f"{what} {n} has a cosine of {cosine:.4f}, its maker had {measured:.4f}"
+            raise SelfTestError(_message(weights, found))
 
 
 def _ids(tokenizer: Tokenizes, one: Golden) -> Ids:
@@ -87,6 +104,12 @@ def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[
     rows = backend.forward(Batch(ids))
     with np.errstate(all="ignore"):  # NaN is what is looked for
         return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
+
+
+def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    """Embed pictures in one batch -> L2-normalised vectors (n, dim)."""
+    with np.errstate(all="ignore"):
+        return normalize(np.concatenate(backend.forward(Batch((), pictures))))
 
 
 def _message(weights: Weights, what: str) -> str:

@@ -5,6 +5,7 @@ Reads small JSON files; runs no code that comes with a model. What they leave op
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from .decoding import read_json
 from .errors import CorruptModelError, UnsupportedModelError, listing
 from .facts import facts_of
+from .image_spec import parse
 from .spec import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
 
 KINDS = {"Transformer", "Pooling", "Normalize"}
@@ -35,13 +37,15 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
     vector and is not implemented.
     """
     config = read_json(path / "config.json")
-    if missing := [key for key in ("model_type", "hidden_size") if not config.get(key)]:
+    width = width_of(config)
+    needed = {"model_type": config.get("model_type"), "hidden_size": width}
+    if missing := [key for key, value in needed.items() if not value]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
     facts = facts_of(repository or path.resolve().name)
     values: dict[str, Any] = {
         "name": name,
         "architecture": config["model_type"],
-        "dim": config["hidden_size"],
+        "dim": width,
         **facts,
         **_modules(path, described="pooling" in facts),
         **_prompts(path, facts.get("prompts", {})),
@@ -49,12 +53,20 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
         "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
-    values["matryoshka_dims"] = [dim for dim in dims if dim <= config["hidden_size"]]  # a namesake may be smaller
+    values["matryoshka_dims"] = [dim for dim in dims if dim <= width]  # a namesake may be smaller
     if license := _license(path):
         values["license"] = license
+    if (path / "preprocessor_config.json").is_file():
+        where = path / "preprocessor_config.json"
+        values["image"] = dataclasses.asdict(parse(read_json(where), str(where)))
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
     return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+
+
+def width_of(config: Mapping[str, Any]) -> int:
+    """Return the length of a vector that config.json states, its own or its text tower's; 0 if it states none."""
+    return int(config.get("hidden_size") or (config.get("text_config") or {}).get("embed_dim") or 0)
 
 
 def _modules(path: Path, described: bool) -> dict[str, Any]:

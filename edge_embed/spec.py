@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from .decoding import decode
 from .errors import CorruptModelError, InputError, UnsupportedModelError, listing
-from .golden import Fidelity, Golden
+from .golden import Fidelity, Golden, GoldenPicture
+from .image_spec import ImageSpec
 
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
@@ -99,6 +100,8 @@ class ModelSpec:
     revision: str | None = None
     fingerprint: str | None = None
     golden: tuple[Golden, ...] = ()
+    golden_pictures: tuple[GoldenPicture, ...] = ()
+    image: ImageSpec | None = None
 
     def template(self, prompt_name: str | None, prompt: str | None, side: Side | None = None) -> str:
         """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
@@ -212,7 +215,8 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["default_prompt"] * (spec.default_prompt is not None and spec.default_prompt not in spec.prompts)
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
-    wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != len(spec.golden)]
+    known = {"text": len(spec.golden), "image": len(spec.golden_pictures)}
+    wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")

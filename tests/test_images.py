@@ -172,7 +172,7 @@ SMALL = ImageSpec(size=(8, 8))
 def test_pictures_come_in_order_and_bad_ones_in_their_place() -> None:
     good = pictures.photograph(20, 30, 1)
     items = [good, b"nothing", good[:10], "/no/such/file", good]
-    results = list(load_ahead(items, SMALL, errors="return", first=7))
+    results = list(load_ahead(items, SMALL, errors="return", indices=range(7, 99)))
     assert [type(result) for result in results] == [Picture, InputError, Picture, InputError, Picture]
     assert str(results[1]).startswith("image 8: 7 bytes")
     assert str(results[3]).startswith("image 10: /no/such/file cannot be read")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, MissingDependencyError, listing
+from ..image_spec import Picture
 from ..spec import ModelSpec, Weights
 
 Rows = NDArray[np.float32]
@@ -24,20 +25,21 @@ Rows = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs that are computed together: the token ids of each, int32 (tokens,), unpadded."""
+    """Inputs that are computed together: token ids of each, int32 (tokens,), unpadded; or, for a tower, pictures."""
 
-    ids: Sequence[NDArray[np.int32]]
+    ids: Sequence[NDArray[np.int32]] = ()
+    pictures: Sequence[Picture] = ()
 
 
 class Backend(Protocol):
-    """An engine with one model loaded. Safe to call from several threads. `engine` names it and its version."""
+    """An engine with one part of a model loaded, safe to call from several threads; `engine` names its release."""
 
     engine: str
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Return for each input, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
 
-        All of them for `mean`, at least the first for `first`, at least the last for `last`.
+        All of them for `mean`, at least the first for `first`, at least the last for `last`; one row for a picture.
         """
 
     def close(self) -> None:

@@ -13,10 +13,11 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from ..device import int8_products_overflow
-from ..errors import BackendError, CorruptModelError, UnsupportedModelError, listing
+from ..errors import BackendError, UnsupportedModelError, listing
 from ..spec import ModelSpec, Weights
-from . import Batch, Rows
+from . import Backend, Batch, Rows
+from ._onnx_images import OnnxImageBackend
+from ._onnx_session import open_session
 
 HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
 POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
@@ -37,7 +38,7 @@ class OnnxBackend:
     def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
         self._lock = threading.Lock()
         self._left = spec.padding_side == "left"
-        self._session: Any = _session(path, threads)
+        self._session: Any = open_session(path, threads)
         self._inputs = {node.name: DTYPES.get(node.type) for node in self._session.get_inputs()}
         if unknown := [name for name, dtype in self._inputs.items() if name not in INPUTS or dtype is None]:
             raise UnsupportedModelError(
@@ -83,20 +84,6 @@ class OnnxBackend:
             self._session = None
 
 
-def _session(path: Path, threads: int) -> Any:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # warnings about other people's graphs are no use to our users
-    options.enable_mem_pattern = False  # it keeps one memory plan for every shape that it ever met
-    if int8_products_overflow():  # ask for the exact kernels, which take 1.5 times as long
-        options.add_session_config_entry("session.x64quantprecision", "1")
-    try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions share no base class
-        raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
-
-
 def _choose_output(names: list[str], path: Path) -> str:
     for name in (*HIDDEN, *POOLED):
         if name in names:
@@ -106,6 +93,7 @@ def _choose_output(names: list[str], path: Path) -> str:
     raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing([*HIDDEN, *POOLED])}")
 
 
-def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> OnnxBackend:
+def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
     """Open the first file of the weights; data files beside it are found, and memory-mapped, by ONNX Runtime."""
-    return OnnxBackend(folder / weights.files[0].path, spec, threads)
+    path = folder / weights.files[0].path
+    return OnnxImageBackend(path, threads) if weights.part == "image" else OnnxBackend(path, spec, threads)

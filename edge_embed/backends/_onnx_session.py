@@ -1,0 +1,26 @@
+"""A graph -> a session of ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from ..device import int8_products_overflow
+from ..errors import CorruptModelError
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """Open a graph; raise CorruptModelError when ONNX Runtime cannot."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # warnings about other people's graphs are no use to our users
+    options.enable_mem_pattern = False  # it keeps one memory plan for every shape that it ever met
+    if int8_products_overflow():  # ask for the exact kernels, which take 1.5 times as long
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error

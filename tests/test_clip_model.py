@@ -1,0 +1,167 @@
+"""A two-part model from checkpoint to vectors: jina-clip-v1's layout, converted, verified, opened; texts and pictures."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from edge_embed import Embedder, InputError, ModelSpec, SelfTestError
+from edge_embed.golden import sample_picture
+from edge_embed.image_sources import UNTRUSTED
+from edge_embed.images import load_picture
+from edge_embed.repo import open_repo, weight_files
+from edge_embed.tokens import TextTokenizer
+from edge_embed_convert import convert, to_onnx
+from edge_embed_convert.verify import Bound
+
+import jina_clip_reference as reference
+import tiny
+
+CONFIG = reference.config_of({**reference.TINY_TEXT, "vocab_size": len(tiny.WORDS)}, reference.TINY_VISION)
+SIDE = CONFIG["vision_config"]["image_size"]
+TEXTS = ["a cat", "two dogs run", "x"]
+
+
+@pytest.fixture(scope="module")
+def model() -> reference.JinaClip:
+    return reference.make(CONFIG, 1.5)
+
+
+@pytest.fixture(scope="module")
+def clip(model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder as the published one is: code of its own, no modules.json, Jina's preprocessor format."""
+    folder = tmp_path_factory.mktemp("clip") / "jina-clip-v1"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIG))
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
+    tiny.tokenizer().save(str(folder / "tokenizer.json"))
+    kind = {"image_processor_type": "JinaCLIPImageProcessor", "size": SIDE, "resize_mode": "shortest"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(kind))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with pytest.MonkeyPatch.context() as patch:  # 48 random channels are not what the bound is for: 0.934 was measured
+        patch.setitem(to_onnx.BOUNDS, "int4", Bound(mean=0.9, least=0.8, company=2e-3))
+        return convert(clip, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8", "onnx:int4"])[0]
+
+
+def pictures(count: int) -> list[Image.Image]:
+    return [Image.fromarray(sample_picture(seed)) for seed in range(100, 100 + count)]
+
+
+def unit(rows: Any) -> Any:
+    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def test_texts_and_pictures_equal_the_reference(model: reference.JinaClip, made: Path) -> None:
+    """4e-7 and 2e-6 were measured."""
+    spec = ModelSpec.read(made / "edge_embed.json")
+    assert spec.image is not None
+    ids = TextTokenizer(made / "tokenizer.json", spec.max_tokens).tokenize(TEXTS).ids
+    texts = [model.text_model(torch.from_numpy(row.astype(np.int64))).mean(0).numpy() for row in ids]
+    pixels = [torch.from_numpy(load_picture(picture, spec.image).pixels[0]) for picture in pictures(3)]
+    seen = [model.vision_model(one).numpy() for one in pixels]
+    with Embedder(f"{made}:float32") as embedder:
+        np.testing.assert_allclose(embedder.encode(TEXTS), unit(np.stack(texts)), atol=1e-4)
+        np.testing.assert_allclose(embedder.encode_image(pictures(3)), unit(np.stack(seen)), atol=1e-4)
+
+
+def test_mixed_lists_keep_their_order_and_company_does_not_matter(made: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    some = pictures(11)
+    some[0].save(path)
+    with Embedder(f"{made}:float32") as model:
+        inputs = [{"image": str(path)}, "a cat", {"text": "x"}, *({"image": one} for one in some)]
+        together = model.encode(inputs)
+        assert (together[0] == together[3]).all()
+        np.testing.assert_allclose(together[3:], model.encode_image(some), atol=1e-5)
+        np.testing.assert_allclose(together[1], model.encode("a cat"), atol=1e-5)
+        np.testing.assert_allclose(together[13], model.encode_image(some[-1]), atol=1e-5)
+        np.testing.assert_allclose(model.encode({"image": np.asarray(some[2])}), together[5], atol=1e-5)
+        assert model.encode_image([]).shape == (0, model.spec.dim)
+        assert model.encode_image(some[:2], precision="ubinary").dtype == np.uint8
+
+
+def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Path) -> None:
+    good = pictures(1)[0]
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    inputs = [{"image": good}, {"image": tmp_path / "cut.jpg"}, "a cat", 7, {"image": "/nowhere.png"}, {"a": 1}]
+    with Embedder(f"{made}:float32", image_sources=UNTRUSTED) as careful:
+        with pytest.raises(InputError, match="image 0: .*"):
+            careful.encode_image([tmp_path / "cut.jpg"])
+    with Embedder(f"{made}:float32") as model:
+        with pytest.raises(InputError, match="image 1: "):
+            model.encode_image([good, tmp_path / "cut.jpg", good])
+        out = list(model.encode_iter(inputs, errors="return"))
+        assert [isinstance(one, InputError) for one in out] == [False, True, False, True, True, True]
+        np.testing.assert_allclose(out[0], model.encode_image(good), atol=1e-5)
+        np.testing.assert_allclose(out[2], model.encode("a cat"), atol=1e-5)
+        assert "image 1: " in str(out[1])
+        assert "input 3 is int" in str(out[3])
+        assert "image 4: " in str(out[4])
+        with pytest.raises(InputError, match="unknown errors='skip'"):
+            model.encode_iter(inputs, errors="skip")  # type: ignore[arg-type]
+
+
+def test_text_models_and_missing_parts_say_so(fake: Embedder, made: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="image 0: fake embeds texts, not pictures"):
+        fake.encode_image(pictures(1))
+    folder = Path(shutil.copytree(made, tmp_path / "m"))
+    for path in (folder / "onnx").glob("vision_model*"):
+        path.unlink()
+    with Embedder(f"{folder}:float32") as model:
+        with pytest.raises(InputError, match="image 1: .* the files of its image part are not in the folder"):
+            model.encode(["a", {"image": pictures(1)[0]}])
+        assert model.encode("a").shape == (model.spec.dim,)
+
+
+def test_levels_of_both_parts(made: Path) -> None:
+    """The image part of int4 is int8."""
+    spec = ModelSpec.read(made / "edge_embed.json")
+    levels = {part: [w.level for w in spec.weights if w.part == part] for part in ("text", "image")}
+    assert levels == {"text": ["float32", "int8", "int4"], "image": ["float32", "int8"]}
+    names = [path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()]
+    assert set(weight_files("int4", made, names)) == {
+        f"onnx/{name}.onnx{data}" for name in ("text_model_int4", "vision_model_int8") for data in ("", "_data")
+    }
+    with Embedder(f"{made}:float32") as exact:
+        expected = exact.encode_image(pictures(6))
+    for level in ("int8", "int4"):
+        with Embedder(f"{made}:{level}") as model:
+            cosines = (model.encode_image(pictures(6)) * expected).sum(axis=1)
+        assert cosines.mean() >= 0.995
+
+
+def test_the_published_layout(made: Path, clip: Path, tmp_path: Path) -> None:
+    """Graphs of others beside a config and no checkpoint: names as transformers.js gives them."""
+    folder = Path(shutil.copytree(clip, tmp_path / "jina-clip-v1"))
+    (folder / "model.safetensors").unlink()
+    shutil.copytree(made / "onnx", folder / "onnx")
+    (folder / "onnx" / "vision_model_int8.onnx").rename(folder / "onnx" / "vision_model_quantized.onnx")
+    repo = open_repo(folder)
+    assert sorted((w.part, w.level) for w in repo.spec.weights) == sorted(
+        (w.part, w.level) for w in ModelSpec.read(made / "edge_embed.json").weights
+    )
+    with Embedder(f"{folder}:float32") as theirs, Embedder(f"{made}:float32") as ours:
+        assert (theirs.encode(TEXTS) == ours.encode(TEXTS)).all()
+        assert (theirs.encode_image(pictures(2)) == ours.encode_image(pictures(2))).all()
+
+
+def test_the_self_test_looks_at_pictures(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_EMBED_CACHE", str(tmp_path / "cache"))
+    folder = Path(shutil.copytree(made, tmp_path / "m"))
+    data = json.loads((folder / "edge_embed.json").read_text())
+    data["image"]["mean"] = [0.0, 0.0, 0.0]
+    (folder / "edge_embed.json").write_text(json.dumps(data))
+    with pytest.raises(SelfTestError, match="picture 0 has a cosine of"):
+        Embedder(f"{folder}:float32")
