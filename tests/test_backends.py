@@ -84,7 +84,7 @@ def test_threads_may_share_it(backend: Backend) -> None:
 
 
 def test_unknown_and_missing_backends(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="unknown backend 'tensorrt': choose from 'auto', 'fake', 'onnx'"):
+    with pytest.raises(InputError, match="unknown backend 'tensorrt': choose from 'auto', 'fake', 'gguf', 'mlx', 'onnx'"):
         load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     monkeypatch.delitem(__import__("sys").modules, "edge_embed.backends.onnx", raising=False)
