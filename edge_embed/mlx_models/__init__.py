@@ -4,6 +4,7 @@ Each file has Config, read(config) -> Config from config.json's values, and Mode
 parameters are called as the checkpoint calls them, with
 
 - PREFIXES, what some checkpoints put before every name, and UNUSED, how the names of tensors begin that stay unread;
+- FINER, how the names of the linear layers end that get more bits where others have 4;
 - `vocab_size`, and `max_positions`, the longest text that has positions, None where there is no such limit;
 - `__call__(ids, lengths, padded, pooling)`: ids int32 (batch, tokens), padded on the right if `padded`, lengths int32
   (batch,) -> hidden states: (batch, dim) of the row that the pooling needs, or (batch, tokens, dim).

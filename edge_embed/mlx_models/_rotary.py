@@ -23,6 +23,7 @@ ALLOWED = {
 NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
 PREFIXES = ("model.",)
 UNUSED = ("lm_head.",)
+FINER = ("v_proj", "o_proj")  # 4 bits cost 0.021 of the cosine on the miniatures, 0.006 with 6 bits here
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ from ._config import check, check_heads
 
 PREFIXES = ("bert.",)
 UNUSED = ("pooler.", "cls.", "embeddings.position_ids")  # heads, and a table of 0, 1, 2, ...
+FINER = ("attention.self.value", "attention.output.dense")
 ACTIVATIONS = {"gelu": nn.gelu, "gelu_new": nn.gelu_approx, "gelu_pytorch_tanh": nn.gelu_approx}
 ALLOWED = {
     "hidden_act": tuple(ACTIVATIONS),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ._rotary import PREFIXES, UNUSED, Config, Transformer, read
+from ._rotary import FINER, PREFIXES, UNUSED, Config, Transformer, read
 
-__all__ = ["PREFIXES", "UNUSED", "Config", "Model", "read"]
+__all__ = ["FINER", "PREFIXES", "UNUSED", "Config", "Model", "read"]
 
 
 class Model(Transformer):

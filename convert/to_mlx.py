@@ -1,0 +1,116 @@
+"""A checkpoint -> MLX weights under the official names: model.safetensors, model-8bit.safetensors and so on.
+
+Quantised from the merged checkpoint, embedding tables included. What stays: norms, biases and rows whose length is no
+multiple of the group size, in bfloat16, as mlx-lm leaves them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+
+from edge_embed.errors import InputError, listing
+from edge_embed.mlx_models import architecture
+from edge_embed.spec import Weights
+
+from .card import describe
+from .export import Export
+from .matching import shape_of
+from .merge import write_safetensors
+from .mlx_rounding import quantise
+from .source import Array, Source
+from .verify import Bound
+
+SUFFIX = "-mlx"
+FULL = ("float32", "bfloat16", "float16")
+BITS = {"8bit": 8, "4bit": 4}
+FINER_BITS = {8: 8, 4: 6}  # for the layers that an architecture names: 4 bits there cost more than in all the others
+GROUPS = (32, 64, 128)
+LEVELS = (*FULL, *BITS)
+ALL = ("float32", *BITS)
+# Half precision and what is quantised compute in half precision on a GPU, where a text's padding may change the last
+# digit; on a CPU all compute in float32, and 3e-7 was measured in company.
+BOUNDS = {
+    "float32": Bound(mean=0.999999, least=0.99999, company=1e-5),
+    "bfloat16": Bound(mean=0.9995, least=0.999, company=5e-3),
+    "float16": Bound(mean=0.9999, least=0.999, company=2e-3),
+    "8bit": Bound(mean=0.9995, least=0.995, company=5e-3),
+    "4bit": Bound(mean=0.97, least=0.9, company=5e-3),
+}
+
+
+def calibrated(source: Source, levels: Sequence[str]) -> bool:
+    """Nothing is: on the miniatures, rounding by the channels' moments and smoothing gained nothing at 4 bits."""
+    return False
+
+
+def write(export: Export) -> list[Weights]:
+    """Write each level's file; of several full-precision levels the most exact is model.safetensors."""
+    if export.group_size not in GROUPS:
+        raise InputError(f"group_size={export.group_size}: MLX has groups of {', '.join(map(str, GROUPS))}")
+    module = architecture(export.source.spec.architecture)
+    names = [name for name in export.source.tensors if not _plain(name, module.PREFIXES).startswith(module.UNUSED)]
+    full = sorted(set(export.levels) & set(FULL), key=FULL.index)
+    weights = []
+    for level in export.levels:
+        export.report(f"mlx:{level}")
+        path = export.folder / ("model.safetensors" if level in full[:1] else f"model-{level}.safetensors")
+        if level in FULL:
+            write_safetensors(_Some(export.source.tensors, names), path, level)
+        else:
+            _write_quantised(export, names, module, BITS[level], path)
+        weights.append(Weights(format="mlx", level=level, files=(describe(path, export.folder),)))
+    return weights
+
+
+class _Some(Mapping[str, Array]):
+    """Some of the tensors, each read when asked for."""
+
+    def __init__(self, tensors: Mapping[str, Array], names: Sequence[str]) -> None:
+        self._tensors, self._names = tensors, dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without computing its values."""
+        return shape_of(self._tensors, name)
+
+
+def _plain(name: str, prefixes: Sequence[str]) -> str:
+    prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+    return name.removeprefix(prefix)
+
+
+def _write_quantised(export: Export, names: Sequence[str], module: Any, bits: int, path: Path) -> None:
+    """Quantise the rows of every linear layer and table that MLX can, and store the rest in bfloat16."""
+    tensors, size = export.source.tensors, export.group_size
+    model = module.Model(module.read(export.source.config))
+    able = {f"{name}.weight" for name, part in model.named_modules() if hasattr(part, "to_quantized")}
+    whole = [name for name in names if _plain(name, module.PREFIXES) in able]
+    chosen = {name for name in whole if shape_of(tensors, name)[-1] % size == 0}
+    if not chosen:
+        rows = sorted({shape_of(tensors, name)[-1] for name in whole})
+        raise InputError(f"group_size={size} divides no row of this model, which has lengths {rows}: choose another")
+    if left := [name for name in whole if name not in chosen]:
+        export.report(f"rows are no multiple of {size}, and stay bfloat16: {listing(left)}")
+    out: dict[str, mx.array] = {}
+    for name in names:
+        if name not in chosen:
+            out[name] = mx.array(tensors[name]).astype(mx.bfloat16)
+            continue
+        at = name.removesuffix(".weight")
+        made = quantise(tensors[name], FINER_BITS[bits] if at.endswith(module.FINER) else bits, size)
+        out[name] = mx.array(made.packed)
+        out[f"{at}.scales"] = mx.array(made.scales).astype(mx.bfloat16)
+        out[f"{at}.biases"] = mx.array(made.biases).astype(mx.bfloat16)
+    mx.save_safetensors(str(path), out, {"format": "mlx"})
