@@ -219,7 +219,7 @@ def test_levels_of_the_text_tower(level: str, tmp_path: Path) -> None:
     )
     cosine = exact @ rounded / np.linalg.norm(exact) / np.linalg.norm(rounded)
     print(f"{level}: cosine {cosine:.5f}")
-    assert cosine >= {"int8": 0.999, "int4": 0.97}[level]  # 0.9998 and 0.991 were measured
+    assert cosine >= {"int8": 0.999, "int4": 0.97}[level]  # 0.9999 and 0.988 were measured
 
 
 @pytest.mark.parametrize(
