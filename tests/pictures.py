@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 
 import numpy as np
@@ -26,7 +27,8 @@ def photograph(width: int, height: int, seed: int) -> NDArray[np.uint8]:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def many() -> list[Image.Image]:
+@functools.cache
+def many() -> tuple[Image.Image, ...]:
     """Return thirty pictures of odd sizes and modes."""
     made = []
     for n in range(30):
@@ -42,7 +44,7 @@ def many() -> list[Image.Image]:
         else:
             image = image.convert(mode)
         made.append(image)
-    return made
+    return tuple(made)
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -46,11 +46,10 @@ def test_every_source_gives_the_same_picture(tmp_path: Path) -> None:
         assert np.array_equal(rgb(item), PICTURE), type(item)
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "GIF", "JPEG", "JPEG2000", "AVIF", "ICO"])
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "GIF", "JPEG", "JPEG2000", "AVIF"])
 def test_formats(kind: str) -> None:
     grey = np.full((32, 32, 3), 90, np.uint8)
-    options = {"sizes": [(32, 32)]} if kind == "ICO" else {}
-    assert np.abs(rgb(pictures.encoded(Image.fromarray(grey), kind, **options)).astype(int) - 90).max() <= 2
+    assert np.abs(rgb(pictures.encoded(Image.fromarray(grey), kind)).astype(int) - 90).max() <= 2
 
 
 def test_sixteen_bits_keep_their_greys() -> None:
@@ -122,6 +121,7 @@ JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG
         (b"\xef\xbb\xbf <?xml version='1.0'?><!-- x --><svg/>", "is an SVG"),
         (b"\0\0\0\x18ftypheic....", "is a HEIF picture"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "is not a picture that can be read: its first bytes are b'%!PS-Ado'"),
+        (pictures.encoded(Image.new("RGB", (16, 16)), "ICO"), "is not a picture that can be read"),
         (b"", "it is empty"),
         ("data:text/plain,hello", "a data URI of type 'text/plain' is not a picture"),
         ("data:,hello", "a data URI of type 'text/plain' is not a picture"),
@@ -176,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
             head = b"HTTP/1.0 200 OK\r\nContent-Type: image/png\r\n" + b"\r\n" * (path == "/slow")
             with contextlib.suppress(OSError):
                 self.wfile.write(head)
-                for byte in b"x" * 200:
+                for byte in b"x" * 600:
                     self.wfile.write(bytes([byte]))
                     time.sleep(0.02)
             return
@@ -249,7 +249,7 @@ def test_a_slow_answer_is_not_waited_for(server: str, path: str) -> None:
     started = time.monotonic()
     with pytest.raises(InputError, match=rf"{path} took longer than the limit of 0.5 s"):
         rgb(server + path, replace(ANY, timeout=0.5))
-    assert time.monotonic() - started < 3  # the server would go on for 4 s
+    assert time.monotonic() - started < 8  # the server would go on for 12 s
 
 
 def test_addresses_that_cannot_be(server: str) -> None:
