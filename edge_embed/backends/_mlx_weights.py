@@ -86,8 +86,8 @@ def _quantised(tensors: Mapping[str, mx.array], shapes: Mapping[str, Shape], pat
         module = name.removesuffix(".scales")
         weight, biases = tensors.get(f"{module}.weight"), tensors.get(f"{module}.biases")
         shape = shapes.get(f"{module}.weight")
-        if shape is None or weight is None:
-            raise CorruptModelError(f"{path}: {name!r} belongs to no weight that config.json calls for")
+        if shape is None or len(shape) != 2 or weight is None:
+            raise CorruptModelError(f"{path}: {name!r} belongs to no matrix that config.json calls for")
         if biases is None:
             raise UnsupportedModelError(
                 f"{path}: {name!r} has no '.biases' beside it; only MLX's affine mode can be read"
