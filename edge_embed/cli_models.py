@@ -5,17 +5,22 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from . import find, hub
+from .device import this_device
+from .doctor import diagnose
 from .errors import CorruptModelError, InputError, ModelNotFoundError
 from .hub_cache import Cached, cached_models, remove, wrong_files
 from .hub_repository import find_cached
+from .plan import best, plans, size_in_bytes
 from .prepare import cache_folder
 from .repo import weight_files
+from .select import BATCH_TOKENS, choose
 from .spec import FILE_NAME, ModelSpec
 from .sums import wrong_sums
 
@@ -44,10 +49,22 @@ def configure(commands: Any, default: str) -> None:
         command.add_argument(
             "model", metavar="MODEL", help="[hf://]user/repo[:LEVEL][@REVISION], a folder, or package:"
         )
+    plan = commands.add_parser("plan", help="tell how much memory each of a model's candidates will take")
+    plan.add_argument("model", nargs="?", default=default, metavar="MODEL", help=f"default: {default}")
+    plan.add_argument("--max-memory", metavar="SIZE", help="such as 512MB or 1GB; default: what this machine allows")
+    plan.add_argument("--max-tokens", type=int, help="the longest text; default: the model's own limit")
+    plan.add_argument("--json", action="store_true")
+    plan.set_defaults(run=_plan)
+    doctor = commands.add_parser(
+        "doctor", help="tell what this machine is, what is installed, and what would be faster"
+    )
+    doctor.add_argument("model", nargs="?", metavar="MODEL", help="tell what would be chosen of it, too")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(run=_doctor)
     every = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
     every.add_argument("--json", action="store_true")
     every.set_defaults(run=_list)
-    for command in (pull, path, verify, delete, every):
+    for command in (pull, path, verify, delete, plan, doctor, every):
         command.add_argument("--cache-dir", type=Path, help="default: the hub's cache, and edge_embed's own")
 
 
@@ -114,6 +131,41 @@ def _list(args: argparse.Namespace) -> None:
         print(f"{model.size / 1e6:10,.1f} MB  {model.name}  ({model.holds})  {model.folder}")
     if not models:
         print("no models in the caches: edge-embed pull user/repo")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    if args.max_tokens is not None and args.max_tokens < 1:
+        raise InputError(f"--max-tokens {args.max_tokens} must be at least 1")
+    limit = size_in_bytes(args.max_memory) if args.max_memory else this_device().memory_limit
+    candidates = plans(find.find(hub.parse(args.model), args.cache_dir), args.max_tokens, BATCH_TOKENS)
+    if args.json:
+        rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in candidates]
+        print(json.dumps({"max_memory": limit, "candidates": rows}, indent=2))
+        return
+    names = ["weights", "kv", "compute", "output", "tokenizer", "runtime", "total"]
+    print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
+    for plan in candidates:
+        fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
+        print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
+    chosen = best(candidates, limit) if limit is not None else None
+    if limit is not None:
+        told = f"{chosen.candidate} is the first that fits" if chosen else "nothing fits: a smaller --max-tokens helps"
+        print(f"within {limit / 1e6:,.0f} MB: {told}")
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    """Print one paragraph, or JSON for a ticket; of a model, what would be chosen and why."""
+    diagnosis = diagnose()
+    chosen = None
+    if args.model:
+        reference = hub.parse(args.model)
+        choice = choose(find.find(reference, args.cache_dir), level=reference.level)
+        chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why})"
+    if args.json:
+        print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
+        return
+    told = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
+    print(textwrap.fill(diagnosis.paragraph() + told, 100, break_long_words=False, break_on_hyphens=False))
 
 
 def _local(cached: Cached) -> Local:

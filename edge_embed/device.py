@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -99,7 +100,12 @@ def int8_products_overflow(cpuinfo: Path = ROOT / "proc/cpuinfo", machine: str |
 
 
 def resident_peak() -> int | None:
-    """Return the most memory that this process ever had resident, in bytes; None where the system does not tell."""
+    """Return the most memory that this process ever had resident, in bytes; None where the system does not tell.
+
+    On Linux it is the kernel's VmHWM: what getrusage says includes the process that this one was started from.
+    """
+    if found := re.search(r"^VmHWM:\s*(\d+) kB", _read(ROOT / "proc/self/status") or "", re.M):
+        return int(found[1]) << 10
     if sys.platform == "win32":
         return None
     import resource

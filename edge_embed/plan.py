@@ -1,0 +1,206 @@
+"""How much memory a model will take, from the headers of its files: no weight is read.
+
+Every figure was measured by benchmarks/memory.py on Linux, x86-64: all-MiniLM-L6-v2 and random weights in the shapes of
+v5-nano and v5-small, the resident peak of a process that embeds one batch. The pages of mapped files count as resident,
+although the system may take them back.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import CorruptModelError, InputError
+from .gguf_file import Header, read_header
+from .onnx_header import read_graph
+from .repo import Repo
+from .spec import ModelSpec, Weights
+
+MB = 1 << 20
+UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+RUNTIME = {"onnx": 72 * MB, "gguf": 60 * MB, "mlx": 75 * MB}  # Python, NumPy, tokenizer library, engine
+TOKENIZER, TOKENIZER_CODE = (
+    9,
+    7 * MB,
+)  # times the size of tokenizer.json (10 MB take 90), and its code
+TOUCHED = 64 << 10  # bytes of a mapped table that one row brings into memory, with its neighbours
+INT4_COPIES = 1.45  # MatMulNBits keeps its scales as they were beside the packed copy
+MLP_COPIES = 4  # buffers of the MLP's width that are alive at once, for each token
+ATTENTION_COPIES = {"GroupQueryAttention": 3.3}  # buffers of the model's width beside them
+OTHER_COPIES = 6.7  # of attention that copies queries, keys and values: MultiHeadAttention
+LLAMA_COPIES = 3
+REPACKED = {2: 4.5, 10: 2.625, 12: 4.5, 20: 4.5}  # ggml types copied into another order on x86, bits a weight
+# What backends/gguf.py does: texts up to TOGETHER tokens share calls, longer ones go by STEP with TAIL outputs.
+TOGETHER, STEP, TAIL = 512, 512, 64
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
+PER_WEIGHT = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "8bit": 1.07, "int4": 0.64, "4bit": 0.57}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one candidate, `format:level`, will take at its peak, in bytes; `output` is the engine's own buffer."""
+
+    candidate: str
+    weights: int
+    kv: int = 0
+    compute: int = 0
+    output: int = 0
+    tokenizer: int = 0
+    runtime: int = 0
+
+    @property
+    def total(self) -> int:
+        """The resident peak."""
+        return self.weights + self.kv + self.compute + self.output + self.tokenizer + self.runtime
+
+
+def plans(repo: Repo, max_tokens: int | None, batch_tokens: int) -> list[Plan]:
+    """Predict the peak of every candidate for texts of up to `max_tokens` (None: the model's own limit) tokens.
+
+    Candidates are the weights that lie in the folder; of a checkpoint alone, the ONNX levels that it can be converted
+    to. A batch holds `batch_tokens`, or one text if that is longer. Raises CorruptModelError for a damaged header.
+    """
+    longest = min(max_tokens or repo.spec.max_tokens, repo.spec.max_tokens)
+    tokens = max(longest, batch_tokens)
+    tokenizer = TOKENIZER * repo.tokenizer.stat().st_size + TOKENIZER_CODE if repo.tokenizer.is_file() else 0
+    found = []
+    for weights in repo.spec.weights:
+        fixed = {"tokenizer": tokenizer, "runtime": RUNTIME.get(weights.format, RUNTIME["onnx"])}
+        parts = _PARTS[weights.format](repo.folder, repo.spec, weights, tokens, longest)
+        found.append(Plan(candidate=f"{weights.format}:{weights.level}", **parts, **fixed))
+    if not found and repo.checkpoint is not None:
+        fixed = {"tokenizer": tokenizer, "runtime": RUNTIME["onnx"]}
+        for level in ("float32", "int8", "int4"):
+            found.append(Plan(candidate=f"onnx:{level}", **_checkpoint(repo, level, tokens), **fixed))
+    return found
+
+
+def size_in_bytes(size: int | str) -> int:
+    """Read a size: bytes, or a text such as "512MB" or "2GB", in powers of 1,024; raise InputError for another text."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB)", str(size).strip(), re.I)
+    if found is None:
+        raise InputError(f"{size!r} is not a size: give bytes, or a text such as '512MB' or '2GB'")
+    return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def best(candidates: list[Plan], max_memory: int) -> Plan | None:
+    """Return the first, which is the most exact of its format, that fits; None where nothing does."""
+    return next((plan for plan in candidates if plan.total <= max_memory), None)
+
+
+def _onnx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
+    graph = read_graph(folder / weights.files[0].path)
+    ops = {node.op for node in graph.nodes}
+    tables = {node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs[0] in graph.weights}
+    looked_up = sum(graph.weights[name].size for name in tables)
+    packed = sum(weight.size for weight in graph.weights.values()) - looked_up
+    products = (weight.shape for name, weight in graph.weights.items() if name not in tables and len(weight.shape) > 1)
+    width = max((min(shape[0], 1 << 16) if len(shape) == 3 else shape[-1] for shape in products), default=spec.dim)
+    copies = next((count for op, count in ATTENTION_COPIES.items() if op in ops), OTHER_COPIES)
+    compute = 4 * tokens * (MLP_COPIES * width + copies * spec.dim)
+    if "Softmax" in ops:  # a graph with plain attention: scores of every token with every other, and their copy
+        compute += 2 * 4 * longest * longest * _heads(folder) * max(1, tokens // longest)
+    return {
+        "weights": int(packed * (INT4_COPIES if "MatMulNBits" in ops else 1.02)) + _touched(looked_up, tokens),
+        "compute": int(compute),
+    }
+
+
+def _gguf(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
+    files = [folder / file.path for file in weights.files]
+    headers = [read_header(path) for path in files]
+    tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
+    copied = sum(
+        math.prod(tensor.shape) * REPACKED[tensor.type] / 8
+        for name, tensor in tensors.items()
+        if tensor.type in REPACKED and len(tensor.shape) == 2 and not name.startswith(("token_embd", "output"))
+    )
+    layers, width, kv_width, vocabulary = _llama_shape(headers[0], spec, tensors["token_embd.weight"].shape[1])
+    per_token = 4 * (MLP_COPIES * width + LLAMA_COPIES * spec.dim)
+    together = min(tokens, TOGETHER)
+    long = longest if longest > TOGETHER else 0
+    parts = {"weights": int(sum(path.stat().st_size for path in files) + copied)}
+    if spec.attention == "causal":
+        outputs = TAIL * vocabulary * 4 * (2 if long else 1)  # scores over the vocabulary, computed and copied out
+        kv = layers * kv_width * 2 * max(4 * together, 2 * _rounded(long))
+        return {**parts, "kv": kv, "compute": per_token * min(tokens, STEP), "output": outputs + TAIL * per_token}
+    called = max(together, _rounded(long))
+    return {**parts, "compute": per_token * called, "output": 4 * vocabulary * max(together, long)}
+
+
+def _mlx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
+    size = sum((folder / file.path).stat().st_size for file in weights.files)
+    width = _config(folder).get("intermediate_size", 4 * spec.dim)
+    return {"weights": size, "compute": int(4 * tokens * (MLP_COPIES * width + OTHER_COPIES * spec.dim))}
+
+
+_PARTS = {"onnx": _onnx, "gguf": _gguf, "mlx": _mlx}
+
+
+def _checkpoint(repo: Repo, level: str, tokens: int) -> dict[str, int]:
+    """Predict the graph that a checkpoint will be converted to, from the shapes of its tensors."""
+    assert repo.checkpoint is not None  # the caller looked
+    embedding, others = 0, 0
+    for path in repo.checkpoint.parent.glob("model*.safetensors"):
+        for name, shape in _safetensors(path):
+            if name.endswith(("embed_tokens.weight", "word_embeddings.weight")):
+                embedding += math.prod(shape)
+            else:
+                others += math.prod(shape)
+    table = int(embedding * (4 if level == "float32" else 1))
+    width = _config(repo.folder).get("intermediate_size", 4 * repo.spec.dim)
+    packed = others * PER_WEIGHT[level] * (INT4_COPIES if level == "int4" else 1.02)
+    compute = 4 * tokens * (MLP_COPIES * width + OTHER_COPIES * repo.spec.dim)
+    return {"weights": int(packed) + _touched(table, tokens), "compute": int(compute)}
+
+
+def _safetensors(path: Path) -> list[tuple[str, list[int]]]:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError(f"a header of {length} bytes")
+            header = json.loads(file.read(length))
+        return [(name, facts["shape"]) for name, facts in header.items() if name != "__metadata__"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptModelError(f"{path} cannot be read as safetensors: {error}") from error
+
+
+def _touched(table: int, rows: int) -> int:
+    """Return how much of a mapped table is resident after `rows` rows of it, anywhere, were read."""
+    return int(table * -math.expm1(-rows * TOUCHED / table)) if table else 0
+
+
+def _llama_shape(header: Header, spec: ModelSpec, vocabulary: int) -> tuple[int, int, int, int]:
+    """Return layers, the MLP's width, the width of the keys, and the vocabulary's size."""
+    kind = header.metadata.get("general.architecture")
+
+    def number(key: str, default: int) -> int:
+        value = header.metadata.get(f"{kind}.{key}", default)
+        return value if isinstance(value, int) else default
+
+    heads = number("attention.head_count", 1)
+    size = number("attention.key_length", spec.dim // heads)
+    keys = number("attention.head_count_kv", heads) * size
+    return number("block_count", 1), number("feed_forward_length", 4 * spec.dim), keys, vocabulary
+
+
+def _rounded(count: int) -> int:
+    return 1 << (count - 1).bit_length() if count else 0
+
+
+def _heads(folder: Path) -> int:
+    config = _config(folder)
+    return config.get("num_attention_heads") or config.get("n_heads") or 12
+
+
+def _config(folder: Path) -> dict[str, int]:
+    """Return the numbers of config.json; none where there is no such file."""
+    try:
+        config = json.loads((folder / "config.json").read_text("utf-8"))
+        return {key: value for key, value in config.items() if isinstance(value, int)}
+    except (OSError, ValueError, AttributeError):
+        return {}

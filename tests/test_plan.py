@@ -1,0 +1,182 @@
+"""The memory plan: headers of ONNX, GGUF and safetensors files, and its figures against a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_embed import CorruptModelError, InputError
+from edge_embed.cli import main
+from edge_embed.onnx_header import read_graph
+from edge_embed.plan import MB, Plan, best, plans, size_in_bytes
+from edge_embed.repo import open_repo
+
+PROCESS = """
+import sys
+from pathlib import Path
+import numpy as np
+import edge_embed.embedder
+from edge_embed.backends import Batch, load
+from edge_embed.device import resident_peak
+from edge_embed.repo import open_repo
+from edge_embed.tokens import TextTokenizer
+
+level, tokens, texts = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+repo = open_repo(Path(sys.argv[1]))
+weights = next(one for one in repo.spec.weights if one.level == level)
+backend = load("onnx", repo.folder, repo.spec, weights, 2)
+tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens)
+draw = np.random.default_rng(0)
+backend.forward(Batch([draw.integers(1000, 30000, tokens).astype(np.int32) for _ in range(texts)]))
+print(resident_peak())
+"""
+
+
+def test_the_header_says_what_onnx_says(converted: Path) -> None:
+    for path in (converted / "onnx").glob("*.onnx"):
+        model, graph = onnx.load(path, load_external_data=False).graph, read_graph(path)
+        assert [node.op for node in graph.nodes] == [node.op_type for node in model.node]
+        assert [node.outputs for node in graph.nodes] == [list(node.output) for node in model.node]
+        assert {name: weight.shape for name, weight in graph.weights.items()} == {
+            weight.name: tuple(weight.dims) for weight in model.initializer
+        }
+        assert graph.outputs == [output.name for output in model.output]
+
+
+def test_branches_attributes_and_sizes_are_read(tmp_path: Path) -> None:
+    value = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    branch = helper.make_graph([helper.make_node("Relu", ["outer"], ["y"])], "then", [], [value])
+    nodes = [
+        helper.make_node("If", ["condition"], ["y"], then_branch=branch, else_branch=branch),
+        helper.make_node("MatMulNBits", ["x", "w"], ["z"], N=7, K=4, bits=4, block_size=16, domain="com.microsoft"),
+    ]
+    weights = [
+        numpy_helper.from_array(np.zeros((7, 1, 8), np.uint8), "w"),
+        numpy_helper.from_array(np.zeros((2, 3), np.float16), "half"),
+        helper.make_tensor("four", TensorProto.INT4, [2, 3], [1, 2, 3, 4, 5, 6]),
+    ]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [], [value], weights)), tmp_path / "a.onnx")
+    graph = read_graph(tmp_path / "a.onnx")
+    assert graph.nodes[0].inputs == ["condition", "outer", "outer"]
+    assert graph.nodes[1].ints["N"] == 7
+    assert {name: weight.size for name, weight in graph.weights.items()} == {"w": 56, "half": 12, "four": 3}
+
+
+def test_damaged_headers_are_refused_or_read(converted: Path, tmp_path: Path) -> None:
+    """Cut anywhere, or with a few bytes changed: CorruptModelError or a graph, never another exception."""
+    graph = (converted / "onnx" / "model_int8.onnx").read_bytes()
+    draw, refused, path = random.Random(0), 0, tmp_path / "a.onnx"
+    for turn in range(300):
+        spoilt = bytearray(graph[: draw.randrange(len(graph))] if turn % 2 else graph)
+        for _ in range(draw.randrange(4)):
+            if spoilt:
+                spoilt[draw.randrange(len(spoilt))] = draw.randrange(256)
+        path.write_bytes(spoilt)
+        try:
+            read_graph(path)
+        except CorruptModelError:
+            refused += 1
+    assert refused > 150
+
+
+def measured(folder: Path, level: str, tokens: int, texts: int) -> int:
+    for path in (folder / "onnx").iterdir():  # what was just written lies in large pages, of which a row maps more
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    command = [sys.executable, "-c", PROCESS, str(folder), level, str(tokens), str(texts)]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the plan's figures are Linux'")
+@pytest.mark.parametrize("level", ["float32", "int8"])
+@pytest.mark.parametrize(("tokens", "texts"), [(16, 1), (512, 1), (256, 32)])
+def test_the_plan_is_near_the_measured_peak(converted: Path, level: str, tokens: int, texts: int) -> None:
+    found = {plan.candidate: plan for plan in plans(open_repo(converted), tokens, tokens * texts)}
+    actual = measured(converted, level, tokens, texts)
+    planned = found[f"onnx:{level}"].total
+    print(f"{level} {texts} x {tokens}: planned {planned / MB:.0f}, measured {actual / MB:.0f} MB")
+    assert planned == pytest.approx(actual, rel=0.15)
+
+
+def test_a_checkpoint_is_planned_as_what_it_will_become(minilm: Path, converted: Path) -> None:
+    before = {plan.candidate: plan for plan in plans(open_repo(minilm), 256, 1024)}
+    assert list(before) == ["onnx:float32", "onnx:int8", "onnx:int4"]
+    for plan in plans(open_repo(converted), 256, 1024):
+        assert before[plan.candidate].total == pytest.approx(plan.total, rel=0.05)
+
+
+def test_longer_texts_and_more_exact_weights_take_more(converted: Path) -> None:
+    repo = open_repo(converted)
+    short, long = plans(repo, 16, 16), plans(repo, 256, 256)
+    assert all(a.total < b.total for a, b in zip(short, long, strict=True))
+    assert plans(repo, None, 1) == plans(repo, 10**6, 1) == plans(repo, repo.spec.max_tokens, 1)
+    assert short[0].candidate == "onnx:float32"
+    assert short[0].total > short[1].total
+
+
+def test_a_graph_with_plain_attention_grows_with_the_square(converted: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(converted, tmp_path / "copy"))
+    (copy / "edge_embed.json").write_text(
+        re.sub(r'"size": \d+', '"size": null', (copy / "edge_embed.json").read_text())
+    )
+    (copy / "config.json").write_text('{"num_attention_heads": 12}')
+    model = onnx.load(copy / "onnx" / "model.onnx", load_external_data=False)
+    model.graph.node.append(helper.make_node("Softmax", ["a"], ["b"]))
+    onnx.save(model, copy / "onnx" / "model.onnx")
+    repo = open_repo(copy)
+    repo = replace(repo, spec=replace(repo.spec, max_tokens=2048))
+    plain = plans(repo, 2048, 2048)[0].compute - plans(open_repo(converted), 256, 2048)[0].compute
+    assert plain == 2 * 4 * 2048 * 2048 * 12
+
+
+def test_the_first_that_fits_is_best() -> None:
+    large, small = Plan(candidate="a", weights=100, runtime=20), Plan(candidate="b", weights=50, kv=10)
+    assert best([large, small], 120) == large
+    assert best([large, small], 119) == small
+    assert best([large, small], 59) is None
+
+
+@pytest.mark.parametrize(("text", "size"), [("1GB", 1 << 30), ("512 mb", 512 << 20), (77, 77), ("1.5KB", 1536)])
+def test_sizes_are_read(text: str | int, size: int) -> None:
+    assert size_in_bytes(text) == size
+
+
+def test_a_size_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match="'1TB' is not a size: give bytes, or a text such as '512MB'"):
+        size_in_bytes("1TB")
+
+
+def test_a_damaged_checkpoint_is_named(source: Path) -> None:
+    (source / "model.safetensors").write_bytes(b"\xff" * 100)
+    with pytest.raises(CorruptModelError, match=r"model\.safetensors cannot be read as safetensors: a header of"):
+        plans(open_repo(source), None, 1)
+
+
+def test_the_command_tells_what_fits(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(converted), "--max-memory", "160MB", "--max-tokens", "64"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("onnx:float32")
+    assert lines[1].endswith("too large")
+    assert lines[2].endswith("fits")
+    assert lines[-1] == "within 168 MB: onnx:int8 is the first that fits"
+    assert main(["plan", str(converted), "--max-memory", "1MB"]) == 0
+    assert "nothing fits: a smaller --max-tokens helps" in capsys.readouterr().out
+    assert main(["plan", str(converted), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert [row["candidate"] for row in told["candidates"]] == ["onnx:float32", "onnx:int8"]
+    assert all(row["total"] > row["weights"] > 0 for row in told["candidates"])
+    assert main(["plan", str(converted), "--max-tokens", "0"]) == 1
+    assert "--max-tokens 0 must be at least 1" in capsys.readouterr().err
