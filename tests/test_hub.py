@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed import InputError, ModelNotFoundError, ModelSpec
-from edge_embed.hub import Reference, parse, resolve
+from edge_embed.hub import Reference, family, parse, resolve
 from edge_embed.repo import weight_files
 from edge_embed.spec import File, Weights
 
@@ -116,6 +116,38 @@ def test_parse_lists_the_levels(text: str) -> None:
 def test_parse_refuses_what_names_nothing(text: str) -> None:
     with pytest.raises(InputError, match=f"'{text}' lacks a place or a revision"):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("place", "task", "format", "names"),
+    [
+        ("u/nano", "retrieval", "gguf", ["u/nano-retrieval-GGUF", "u/nano-retrieval", "u/nano"]),
+        ("u/nano", "retrieval.query", "mlx", ["u/nano-retrieval-mlx", "u/nano-retrieval", "u/nano"]),
+        ("u/nano", "retrieval", "onnx", ["u/nano-retrieval", "u/nano"]),
+        ("u/nano-retrieval", None, "gguf", ["u/nano-retrieval-GGUF", "u/nano-retrieval"]),
+        ("u/nano-retrieval", "retrieval", "onnx", ["u/nano-retrieval", "u/nano"]),
+        ("u/nano-retrieval-GGUF", None, "onnx", ["u/nano-retrieval", "u/nano-retrieval-GGUF"]),
+        ("u/nano", None, None, ["u/nano-GGUF", "u/nano-mlx", "u/nano"]),
+    ],
+)
+def test_a_family_is_known_by_its_names(place: str, task: str | None, format: str | None, names: list[str]) -> None:
+    assert family(place, task, format) == names
+
+
+def test_a_family_of_another_format_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown format 'coreml': choose from 'gguf', 'mlx', 'onnx'"):
+        family("u/nano", None, "coreml")
+
+
+def test_a_hub_can_be_named_before_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("user/repo").mkdir(parents=True)
+    assert not parse("user/repo:int8").is_repository
+    assert parse("hf://user/repo:int8@v1") == Reference("user/repo", "int8", "v1", on_hub=True)
+    assert parse("hf://user/repo").is_repository
+    for text in ("hf://repo", "hf://a/b/c", "hf:///models/x", "hf://package:x/y"):
+        with pytest.raises(InputError, match="names no repository: expected hf://USER/REPO"):
+            parse(text)
 
 
 def test_a_model_is_named_after_its_package_or_repository() -> None:
@@ -339,7 +371,7 @@ def test_a_note_that_cannot_be_kept_is_no_error(server: HubServer, client: Clien
         ("user/gated", "user/gated is gated: accept its terms on the hub, then set HF_TOKEN"),
         ("user/there@v9", "user/there has no revision 'v9': give a branch, tag or commit of it"),
         ("user/dashes--", "user/dashes-- is no local folder, and cannot be a repository: "),
-        ("user/data", "user/data holds no model: neither edge_embed.json nor config.json is there"),
+        ("user/data", "user/data has no weights that can be used; beside small files it has 'data.csv'"),
         (
             "user/pickled",
             "user/pickled has no weights that can be used; beside small files it has .*'pytorch_model.bin'",
