@@ -238,6 +238,11 @@ def test_quantisation_is_read_from_the_tensors(folder: Path, tmp_path: Path, bit
         (lambda f: change(f, odd=np.ones(3, "f4")), UnsupportedModelError, "1 tensors have no place .*: 'odd'"),
         (lambda f: change(f, norm__weight=np.ones(3, "f4")), CorruptModelError, r"'norm\.weight' has shape \(3,\)"),
         (lambda f: change(f, norm__weight=np.ones(64)), UnsupportedModelError, r"'norm\.weight' is F64; only 'BF16'"),
+        (
+            lambda f: change(f, norm__weight=np.ones(64, "i4")),
+            UnsupportedModelError,
+            r"'norm\.weight' is mlx\.core\.int32",
+        ),
         (lambda f: configure(f, rope_parameters=None, rope_theta=None), CorruptModelError, "no rope_theta"),
         (lambda f: configure(f, hidden_act="gelu"), UnsupportedModelError, "hidden_act='gelu' is not implemented"),
         (lambda f: configure(f, num_key_value_heads=3), CorruptModelError, "4 heads do not share 3 key heads"),
@@ -292,6 +297,13 @@ def test_config_may_speak_of_single_layers(folder: Path) -> None:
     own = {f"model.{name}": {"bits": 4, "group_size": 64} for name in names}
     configure(folder, quantization={"bits": 8, "group_size": 32, **own})
     load(folder, spec_of(folder), WEIGHTS, 1).close()
+
+
+def test_tables_that_no_vector_depends_on_may_be_whole_numbers(tmp_path: Path) -> None:
+    """Older BERT checkpoints store the positions 0, 1, 2, ..."""
+    tiny.make("bert", tmp_path)
+    change(tmp_path, embeddings__position_ids=np.arange(96)[None])
+    load(tmp_path, spec_of(tmp_path), WEIGHTS, 1).close()
 
 
 def test_a_truncated_file_and_an_unknown_architecture(folder: Path) -> None:

@@ -79,7 +79,7 @@ def miniature(name: str) -> Source:
 
 
 def embed(folder: Path, source: Source, weights: Weights) -> Vectors:
-    ids = TextTokenizer(source.folder / "tokenizer.json", 512).tokenize(texts(40), "Document: {text}").ids
+    ids = TextTokenizer(source.folder / "tokenizer.json", 512).tokenize(texts(24), "Document: {text}").ids
     backend = load(folder, replace(source.spec, pooling="last"), weights, 1)
     rows = backend.forward(Batch(ids))
     backend.close()
@@ -119,7 +119,7 @@ def test_switching_equals_merging(level: str, tmp_path: Path) -> None:
     adapters = {path.name: path for path in sorted((folder / "adapters").iterdir())}
     spec = replace(source.spec, pooling="last")
     backend = load_base(tmp_path, spec, weights, 1, adapters, "clustering")
-    ids = TextTokenizer(folder / "tokenizer.json", 512).tokenize(texts(10), "Document: {text}").ids
+    ids = TextTokenizer(folder / "tokenizer.json", 512).tokenize(texts(6), "Document: {text}").ids
     for task, adapter in adapters.items():
         place = tmp_path / task
         place.mkdir()

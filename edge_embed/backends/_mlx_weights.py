@@ -19,7 +19,8 @@ from ..mlx_layout import safetensors_header
 from ..mlx_models import architecture
 
 PLAIN = "model.safetensors"  # mlx-lm: the file that `quantization` in config.json describes
-KINDS = {"F32": mx.float32, "F16": mx.float16, "BF16": mx.bfloat16, "U32": mx.uint32}
+FLOATS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
+UNREADABLE = ("F64", "F8_E4M3", "F8_E5M2")  # MLX refuses the file, and does not say for which tensor
 BITS, GROUPS = (2, 3, 4, 5, 6, 8), (32, 64, 128)
 Shape = tuple[int, ...]
 
@@ -60,14 +61,18 @@ def read_tensors(paths: Sequence[Path]) -> dict[str, mx.array]:
     """Open the files; MLX reads a tensor when it is needed."""
     tensors: dict[str, mx.array] = {}
     for path in paths:
-        header = {name: entry for name, entry in safetensors_header(path).items() if name != "__metadata__"}
-        if odd := [f"{name!r} is {entry['dtype']}" for name, entry in header.items() if entry["dtype"] not in KINDS]:
-            raise UnsupportedModelError(f"{path}: tensor {odd[0]}; only {listing(KINDS)} can be read. Convert it again")
+        header = safetensors_header(path)
+        if odd := [name for name, entry in header.items() if entry.get("dtype") in UNREADABLE]:
+            raise UnsupportedModelError(_odd_dtype(path, odd[0], header[odd[0]]["dtype"]))
         try:
             tensors |= mx.load(str(path))  # type: ignore[arg-type]
         except RuntimeError as error:
             raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
     return tensors
+
+
+def _odd_dtype(path: Path, name: str, dtype: object) -> str:
+    return f"{path}: tensor {name!r} is {dtype}; only {listing(FLOATS.values())} can be read. Convert it again"
 
 
 def plain_names(tensors: dict[str, mx.array], prefixes: Sequence[str], unused: Sequence[str]) -> dict[str, mx.array]:
@@ -150,3 +155,5 @@ def _check_plain(
             )
         if tensors[name].dtype == mx.uint32:
             raise CorruptModelError(f"{path}: tensor {name!r} is quantised, and '.scales' of it are not there")
+        if tensors[name].dtype not in FLOATS:
+            raise UnsupportedModelError(_odd_dtype(path, name, tensors[name].dtype))
