@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .device import resident_peak
+
 QUESTIONS = (
     "How do I stop it from going online?",
     "My document is longer than the model allows. What happens?",
@@ -46,8 +48,8 @@ def demo(model: str, task: str | None = None) -> None:
         for best in np.argsort(-row)[:2]:
             print(f"  {row[best]:.3f}  {texts[best]:.100}...")
     print(f"\n{len(texts)} passages, {tokens} tokens in {seconds:.2f} s: {tokens / seconds:,.0f} tokens/s")
-    peak = _peak()
-    memory = f"; peak memory here {peak:.0f} MB" if peak else ""
+    peak = resident_peak()
+    memory = f"; peak memory here {peak / 1e6:.0f} MB" if peak else ""
     print(f"a fresh process, from its start to its first vector: {_fresh_start(model, task):.2f} s{memory}")
 
 
@@ -59,13 +61,3 @@ def _fresh_start(model: str, task: str | None) -> float:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code, model, task or ""], check=True)
     return time.perf_counter() - start
-
-
-def _peak() -> float | None:
-    """Return the peak resident memory in MB; None where the system does not tell."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6

@@ -20,6 +20,7 @@ from .image_sources import ImageSources
 from .items import sort_items
 from .opening import Opened, Request, open_model, switch_task
 from .pipeline import EVERYWHERE, Options, Pipeline
+from .plan import size_in_bytes
 from .spec import TEXT, ModelSpec, Side
 from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
@@ -57,7 +58,7 @@ class Embedder:
             backend=backend,
             task=task,
             max_tokens=max_tokens,
-            max_memory=max_memory,
+            max_memory=size_in_bytes(max_memory) if max_memory is not None else None,
             cache_dir=Path(cache_dir) if cache_dir is not None else None,
             offline=offline,
         )

@@ -7,12 +7,15 @@ EdgeEmbedError
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
 |-- BackendError                            the engine failed, or gave a vector that is not finite
+|   |-- OutOfMemoryError                    the engine got no memory for a batch
 |   `-- SelfTestError                       this machine computes other vectors than the model's maker did
 |-- MissingDependencyError (ImportError)    a package of an extra is not installed
 `-- VerificationError                       a converted model fell below its bound and was not kept
 
 TruncationWarning (UserWarning)             some texts were cut to the model's length
 FallbackWarning (UserWarning)               other weights than the first choice were loaded
+MemoryWarning (UserWarning)                 a batch was halved, for want of memory
+QualityWarning (UserWarning)                memory leaves room for coarse weights alone
 """
 
 from __future__ import annotations
@@ -31,7 +34,12 @@ class ModelError(EdgeEmbedError):
 
 
 class ModelNotFoundError(ModelError):
-    """Tell that no such folder, package or repository exists, or that it holds no usable file."""
+    """Tell that no such folder, package or repository exists, or that it holds no usable file.
+
+    `absent`: it is known not to be there, so that another place may be tried.
+    """
+
+    absent = False
 
 
 class UnsupportedModelError(ModelError):
@@ -44,6 +52,10 @@ class CorruptModelError(ModelError):
 
 class BackendError(EdgeEmbedError):
     """Tell that the engine failed, or gave a vector that is not finite."""
+
+
+class OutOfMemoryError(BackendError):
+    """Tell that the engine got no memory for a batch."""
 
 
 class SelfTestError(BackendError):
@@ -64,6 +76,14 @@ class TruncationWarning(UserWarning):
 
 class FallbackWarning(UserWarning):
     """Tell that other weights than the first choice were loaded, and why."""
+
+
+class MemoryWarning(UserWarning):
+    """Tell that a batch was halved for want of memory; a smaller batch_tokens or max_memory avoids it."""
+
+
+class QualityWarning(UserWarning):
+    """Tell that memory leaves room for coarse weights alone, and what they lose."""
 
 
 def listing(names: object) -> str:

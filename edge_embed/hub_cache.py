@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .hub_fetch import DIGEST, PARTIAL, Entry, Snapshot, cache_folder, digest_of
 
-ROOTS = ("edge_embed.json", "config.json")  # a model has one of them at the top
+ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.
 META = re.compile(
     r"(edge_embed|config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
@@ -47,7 +47,8 @@ def whole(folder: Path, needed: Needed, trust: bool) -> bool:
     if not names:
         if not trust:
             return False
-        names = [*present, "tokenizer.json", *([] if ROOTS[0] in present else ["modules.json"])]
+        bare = any(name.endswith(".gguf") for name in present)
+        names = [*present, *([] if bare else ["tokenizer.json", *([] if ROOTS[0] in present else ["modules.json"])])]
     weights = needed(folder, names)
     return bool(weights) and {*weights, *filter(META.fullmatch, names)} <= present
 
@@ -78,7 +79,7 @@ def cached_models(cache_dir: Path | None = None) -> list[Cached]:
     """List the models in the hub's cache, a commit each; data sets and repositories of other kinds are left out."""
     found = []
     for snapshots in sorted(cache_folder(cache_dir).glob("models--*--*/snapshots/*")):
-        if any((snapshots / root).exists() for root in ROOTS):
+        if any((snapshots / root).exists() for root in ROOTS[:2]) or any(snapshots.glob("*.gguf")):
             size = sum(path.stat().st_size for path in snapshots.rglob("*") if path.is_file())
             found.append(Cached(snapshot_of(snapshots), _revisions(snapshots), size))
     return found

@@ -34,7 +34,7 @@ def repository(
     if cached and whole(cached, needed, trust=offline):
         return cached
     if offline:
-        raise ModelNotFoundError(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
     try:
         return _fetch(repo, revision, level, needed, cache_dir)
     except EdgeEmbedError:
@@ -45,7 +45,16 @@ def repository(
         # Perhaps another tool fetched it, and the hub cannot say whether that is all.
         if (cached := find_cached(repo, revision, cache_dir)) and whole(cached, needed, trust=True):
             return cached
-        raise ModelNotFoundError(f"{repo} {_problem(error, revision)}") from error
+        gone = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
+        problem = f"{repo} {_problem(error, revision)}"
+        raise (_absent(problem) if gone else ModelNotFoundError(problem)) from error
+
+
+def _absent(message: str) -> ModelNotFoundError:
+    """Return the error for a repository that is not there or lacks the weights: others of its family may have them."""
+    error = ModelNotFoundError(message)
+    error.absent = True
+    return error
 
 
 def _problem(error: Exception, revision: str | None) -> str:
@@ -90,7 +99,7 @@ def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, c
     names = [*entries]
     root = next((root for root in ROOTS if root in names), None)
     if root is None or info.sha is None:
-        raise ModelNotFoundError(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
+        raise _absent(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
     snapshot = Snapshot(repo, info.sha, cache_folder(cache_dir))
     for name in (root, *filter(META.fullmatch, names)):
         fetch_file(snapshot, entries[name])
@@ -99,7 +108,7 @@ def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, c
     if not weights:
         others = listing(name for name in names if not META.fullmatch(name))
         wanted = f" at level {level!r}" if level else ""
-        raise ModelNotFoundError(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
+        raise _absent(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
     size = sum(remaining(snapshot, entries[name]) for name in weights)
     _need_space(repo, size, snapshot.storage)
     if any(not (snapshot.folder / name).exists() for name in weights):

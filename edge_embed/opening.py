@@ -6,8 +6,9 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import hub, select
+from . import hub, select, tuning
 from .backends import Backend, Switches, load
+from .device import this_device
 from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModelError
 from .find import find
 from .pipeline import Pipeline
@@ -28,7 +29,7 @@ class Request:
     backend: str = "auto"
     task: str | None = None
     max_tokens: int | None = None
-    max_memory: int | str | None = None
+    max_memory: int | None = None  # bytes
     cache_dir: Path | None = None
     offline: bool | None = None
 
@@ -48,11 +49,11 @@ def open_model(request: Request) -> Opened:
 
     Raises InputError or ModelError; then nothing stays loaded.
     """
-    source = find(request.reference, request.cache_dir, request.offline)
+    source = find(request.reference, request.cache_dir, request.offline, task=request.task, backend=request.backend)
     try:
         return _open(source, request)
     except SelfTestError as error:
-        chosen = select.choose(source, request.backend, request.reference.level).weights
+        chosen = _choose(source, request).weights
         others = tuple(weights for weights in source.spec.weights if weights != chosen)
         if not others or request.reference.level:
             raise
@@ -63,15 +64,14 @@ def open_model(request: Request) -> Opened:
 
 def _open(source: Repo, request: Request) -> Opened:
     base, task = source.spec, with_task(source.spec, request.task).task
-    choice = select.choose(source, request.backend, request.reference.level)
+    choice = _choose(source, request)
     if not choice.ready:
         to = f"{choice.weights.format}:{choice.weights.level}"
         source = prepare(source, to, request.cache_dir, task if source.adapters else None)
         choice = replace(choice, weights=source.spec.weights[0])
     weights = choice.weights
     spec = _shorten(with_task(source.spec, request.task), request.max_tokens)
-    size = sum((source.folder / file.path).stat().st_size for file in weights.files)
-    batch_tokens = select.batch_budget(spec, size, request.max_memory)
+    batch_tokens = select.batch_budget(source, weights, spec.max_tokens, request.max_memory)
     backend = load(weights.format, source.folder, spec, weights, request.threads, source.adapters)
     try:
         tokenizer = _tokenizer(source, spec, backend)
@@ -88,6 +88,18 @@ def _open(source: Repo, request: Request) -> Opened:
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
         why=f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads",
+    )
+
+
+def _choose(source: Repo, request: Request) -> select.Choice:
+    """Choose the weights, measuring those that lie close unless one is named."""
+    return select.choose(
+        source,
+        request.backend,
+        request.reference.level,
+        max_memory=request.max_memory or this_device().memory_limit,
+        max_tokens=request.max_tokens,
+        rank=lambda some: tuning.speeds(source, some, request.threads, cache_folder(request.cache_dir)),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 from . import vectors
 from .backends import Backend, Batch
 from .batches import plan
-from .errors import BackendError, InputError, TruncationWarning
+from .errors import BackendError, InputError, MemoryWarning, OutOfMemoryError, TruncationWarning
 from .image_sources import ImageSources
 from .image_spec import Picture
 from .images import load_ahead
 from .items import Items, sort_items
 from .pooling import pool
 from .spec import ModelSpec
-from .tokens import Tokenized, Tokenizes, Truncation
+from .tokens import Ids, Tokenized, Tokenizes, Truncation
 from .vectors import Precision
 
 WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
@@ -113,10 +113,21 @@ class Pipeline:
         tokens = self._tokenize(items, places, options, first)
         report.add(tokens)
         for batch in plan([len(ids) for ids in tokens.ids], options.batch_tokens):
-            hidden = self.backend.forward(Batch([tokens.ids[n] for n in batch]))
+            hidden = self._forward([tokens.ids[n] for n in batch])
             out[places[batch]] = [pool(rows, self.spec.pooling) for rows in hidden]
             done(len(batch))
         _check_finite(out, first)
+
+    def _forward(self, ids: Sequence[Ids]) -> list[NDArray[np.float32]]:
+        """Run a batch; one for which there is no memory is halved, once."""
+        try:
+            return self.backend.forward(Batch(ids))
+        except OutOfMemoryError as error:
+            if len(ids) == 1:
+                raise
+            warnings.warn(f"{error}: the batch of {len(ids)} texts is halved", MemoryWarning, stacklevel=2)
+            middle = len(ids) // 2
+            return [*self.backend.forward(Batch(ids[:middle])), *self.backend.forward(Batch(ids[middle:]))]
 
     def _tokenize(self, items: Items, places: NDArray[np.int64], options: Options, first: int) -> Tokenized:
         """Tokenise the texts; a message's index is the input's, whatever stands between the texts."""

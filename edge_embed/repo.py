@@ -6,7 +6,7 @@ Knows which files hold weights and adapters, and opens none of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -180,8 +180,10 @@ def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
     return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
 
 
-def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[str]:
-    """List which of a repository's `names` hold the weights of a level (None: the most exact), the one to open last.
+def weight_files(
+    level: str | None, folder: Path, names: Sequence[str], pick: Callable[[Sequence[Weights]], Weights] = most_exact
+) -> list[str]:
+    """List which of a repository's `names` hold the weights of a level (None: as `pick` says), the one to open last.
 
     `folder` holds the small files already. Empty when the repository has nothing of the kind.
     """
@@ -191,7 +193,7 @@ def weight_files(level: str | None, folder: Path, names: Sequence[str]) -> list[
         texts = [weights for weights in there if weights.part == "text" and level in (None, weights.level)]
         if not texts:
             return checkpoint_files(names)
-        text = most_exact(texts)
+        text = pick(texts)
         parts = [text, *filter(None, [image_part(there, text)])]
         return [file.path for weights in reversed(parts) for file in reversed(weights.files)]
     if named := {f"model-{level}.safetensors"} & set(names):

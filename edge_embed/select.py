@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+import importlib.util
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from .backends import check
 from .decoding import read_json
-from .device import usable_cpus
-from .errors import InputError, listing
+from .device import this_device
+from .errors import InputError, QualityWarning, listing
 from .mlx_layout import stored_level
-from .repo import Repo, most_exact
-from .spec import LEVELS, File, ModelSpec, Weights
+from .plan import plans
+from .repo import Repo, image_part, most_exact
+from .spec import LEVELS, File, Weights
+from .tuning import Speeds, judged, name_of
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
-RUNTIME_BYTES = 150 << 20  # Python, NumPy, tokenizer and engine, before any weight
-TOKEN_FLOATS = 32  # activations alive at once for one token, in dims; 16 were measured on v5-small's shape
-CONVERTED = {"onnx": "float32", "gguf": "F16", "mlx": "float32"}  # the level that a checkpoint gets if none is named
-UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
+LEAST_TOKENS = 16  # a batch that a budget may shrink to
+MODULES = {"onnx": "onnxruntime", "gguf": "llama_cpp", "mlx": "mlx"}
+# The levels that a checkpoint may be converted to without being asked; the fastest here of its format is made.
+CONVERTED = {"onnx": ("float32", "int8"), "gguf": ("Q8_0",), "mlx": ("float32",)}
+FLOOR = {"onnx": "int4", "mlx": "4bit", "gguf": "Q4_0"}  # the coarsest level that is chosen without being asked for
+TIE = 0.9  # of the best speed; among levels that are as fast as that the most exact is taken
+Rank = Callable[[Sequence[Weights]], tuple[Speeds, bool]]
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,21 @@ class Choice:
         return bool(self.weights.files)
 
 
-def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choice:
-    """Pick the weights of a model's folder; the most exact unless a level is named, or float32 of a checkpoint.
+def judge(candidates: Sequence[Weights]) -> tuple[Speeds, bool]:
+    """Rank without measuring."""
+    return {name_of(one): judged(one) for one in candidates}, False
+
+
+def choose(
+    repo: Repo,
+    backend: str = "auto",
+    level: str | None = None,
+    *,
+    max_memory: int | None = None,
+    max_tokens: int | None = None,
+    rank: Rank = judge,
+) -> Choice:
+    """Pick the weights of a model's folder: as named, else the fastest here that keep quality and fit the memory.
 
     A level that one format alone has implies its backend. Raises InputError for a backend or level that the folder
     does not have, and lists those it has.
@@ -43,51 +63,106 @@ def choose(repo: Repo, backend: str = "auto", level: str | None = None) -> Choic
         check(backend)
     texts = [weights for weights in repo.spec.weights if weights.part == "text"]
     fits = [w for w in texts if backend in ("auto", w.format) and level in (None, w.level)]
+    if fits and level:
+        return Choice(most_exact(fits), "named")
     if fits:
-        return Choice(most_exact(fits), "named" if level else f"the most exact of {listing(repo.levels())}")
+        usable = [w for w in fits if backend == w.format or installed(w.format)] or fits
+        return _fastest(repo, usable, max_memory, max_tokens, rank)
     if backend == "mlx" and repo.checkpoint is not None and repo.checkpoint.suffix == ".safetensors":
         stored = stored_level(repo.checkpoint, read_json(repo.folder / "config.json"))
         if level in (None, stored):  # MLX reads a checkpoint as it is
             files = (File(path=repo.checkpoint.name),)
             return Choice(Weights(format="mlx", level=stored, files=files), "the checkpoint itself")
     formats = [name for name in ("onnx", "gguf", "mlx") if backend in ("auto", name)]
-    target = next((name for name in formats if (level or CONVERTED[name]) in LEVELS[name]), None)
+    target = next((name for name in formats if level is None or level in LEVELS[name]), None)
     if repo.checkpoint is not None and target is not None:
-        weights = Weights(format=target, level=level or CONVERTED[target], files=())
-        return Choice(weights, f"converted from {repo.checkpoint.name}")
+        levels = [level] if level else CONVERTED[target]
+        options = [Weights(format=target, level=one, files=()) for one in levels]
+        return Choice(_quickest(options, judge(options)[0]), f"converted from {repo.checkpoint.name}")
     raise InputError(
         f"{repo.folder} has no {level or 'weights'} for backend {backend!r}; it has {listing(repo.levels())}"
     )
 
 
+def pick(candidates: Sequence[Weights]) -> Weights:
+    """Return which of a repository's weights to fetch: the fastest by what is known of such machines."""
+    usable = [one for one in candidates if installed(one.format)] or [*candidates]
+    good = [one for one in usable if keeps_quality(one)] or usable
+    return _quickest(good, judge(good)[0])
+
+
+def installed(backend: str) -> bool:
+    """Whether a backend's engine can be imported."""
+    return importlib.util.find_spec(MODULES[backend]) is not None
+
+
+def keeps_quality(weights: Weights) -> bool:
+    """Whether weights may be chosen unasked: no coarser than 4 bits, and of ours if their activations are quantised.
+
+    Other people's int8 graphs have one activation scale for a batch, so that a vector depends on its company.
+    """
+    levels = LEVELS[weights.format]
+    foreign = weights.format == "onnx" and weights.level in ("int8", "int4") and weights.fidelity is None
+    return levels.index(weights.level) <= levels.index(FLOOR[weights.format]) and not foreign
+
+
+def _fastest(repo: Repo, fits: Sequence[Weights], max_memory: int | None, max_tokens: int | None, rank: Rank) -> Choice:
+    """Choose among weights that are there; below the floor only if nothing else fits, and then with a warning."""
+    good = [one for one in fits if keeps_quality(one)] or [*fits]
+    if max_memory is not None:
+        sizes = {name_of(one): peak(repo, one, max_tokens, LEAST_TOKENS) for one in fits}
+        roomy = [one for one in good if sizes[name_of(one)] <= max_memory]
+        if not roomy and (small := [one for one in fits if sizes[name_of(one)] <= max_memory]):
+            roomy = [most_exact(small)]
+            warnings.warn(_loss(roomy[0], max_memory), QualityWarning, stacklevel=2)
+        good = roomy or [min(fits, key=lambda one: sizes[name_of(one)])]
+    if len(good) == 1:
+        return Choice(good[0], "the only one" if len(fits) == 1 else f"of {listing(repo.levels())}")
+    found, measured = rank(good)
+    how = "measured here" if measured else "by what such machines gave"
+    return Choice(_quickest(good, found), f"the fastest of {listing(map(name_of, good))}, {how}")
+
+
+def _quickest(candidates: Sequence[Weights], found: Speeds) -> Weights:
+    """Return the most exact of those that are nearly as fast as the fastest."""
+    fastest = max(found.get(name_of(one), 0.0) for one in candidates)
+    return most_exact([one for one in candidates if found.get(name_of(one), 0.0) >= TIE * fastest])
+
+
+def _loss(weights: Weights, max_memory: int) -> str:
+    known = weights.fidelity
+    lost = f", whose vectors have a cosine of {min(known.cosines):.3f} to float32 at least" if known else ""
+    return f"within {max_memory >> 20:,} MB only {name_of(weights)} fits{lost}; give more memory for better vectors"
+
+
 def thread_count(threads: int | None) -> int:
-    """Return the threads to use: as asked, else every CPU that this process may use."""
+    """Return the threads to use: as asked, else the fast cores, as far as the container's quota pays for them."""
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} must be at least 1")
-    return threads or usable_cpus()
+    return threads or this_device().threads
 
 
-def batch_budget(spec: ModelSpec, weights_bytes: int, max_memory: int | str | None) -> int:
-    """Return how many tokens, padding included, one batch may hold within `max_memory` bytes (or "512MB", "2GB").
+def peak(repo: Repo, weights: Weights, max_tokens: int | None, batch_tokens: int) -> int:
+    """Predict the resident peak in bytes with these weights, and the image part that goes with them."""
+    (plan,) = plans(replace(repo, spec=replace(repo.spec, weights=(weights,))), max_tokens, batch_tokens)
+    part = image_part(repo.spec.weights, weights)
+    return plan.total + (sum((repo.folder / file.path).stat().st_size for file in part.files) if part else 0)
+
+
+def batch_budget(repo: Repo, weights: Weights, max_tokens: int, max_memory: int | None) -> int:
+    """Return how many tokens, padding included, one batch may hold so that the planned peak stays within the limit.
 
     Raises InputError when the weights and one text of `max_tokens` do not fit.
     """
     if max_memory is None:
         return BATCH_TOKENS
-    fixed = RUNTIME_BYTES + weights_bytes  # the engine repacks weights one by one and drops the file's pages
-    per_token = TOKEN_FLOATS * 4 * spec.dim
-    tokens = (_bytes(max_memory) - fixed) // per_token
-    if tokens < spec.max_tokens:
-        least = -(-(fixed + spec.max_tokens * per_token) >> 20)
-        raise InputError(
-            f"max_memory={max_memory!r} is too little: {spec.name} needs about {least} MB for texts of "
-            f"{spec.max_tokens} tokens; give more, a smaller max_tokens, or a smaller level"
-        )
-    return min(BATCH_TOKENS, tokens)
-
-
-def _bytes(size: int | str) -> int:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB)", str(size).strip(), re.I)
-    if found is None:
-        raise InputError(f"{size!r} is not a size: give bytes, or a text such as '512MB' or '2GB'")
-    return int(float(found[1]) * UNITS[found[2].upper()])
+    budget = BATCH_TOKENS
+    while (total := peak(repo, weights, max_tokens, budget)) > max_memory:
+        if budget <= LEAST_TOKENS:
+            raise InputError(
+                f"max_memory of {max_memory >> 20:,} MB is too little: {repo.spec.name} at {name_of(weights)} needs "
+                f"about {-(-total >> 20):,} MB for texts of {max_tokens} tokens; give more, a smaller max_tokens, or a "
+                "smaller level"
+            )
+        budget //= 2
+    return budget

@@ -20,20 +20,20 @@ ROWS = [
     {"errors"},
     {"decoding", "facts", "gguf_file", "golden", "image_spec", "onnx_header", "hub_fetch", "cgroup", "cpu"},
     {"spec"},
-    {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "mlx_models"},
-    {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "backends", "image_sources"},
-    {"hub_repository", "plan", "image_tiles", "images"},
-    {"hub"},
-    {"select", "prepare", "pipeline", "find"},
-    {"selftest"},
+    {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
+    {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources", "items"},
+    {"hub_repository", "plan", "images", "backends"},
+    {"hub", "tuning"},
+    {"select", "prepare", "pipeline"},
+    {"find", "selftest"},
     {"opening"},
     {"embedder"},
+    {"compat"},
     {"cli", "cli_models", "demo", "doctor", "output"},
 ]
 INSIDE = {
     "cli": {"cli_models", "demo", "doctor", "output"},  # a command's parts
     "cli_models": {"doctor"},
-    "backends": {"device"},  # what an engine asks of the machine
 }
 
 

@@ -19,6 +19,7 @@ from edge_embed import (
 )
 from edge_embed.facts import PATH, facts_of
 from edge_embed.repo import checkpoint_files, open_repo, weight_files
+from edge_embed.select import peak
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -103,13 +104,17 @@ def test_missing_files_are_named(source: Path, tmp_path: Path) -> None:
         open_repo(source)
     (tmp_path / "t").rename(source / "tokenizer.json")
     (source / "model.safetensors").unlink()
-    with pytest.raises(ModelNotFoundError, match=r"no weights: expected model\.safetensors, onnx/model\.onnx or a \.gguf file"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"no weights: expected model\.safetensors, onnx/model\.onnx or a \.gguf file"
+    ):
         open_repo(source)
     (source / "config.json").write_text("{")
     (source / "model.onnx").touch()
     with pytest.raises(CorruptModelError, match=r"config.json is not JSON"):
         open_repo(source)
-    with pytest.raises(ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx or .gguf file"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx or .gguf file"
+    ):
         open_repo(source / "config.json")
 
 
@@ -283,7 +288,7 @@ def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
         ({"max_tokens": 257}, "max_tokens=257: all-MiniLM-L6-v2 takes 1 to 256"),
         ({"threads": 0}, "threads=0 must be at least 1"),
         ({"max_memory": "much"}, "'much' is not a size"),
-        ({"max_memory": "100MB"}, "max_memory='100MB' is too little: all-MiniLM-L6-v2 needs about"),
+        ({"max_memory": "100MB"}, "max_memory of 100 MB is too little: all-MiniLM-L6-v2 at onnx:int8 needs about"),
         ({"revision": "v1"}, "has no meaning for the local path"),
     ],
 )
@@ -293,6 +298,9 @@ def test_wrong_arguments_of_embedder(converted: Path, options: dict[str, Any], m
 
 
 def test_a_memory_limit_makes_batches_smaller(converted: Path) -> None:
-    with Embedder(f"{converted}:int8", max_memory="215MB") as small, Embedder(f"{converted}:int8") as large:
+    repo = open_repo(converted)
+    (weights,) = (one for one in repo.spec.weights if one.level == "int8")
+    limit = peak(repo, weights, None, 512)
+    with Embedder(f"{converted}:int8", max_memory=limit) as small, Embedder(f"{converted}:int8") as large:
         tokens = [int(model.explain().rpartition("batches of up to ")[2].split()[0]) for model in (small, large)]
-    assert 256 <= tokens[0] < tokens[1]
+    assert tokens == [512, 1024]

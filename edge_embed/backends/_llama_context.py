@@ -10,7 +10,7 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import BackendError
+from ..errors import BackendError, OutOfMemoryError
 from ._llama_log import complaints, last
 from ._llama_memory import check_room, give_back
 from ._llama_model import Model
@@ -31,7 +31,7 @@ class Context:
 
     `flash` takes the attention that needs no S x S buffer and rounds keys and values to float16; else all is float32.
     `causal` None leaves the attention to the model's file. `steps`: a longer batch than STEP is never run.
-    Raises BackendError when memory does not suffice.
+    Raises OutOfMemoryError when memory does not suffice.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Context:
         with complaints() as lines:
             self._handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._handle:
-            raise BackendError(
+            raise OutOfMemoryError(
                 f"llama.cpp has no memory for a context of {tokens} tokens: pass a smaller max_tokens; {last(lines)}"
             )
         self.tokens, self.sequences, self._model = tokens, sequences, model

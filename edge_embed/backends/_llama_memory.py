@@ -7,7 +7,7 @@ import mmap
 import sys
 from pathlib import Path
 
-from ..errors import BackendError
+from ..errors import OutOfMemoryError
 
 MEMINFO = Path("/proc/meminfo")
 WORTH = 1 << 20  # bytes; less is not worth a system call
@@ -15,10 +15,10 @@ DONTNEED = 4  # madvise: drop the pages, private memory reads as zero after
 
 
 def check_room(size: int, tokens: int, meminfo: Path = MEMINFO) -> None:
-    """Raise BackendError when so many bytes would send the system looking for a process to kill."""
+    """Raise OutOfMemoryError when so many bytes would send the system looking for a process to kill."""
     available = _available(meminfo)
     if available is not None and size > available:
-        raise BackendError(
+        raise OutOfMemoryError(
             f"{tokens} tokens at once need {size >> 20:,} MB for llama.cpp's output buffer, {available >> 20:,} MB are "
             "free: pass a smaller max_tokens or batch_tokens, or use ONNX weights"
         )

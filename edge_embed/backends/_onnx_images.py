@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 from ..errors import BackendError, InputError, UnsupportedModelError, listing
 from . import Batch, Rows
-from ._onnx_session import open_session
+from ._onnx_session import failure, open_session
 
 PIXELS = "pixel_values"  # (batch, 3, height, width)
 EMBEDDINGS = ("image_embeds", "image_embeddings")  # (batch, dim)
@@ -48,7 +48,7 @@ class OnnxImageBackend:
             try:
                 (out,) = self._session.run([self._output], {PIXELS: pixels.astype(self._dtype, copy=False)})
             except Exception as error:  # onnxruntime's exceptions share no base class
-                raise BackendError(f"ONNX Runtime failed on pictures of {pixels.shape}: {error}") from error
+                raise failure(error, f"pictures of {pixels.shape}") from error
         return [row[None] for row in out.astype(np.float32, copy=False)]
 
     def close(self) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import onnxruntime as ort
 
 from ..device import int8_products_overflow
-from ..errors import CorruptModelError
+from ..errors import BackendError, CorruptModelError, OutOfMemoryError
+
+NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 
 
 def open_session(path: Path, threads: int) -> Any:
@@ -24,3 +26,9 @@ def open_session(path: Path, threads: int) -> Any:
         return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
+
+
+def failure(error: Exception, what: str) -> BackendError:
+    """Return the error to raise when a run failed on `what`."""
+    kind = OutOfMemoryError if any(words in str(error) for words in NO_MEMORY) else BackendError
+    return kind(f"ONNX Runtime failed on {what}: {error}")

@@ -17,7 +17,7 @@ from ..errors import BackendError, UnsupportedModelError, listing
 from ..spec import ModelSpec, Weights
 from . import Backend, Batch, Rows
 from ._onnx_images import OnnxImageBackend
-from ._onnx_session import open_session
+from ._onnx_session import failure, open_session
 
 HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
 POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
@@ -72,7 +72,7 @@ class OnnxBackend:
                     _SHRINK if ids.size > LARGE else None,
                 )
             except Exception as error:  # onnxruntime's exceptions share no base class
-                raise BackendError(f"ONNX Runtime failed on a batch of {ids.shape}: {error}") from error
+                raise failure(error, f"a batch of {ids.shape}") from error
         out = out.astype(np.float32, copy=False)
         if out.ndim == 2:
             return [row[None] for row in out]
