@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -171,6 +171,6 @@ def tensor_types(path: Path) -> Mapping[str, str]:
     return {tensor.name: tensor.tensor_type.name for tensor in gguf.GGUFReader(path).tensors}
 
 
-def sizes(path: Path) -> Sequence[int]:
-    """Return the numbers of elements of a file's tensors."""
-    return [int(tensor.n_elements) for tensor in gguf.GGUFReader(path).tensors]
+def tensor_sizes(path: Path) -> list[tuple[str, int, int]]:
+    """Return name, number of weights and bytes of every tensor of a file."""
+    return [(t.name, int(t.n_elements), int(t.n_bytes)) for t in gguf.GGUFReader(path).tensors]
