@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import find, hub
+from .demo import passages
 from .device import this_device
 from .doctor import diagnose
 from .errors import CorruptModelError, InputError, ModelNotFoundError
@@ -61,6 +62,13 @@ def configure(commands: Any, default: str) -> None:
     doctor.add_argument("model", nargs="?", metavar="MODEL", help="tell what would be chosen of it, too")
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
+    compat = commands.add_parser("compat", help="tell whether vectors of A may be searched with queries of B")
+    compat.add_argument("a", metavar="A")
+    compat.add_argument("b", metavar="B")
+    compat.add_argument("--texts", type=Path, metavar="FILE", help="lines to compare with; default: our guide")
+    compat.add_argument("--task", help="one of the models' tasks")
+    compat.add_argument("--json", action="store_true")
+    compat.set_defaults(run=_compat)
     every = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
     every.add_argument("--json", action="store_true")
     every.set_defaults(run=_list)
@@ -166,6 +174,24 @@ def _doctor(args: argparse.Namespace) -> None:
         return
     told = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
     print(textwrap.fill(diagnosis.paragraph() + told, 100, break_long_words=False, break_on_hyphens=False))
+
+
+def _compat(args: argparse.Namespace) -> None:
+    """Print the answer; a text or a JSON object."""
+    from .compat import compare
+    from .embedder import Embedder
+
+    texts = _lines(args.texts) if args.texts else passages()
+    with Embedder(args.a, task=args.task) as a, Embedder(args.b, task=args.task) as b:
+        found = compare(a, b, texts)
+    print(json.dumps(found.to_json(), indent=2) if args.json else found.sentence())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read texts from {path}: {error}") from error
 
 
 def _local(cached: Cached) -> Local:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,6 +35,8 @@ LARGE = 4096  # tokens; the context of such a text is freed after it
 
 class GgufBackend:
     """One GGUF model; a context for texts that share calls, and one for a long text."""
+
+    engine = f"llama-cpp-python {llama_cpp.__version__}"
 
     def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
         self._lock = threading.Lock()

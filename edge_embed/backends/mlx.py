@@ -27,6 +27,8 @@ SHORT = 256
 class MlxBackend:
     """One model in a thread of its own."""
 
+    engine = f"mlx {mx.__version__}"
+
     def __init__(self, open_model: Callable[[], Any], pooling: Pooling) -> None:
         self._pooling = pooling
         self._owner = Owner()
