@@ -147,7 +147,7 @@ def test_a_folder_of_mlx_opens_by_itself(name: str, tmp_path: Path) -> None:
     pooling = "mean" if name == "bert" else "lasttoken"
     tiny.make(name, tmp_path / "source", pooling, hidden_size=64, intermediate_size=128)
     said: list[str] = []
-    levels = ["float16", "bfloat16", "float32"]  # random weights lose more than the bounds of 8 and 4 bits
+    levels = ["float16", "float32"]  # random weights lose more in the others than trained ones may
     plain, folder = convert(
         tmp_path / "source",
         tmp_path / "out",
@@ -157,7 +157,7 @@ def test_a_folder_of_mlx_opens_by_itself(name: str, tmp_path: Path) -> None:
     )
     assert folder == tmp_path / "out" / "source-mlx"
     names = {path.name for path in folder.glob("*.safetensors")}
-    assert names == {"model.safetensors", "model-float16.safetensors", "model-bfloat16.safetensors"}
+    assert names == {"model.safetensors", "model-float16.safetensors"}
     assert open_repo(folder).levels() == [f"mlx:{level}" for level in levels]
     words = ["a", "hello, world!", "word " * 12]
     with Embedder(plain) as reference, Embedder(f"{folder}:float32") as model:
