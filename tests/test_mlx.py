@@ -32,8 +32,8 @@ pytestmark = [
 ]
 Ids = list[NDArray[np.int32]]
 WEIGHTS = Weights(format="mlx", level="float32", files=(File(path="model.safetensors"),))
-TOLERANCE = 1e-4  # per element of unit vectors; 2e-6 was measured
-COMPANY = 2e-5  # per element of hidden states near 1; 4e-6 was measured
+TOLERANCE = 1e-4  # per element of unit vectors; 9e-7 was measured
+COMPANY = 2e-6  # per element of hidden states near 1; 0 was measured with the wheel's own BLAS, which adds in order
 
 
 def spec_of(folder: Path, pooling: str = "last") -> ModelSpec:
@@ -180,7 +180,7 @@ def test_memory_does_not_grow(folder: Path) -> None:
     before = resident()
     embed(400)
     print(f"{resident() - before:.1f} MB more after 400 batches")
-    assert resident() - before < 20  # 1 to 4 were measured
+    assert resident() - before < 20  # 5.6 was measured
     assert mx.get_cache_memory() <= CACHE
     backend.close()
 
@@ -371,7 +371,7 @@ def test_switching_equals_peft(folder: Path) -> None:
         backend.use_task(task)
         vectors = [pooled(rows, "last") for rows in backend.forward(Batch(ids))]
         alone = [pooled(backend.forward(Batch([row]))[0], "last") for row in ids]
-        np.testing.assert_allclose(vectors, expected(models[task], ids, "last"), atol=TOLERANCE)  # 1e-6 was measured
+        np.testing.assert_allclose(vectors, expected(models[task], ids, "last"), atol=TOLERANCE)  # 4e-7 was measured
         np.testing.assert_allclose(alone, vectors, atol=TOLERANCE)  # the compiled graph switches too
     with pytest.raises(InputError, match="unknown task 'retrieval': there are adapters for 'other', 'patterns',"):
         backend.use_task("retrieval")

@@ -100,8 +100,8 @@ def test_every_level_is_near_float32(name: str, tmp_path: Path) -> None:
     assert cosines["float16"].min() > 0.99999
     assert cosines["8bit"].mean() >= 0.9995  # 0.9999
     assert cosines["8bit"].min() >= 0.999  # 0.9998
-    assert cosines["4bit"].mean() >= 0.99  # 0.9943 and 0.9941
-    assert cosines["4bit"].min() >= 0.98  # 0.988 and 0.986
+    assert cosines["4bit"].mean() >= 0.99  # 0.9937 and 0.9936
+    assert cosines["4bit"].min() >= 0.98  # 0.9897 and 0.9896
     sizes = {one.level: one.files[0].size or 0 for one in files}
     assert 0.49 < sizes["bfloat16"] / sizes["float32"] < 0.51
     assert sizes["8bit"] / sizes["float32"] < 0.27
@@ -138,7 +138,7 @@ def test_switching_equals_merging(level: str, tmp_path: Path) -> None:
         if level == "float32":
             np.testing.assert_allclose(switched, right, atol=2e-6)  # 3e-7 was measured
         else:
-            assert (switched * right).sum(axis=1).min() > 0.9995  # 0.9998
+            assert (switched * right).sum(axis=1).min() > 0.9995  # 0.9999
     backend.close()
 
 
@@ -161,7 +161,7 @@ def test_a_folder_of_mlx_opens_by_itself(name: str, tmp_path: Path) -> None:
     assert open_repo(folder).levels() == [f"mlx:{level}" for level in levels]
     words = ["a", "hello, world!", "word " * 12]
     with Embedder(plain) as reference, Embedder(f"{folder}:float32") as model:
-        np.testing.assert_allclose(model.encode(words), reference.encode(words), atol=1e-5)  # 1e-6 was measured
+        np.testing.assert_allclose(model.encode(words), reference.encode(words), atol=1e-5)  # 3e-7 was measured
 
 
 def made(tmp_path: Path, name: str = "bert", **changes: Any) -> Source:
