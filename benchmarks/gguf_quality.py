@@ -1,6 +1,6 @@
 """What each GGUF level costs on a trained model, and what importance is worth: ours, none, and llama-imatrix's kind.
 
-    python benchmarks/gguf_quality.py BASE EVAL [--levels Q4_K_M,IQ2_M]
+    python benchmarks/gguf_quality.py BASE EVAL [--levels Q4_K_M,IQ2_M] [--threads 1]
 
 BASE: a checkpoint with adapters/retrieval and adapters/text-matching. EVAL: a folder with retrieval.jsonl, as in
 quality.py, and sts.jsonl, lines {"text1", "text2", "label"}. Importance is measured on whole prompted texts, on no
@@ -32,6 +32,7 @@ from edge_embed_convert.imatrix import importance
 from edge_embed_convert.to_gguf import ALL
 from edge_embed_convert.variant import open_variant
 
+THREADS: int | None = None  # of llama.cpp; its threads spin, so that two on a busy machine are slower than one
 COMPARED = 250  # queries, and as many documents, whose cosine to float32 is taken
 Vectors = NDArray[np.float32]
 Importance = Mapping[str, Vectors] | None
@@ -73,14 +74,14 @@ class Levels:
 
 def cosines(path: Path, exact: Vectors, queries: list[str], documents: list[str]) -> Vectors:
     """Return each text's cosine to float32."""
-    with Embedder(str(path)) as model:
+    with Embedder(str(path), threads=THREADS) as model:
         both = np.concatenate([model.encode_query(queries), model.encode_document(documents)])
     return np.asarray((both * exact).sum(axis=1), np.float32)
 
 
 def spearman(path: Path, rows: list[dict[str, Any]]) -> float:
     """Return the rank correlation of cosines and labels."""
-    with Embedder(str(path)) as model:
+    with Embedder(str(path), threads=THREADS) as model:
         first, second = (model.encode_document([row[key] for row in rows]) for key in ("text1", "text2"))
     ranks = [np.argsort(np.argsort(x)) for x in ((first * second).sum(axis=1), [row["label"] for row in rows])]
     return float(np.corrcoef(ranks)[0, 1])
@@ -88,7 +89,7 @@ def spearman(path: Path, rows: list[dict[str, Any]]) -> float:
 
 def retrieved(path: Path, queries: list[str], documents: list[str], relevant: NDArray[np.intp]) -> float:
     """Return nDCG@10."""
-    with Embedder(str(path)) as model:
+    with Embedder(str(path), threads=THREADS) as model:
         return ndcg(similarity(model.encode_query(queries), model.encode_document(documents)), relevant)
 
 
@@ -104,7 +105,9 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("eval", type=Path)
     parser.add_argument("--levels", default=",".join(ALL))
+    parser.add_argument("--threads", type=int)
     args = parser.parse_args()
+    globals()["THREADS"] = args.threads
     warnings.simplefilter("ignore")
     queries, documents, relevant = read(args.eval / "retrieval.jsonl")
     pairs = [json.loads(line) for line in (args.eval / "sts.jsonl").read_text("utf-8").splitlines()]
@@ -115,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         retrieval = Levels(args.base, "retrieval", Path(scratch))
         matching = Levels(args.base, "text-matching", Path(scratch))
-        with Embedder(str(retrieval.exact)) as model:
+        with Embedder(str(retrieval.exact), threads=THREADS) as model:
             exact = np.concatenate([model.encode_query(some[0]), model.encode_document(some[1])])
         ways = {"ours": retrieval.ours(), "none": None, "stream": retrieval.stream()}
         matching_weights = matching.ours()

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from edge_embed.config import check_config
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.spec import Pooling
 
 from .onnx_builder import ALL_ROWS, ONE_ROW, Builder
 from .onnx_levels import MICROSOFT
 from .smooth import Pair
-from .source import Array, Reader, check_config
+from .source import Array, Reader
 
 ALLOWED = {
     "hidden_act": ("silu",),

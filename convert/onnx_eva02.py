@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from edge_embed.config import check_config
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
 from .onnx_builder import IMAGE_ROW, Builder
 from .onnx_levels import MICROSOFT
 from .smooth import Pair
-from .source import Array, Reader, check_config
+from .source import Array, Reader
 
 PREFIXES = ("vision_model.",)
 EPSILON = 1e-6

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
+from edge_embed.config import architecture_of
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.repo import Repo
 from edge_embed.spec import ModelSpec
 
 Array = NDArray[np.float32]
 FLOATS = ("F64", "F32", "F16", "BF16")
-# model_type of a model's own code -> the architecture that it is, told by how some tensor's name ends
-OWN_CODE = {"jina_embeddings_v5": {"self_attn.q_norm.weight": "qwen3", "": "eurobert"}}
 
 
 class Tensors(Mapping[str, Array]):
@@ -104,15 +103,11 @@ def open_source(repo: Repo) -> Source:
         shards = json.loads(repo.checkpoint.read_text("utf-8"))["weight_map"].values()
         paths = [folder / shard for shard in sorted(set(shards))]
     tensors = Tensors(paths)
-    config["model_type"] = _architecture(config["model_type"], tensors)
+    if any(name.endswith(".scales") for name in tensors):
+        raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
+    config["model_type"] = architecture_of(config["model_type"], tensors)
     spec = replace(repo.spec, architecture=config["model_type"])
     return Source(folder, spec, config, tensors, tuple(paths))
-
-
-def _architecture(model_type: str, names: Iterable[str]) -> str:
-    """Return the architecture that stands behind a model_type of a model's own code, or the model_type itself."""
-    known = OWN_CODE.get(model_type, {"": model_type})
-    return next((name for end, name in known.items() if any(tensor.endswith(end) for tensor in names)), model_type)
 
 
 class Reader:
@@ -139,14 +134,3 @@ class Reader:
         left = [name for name in self._tensors if name not in self._taken]
         if odd := [name for name in left if not name.removeprefix(self.prefix).startswith(unused)]:
             raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")
-
-
-def check_config(config: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...]], needed: Sequence[str]) -> None:
-    """Refuse a config without the `needed` keys, or with a value of an `allowed` key that is not implemented."""
-    if missing := [key for key in needed if key not in config]:
-        raise CorruptModelError(f"config.json lacks {listing(missing)}")
-    for key, values in allowed.items():
-        if key in config and config[key] not in values:
-            raise UnsupportedModelError(
-                f"config.json: {key}={config[key]!r} is not implemented; {' or '.join(map(repr, values))} is"
-            )

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from . import spec as specs
+from .config import OWN_CODE, architecture_of
+from .decoding import read_json
 from .errors import CorruptModelError, ModelNotFoundError, listing
 from .facts import plain
 from .gguf_layout import check_pooling, file_level, find_gguf, gguf_needed, parts_of, read_gguf_spec
-from .mlx_layout import find_mlx
+from .mlx_layout import find_mlx, safetensors_header
 from .sentence_transformers import read_spec
 from .spec import File, ModelSpec, Weights
 
@@ -80,9 +82,17 @@ def open_repo(path: Path, name: str | None = None, source: str | None = None, re
     if any(one.format != "gguf" for one in weights) or not weights:
         _need_tokenizer(path)
     spec = read_spec(path, name or path.resolve().name, source, list(adapters))
+    if checkpoint is not None and spec.architecture in OWN_CODE:
+        spec = replace(spec, architecture=architecture_of(spec.architecture, _tensor_names(checkpoint)))
     for one in gguf:
         check_pooling(spec, path / one.files[0].path)
     return Repo(path, replace(spec, weights=weights, source=source, revision=revision), checkpoint, adapters)
+
+
+def _tensor_names(checkpoint: Path) -> list[str]:
+    """List the names of a checkpoint's tensors, by its index or its header."""
+    index = checkpoint.suffix == ".json"
+    return [*(read_json(checkpoint)["weight_map"] if index else safetensors_header(checkpoint))]
 
 
 def _open_gguf(

@@ -13,7 +13,7 @@ from edge_embed.backends.fake import FakeBackend
 from edge_embed.tokens import TextTokenizer
 from edge_embed_convert import convert
 
-import tiny
+import letters
 
 MINIATURES = Path(__file__).parents[2] / "shared" / "models"
 
@@ -44,6 +44,8 @@ def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tiny BERT checkpoint that no test changes."""
+    import tiny  # and with it PyTorch, which not every machine that runs other tests has
+
     folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
     tiny.make("bert", folder)
     return folder
@@ -59,7 +61,7 @@ def source(checkpoint: Path, tmp_path: Path) -> Path:
 def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tokenizer.json with one token a letter."""
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
-    tiny.tokenizer().save(str(path))
+    letters.tokenizer().save(str(path))
     return path
 
 

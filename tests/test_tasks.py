@@ -20,7 +20,16 @@ from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, processors
 from transformers import AutoModel
 
-from edge_embed import CorruptModelError, EdgeEmbedError, Embedder, InputError, UnsupportedModelError, find, hub
+from edge_embed import (
+    CorruptModelError,
+    EdgeEmbedError,
+    Embedder,
+    InputError,
+    ModelNotFoundError,
+    UnsupportedModelError,
+    find,
+    hub,
+)
 from edge_embed.repo import open_repo
 from edge_embed_convert import artefacts, convert
 from edge_embed_convert.__main__ import main
@@ -185,16 +194,16 @@ def test_a_base_needs_a_task(base: Path) -> None:
     with pytest.raises(InputError, match=f"mini has weights for several tasks: pass task=, one of {known}$"):
         Embedder(base)
     with pytest.raises(InputError, match=f"unknown task 'text_matching': mini has {known}$"):
-        Embedder(base, task="text_matching")
+        Embedder(f"{base}:float32", task="text_matching")
     with pytest.raises(InputError, match=r"unknown task 'clustering\.query'"):  # both sides have the same prompt
-        Embedder(base, task="clustering.query")
+        Embedder(f"{base}:float32", task="clustering.query")
 
 
 def test_a_base_is_merged_into_the_cache(
     base: Path, tmp_path: Path, made: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache_dir = tmp_path / "cache"
-    with Embedder(base, task="retrieval.query", cache_dir=cache_dir) as model:
+    with Embedder(f"{base}:float32", task="retrieval.query", cache_dir=cache_dir) as model:
         assert model.spec.name == "mini-retrieval"
         assert "task retrieval\n" in model.explain()
         queries = model.encode(TEXTS[:5])
@@ -202,16 +211,16 @@ def test_a_base_is_merged_into_the_cache(
         np.testing.assert_allclose(queries, other.encode_query(TEXTS[:5]), atol=1e-5)
     (folder,) = cache_dir.glob("converted/*/mini-retrieval")
     assert not (folder / "model.safetensors").exists()
-    with Embedder(base, task="clustering", cache_dir=cache_dir) as model:
+    with Embedder(f"{base}:float32", task="clustering", cache_dir=cache_dir) as model:
         assert model.spec.task == "clustering"
         assert np.abs(model.encode_document(TEXTS[:5]) - queries).max() > 0.01
     monkeypatch.setattr(artefacts, "open_variant", None)
-    with Embedder(base, task="retrieval", cache_dir=cache_dir) as model:
+    with Embedder(f"{base}:float32", task="retrieval", cache_dir=cache_dir) as model:
         assert (model.encode_query(TEXTS[:5]) == queries).all()
     weights = base / "adapters" / "clustering" / "adapter_model.safetensors"
     shutil.copy(base / "adapters" / "text-matching" / "adapter_model.safetensors", weights)
     with pytest.raises(TypeError, match="NoneType"):  # another adapter is another conversion
-        Embedder(base, task="clustering", cache_dir=cache_dir)
+        Embedder(f"{base}:float32", task="clustering", cache_dir=cache_dir)
 
 
 def official(base: str, folder: Path) -> Path:
@@ -239,12 +248,16 @@ def test_a_published_base_needs_no_code_of_its_own(
     resolve = hub.resolve
 
     def cached(reference: hub.Reference, *rest: Any) -> Path:
+        if reference.is_repository and reference.place != "jinaai/jina-embeddings-v5-text-small":
+            error = ModelNotFoundError(f"{reference.place} is not on the hub")
+            error.absent = True
+            raise error
         return folder if reference.is_repository else resolve(reference, *rest)
 
     monkeypatch.setattr(hub, "resolve", cached)  # a snapshot in the hub's cache is called as its commit
     repo = find.find(hub.parse("jinaai/jina-embeddings-v5-text-small"))
     assert repo.spec.tasks.keys() == set(TASKS)
-    with Embedder("jinaai/jina-embeddings-v5-text-small", task="text-matching", cache_dir=tmp_path / "cache") as model:
+    with Embedder("jinaai/jina-embeddings-v5-text-small:float32", task="text-matching", cache_dir=tmp_path / "cache") as model:
         spec, vectors = model.spec, model.encode(TEXTS)
     assert (vectors * oracle("mini-qwen3", "text-matching", "Document: ")).sum(axis=1).min() >= LEAST
     assert (spec.name, spec.architecture) == ("jina-embeddings-v5-text-small-text-matching", "qwen3")
@@ -263,6 +276,19 @@ def test_which_architecture_is_behind_the_name(tmp_path: Path) -> None:
     assert (spec.architecture, spec.attention, spec.max_tokens) == ("eurobert", "full", 40960)
     assert json.loads((made / "config.json").read_text())["architectures"] == ["EuroBertModel"]
     assert not (made / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("base", ["mini-qwen3", "mini-eurobert"])
+def test_the_unified_mlx_layout(base: str, tmp_path: Path, oracle: Callable[[str, str, str], Vectors]) -> None:
+    """Base and adapters in one folder, a model_type of their own: switched in place, no conversion."""
+    size = "small" if base == "mini-qwen3" else "nano"
+    folder = official(base, tmp_path / f"jina-embeddings-v5-text-{size}-mlx")
+    assert open_repo(folder).levels() == ["mlx:bfloat16"]
+    with Embedder(folder, task="retrieval") as model:
+        for task in ("retrieval", "text-matching"):
+            model.use_task(task)
+            vectors = model.encode_document(TEXTS)
+            assert (vectors * oracle(base, task, "Document: ")).sum(axis=1).min() >= LEAST
 
 
 def test_an_adapter_from_elsewhere(base: Path, tmp_path: Path, made: Callable[[str, str], Path]) -> None:

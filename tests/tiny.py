@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertModel,
@@ -18,8 +17,8 @@ from transformers import (
     Qwen3Model,
 )
 
-WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?!'-:"]
-WORDS += [f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"]
+from letters import WORDS, tokenizer
+
 SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 ROPE = {"rope_type": "default", "rope_theta": 5e3}
@@ -71,14 +70,3 @@ def describe(folder: Path, pooling: str) -> None:
     modes["pooling_mode_mean_tokens"] = pooling == "mean"
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": dim, **modes}))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64}))
-
-
-def tokenizer() -> Tokenizer:
-    """Build a WordPiece tokenizer of letters, with [CLS] and [SEP] around a text."""
-    made = Tokenizer(models.WordPiece({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer()
-    made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    made.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", WORDS.index("[CLS]")), ("[SEP]", WORDS.index("[SEP]"))]
-    )
-    return made

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from edge_embed.config import check_config
+
 from ..onnx_graphs.bert import ALLOWED, NEEDED, UNUSED
-from ..source import check_config
 from . import Entry, Value
 
 __all__ = ["PREFIXES", "UNUSED", "entries", "metadata"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from onnx import TensorProto
 
+from edge_embed.config import check_config
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.spec import Pooling
 
@@ -20,7 +21,7 @@ from ..onnx_builder import ALL_ROWS, Builder
 from ..onnx_eva02 import build_image, smooth_image_pairs
 from ..onnx_levels import MICROSOFT
 from ..smooth import Pair
-from ..source import Array, Reader, check_config
+from ..source import Array, Reader
 
 __all__ = ["ATTENTION", "build", "build_image", "build_text", "smooth_image_pairs", "smooth_pairs", "text_shape"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ SHORT = 256
 class MlxBackend:
     """One model in a thread of its own."""
 
-    engine = f"mlx {mx.__version__}"
+    engine = f"mlx {version('mlx')}"
 
     def __init__(self, open_model: Callable[[], Any], pooling: Pooling) -> None:
         self._pooling = pooling

@@ -9,10 +9,10 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
+from ..config import check_config
 from ..errors import CorruptModelError, UnsupportedModelError
 from ..spec import Pooling
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
-from ._config import check
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -44,7 +44,7 @@ class Config:
 
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the numbers; raises for values that would change the vectors and are not implemented."""
-    check(config, ALLOWED, NEEDED)
+    check_config(config, ALLOWED, NEEDED)
     if set(config.get("layer_types") or ()) - {"full_attention"}:
         raise UnsupportedModelError(f"config.json: layer_types={config['layer_types']} is not implemented")
     heads = config["num_attention_heads"]

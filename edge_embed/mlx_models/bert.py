@@ -9,9 +9,9 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
+from ..config import check_config, check_heads
 from ..spec import Pooling
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
-from ._config import check, check_heads
 
 PREFIXES = ("bert.",)
 UNUSED = ("pooler.", "cls.", "embeddings.position_ids")  # heads, and a table of 0, 1, 2, ...
@@ -43,7 +43,7 @@ class Config:
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the values; raises for those that would change the vectors and are not implemented."""
     names = [field.name for field in fields(Config)]
-    check(config, ALLOWED, [name for name in names if name != "hidden_act"])
+    check_config(config, ALLOWED, [name for name in names if name != "hidden_act"])
     check_heads(config["hidden_size"], config["num_attention_heads"])
     return Config(**{name: config[name] for name in names if name in config})
 

@@ -1,0 +1,103 @@
+"""Does `select` choose as well as trying everything? Every candidate timed at a real shape, and what would be chosen.
+
+    python benchmarks/shapes.py nano --keep FOLDER          makes the ONNX graphs
+    python benchmarks/gguf_model.py nano FOLDER             makes the GGUF files
+    python benchmarks/candidates.py FOLDER [FILE.gguf ...]  this table
+
+Candidates take turns, one process for all; medians over the rounds. `judged` is the choice by what is known of such
+machines, `measured` the one by the short probe. A table, then one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_embed import tuning
+from edge_embed.backends import Batch, load
+from edge_embed.batches import plan
+from edge_embed.device import this_device
+from edge_embed.golden import Fidelity
+from edge_embed.repo import Repo, find_onnx
+from edge_embed.select import BATCH_TOKENS, choose, judge
+from edge_embed.spec import File, ModelSpec, Weights
+
+SINGLE = [16]
+BULK = [12, 18, 25, 33, 47, 64, 90, 130, 180, 250, 20, 35, 64, 64, 100, 150]
+OURS = Fidelity(cosines=(), company=1.0)  # made by our converter, so that they may be chosen
+
+
+def repository(folder: Path, files: list[Path]) -> Repo:
+    """Describe the folder's graphs and the files as one model's weights."""
+    config = json.loads((folder / "config.json").read_text())
+    weights = [Weights(format="onnx", level=w.level, files=w.files, fidelity=OURS) for w in find_onnx(folder)]
+    for path in files:
+        (file,) = [File(path=str(path.resolve()))]
+        weights.append(Weights(format="gguf", level=path.stem.split("-")[-1], files=(file,), fidelity=OURS))
+    causal = config["model_type"] == "qwen3"
+    spec = ModelSpec(
+        name=folder.name,
+        architecture=config["model_type"],
+        dim=config["hidden_size"],
+        max_tokens=8192,
+        pooling="last",
+        normalize=True,
+        attention="causal" if causal else "full",
+        weights=tuple(weights),
+    )
+    return Repo(folder, spec)
+
+
+def seconds(backend: Any, lengths: list[int]) -> float:
+    """Time the texts, batched as the pipeline does."""
+    rng = np.random.default_rng(0)
+    ids = [rng.integers(4, 16000, n).astype(np.int32) for n in lengths]
+    start = time.perf_counter()
+    for batch in plan(lengths, BATCH_TOKENS):
+        backend.forward(Batch([ids[n] for n in batch]))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Measure, choose, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("gguf", type=Path, nargs="*")
+    parser.add_argument("--rounds", type=int, default=5)
+    args = parser.parse_args()
+    repo, threads = repository(args.folder, args.gguf), this_device().threads
+    backends = {tuning.name_of(w): load(w.format, repo.folder, repo.spec, w, threads) for w in repo.spec.weights}
+    taken: dict[str, dict[str, list[float]]] = {name: {"single": [], "bulk": []} for name in backends}
+    for turn in range(args.rounds + 1):
+        for name, backend in backends.items():
+            for case, lengths in (("single", SINGLE), ("bulk", BULK)):
+                spent = min(seconds(backend, lengths) for _ in range(5 if case == "single" else 1))
+                if turn:
+                    taken[name][case].append(spent)
+    for backend in backends.values():
+        backend.close()
+    rows = {name: {case: statistics.median(values) for case, values in cases.items()} for name, cases in taken.items()}
+    best = {case: min(row[case] for row in rows.values()) for case in ("single", "bulk")}
+    print("| candidate | one text of 16, ms | texts/s in bulk | of the best: single | bulk |\n|---|---|---|---|---|")
+    for name, row in sorted(rows.items(), key=lambda item: item[1]["bulk"]):
+        single, bulk = 1e3 * row["single"], len(BULK) / row["bulk"]
+        shares = [f"{best[case] / row[case]:.2f}" for case in ("single", "bulk")]
+        print(f"| {name} | {single:.1f} | {bulk:.1f} | {' | '.join(shares)} |")
+    with tempfile.TemporaryDirectory() as cache:
+        found = tuning.speeds(repo, repo.spec.weights, threads, Path(cache))
+    for how, rank in (("judged", judge), ("probed", lambda some: found)):
+        choice = choose(repo, rank=rank)
+        shares = [f"{case} {best[case] / rows[tuning.name_of(choice.weights)][case]:.2f}" for case in best]
+        print(f"{how}: {tuning.name_of(choice.weights)}, of the best: {', '.join(shares)} ({choice.why})")
+    print(json.dumps({"shape": args.folder.name, "threads": threads, "candidates": rows}))
+
+
+if __name__ == "__main__":
+    main()

