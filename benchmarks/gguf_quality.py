@@ -32,7 +32,6 @@ from edge_embed_convert.imatrix import importance
 from edge_embed_convert.to_gguf import ALL
 from edge_embed_convert.variant import open_variant
 
-THREADS: int | None = None  # of llama.cpp; its threads spin, so that two on a busy machine are slower than one
 COMPARED = 250  # queries, and as many documents, whose cosine to float32 is taken
 Vectors = NDArray[np.float32]
 Importance = Mapping[str, Vectors] | None
@@ -72,24 +71,26 @@ class Levels:
         return path
 
 
-def cosines(path: Path, exact: Vectors, queries: list[str], documents: list[str]) -> Vectors:
+def cosines(path: Path, exact: Vectors, queries: list[str], documents: list[str], threads: int | None) -> Vectors:
     """Return each text's cosine to float32."""
-    with Embedder(str(path), threads=THREADS) as model:
+    with Embedder(str(path), threads=threads) as model:
         both = np.concatenate([model.encode_query(queries), model.encode_document(documents)])
     return np.asarray((both * exact).sum(axis=1), np.float32)
 
 
-def spearman(path: Path, rows: list[dict[str, Any]]) -> float:
+def spearman(path: Path, rows: list[dict[str, Any]], threads: int | None) -> float:
     """Return the rank correlation of cosines and labels."""
-    with Embedder(str(path), threads=THREADS) as model:
+    with Embedder(str(path), threads=threads) as model:
         first, second = (model.encode_document([row[key] for row in rows]) for key in ("text1", "text2"))
     ranks = [np.argsort(np.argsort(x)) for x in ((first * second).sum(axis=1), [row["label"] for row in rows])]
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def retrieved(path: Path, queries: list[str], documents: list[str], relevant: NDArray[np.intp]) -> float:
+def retrieved(
+    path: Path, queries: list[str], documents: list[str], relevant: NDArray[np.intp], threads: int | None
+) -> float:
     """Return nDCG@10."""
-    with Embedder(str(path), threads=THREADS) as model:
+    with Embedder(str(path), threads=threads) as model:
         return ndcg(similarity(model.encode_query(queries), model.encode_document(documents)), relevant)
 
 
@@ -105,9 +106,8 @@ def main() -> None:
     parser.add_argument("base", type=Path)
     parser.add_argument("eval", type=Path)
     parser.add_argument("--levels", default=",".join(ALL))
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--threads", type=int, help="llama.cpp's spin: on a busy machine one is faster than two")
     args = parser.parse_args()
-    globals()["THREADS"] = args.threads
     warnings.simplefilter("ignore")
     queries, documents, relevant = read(args.eval / "retrieval.jsonl")
     pairs = [json.loads(line) for line in (args.eval / "sts.jsonl").read_text("utf-8").splitlines()]
@@ -118,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         retrieval = Levels(args.base, "retrieval", Path(scratch))
         matching = Levels(args.base, "text-matching", Path(scratch))
-        with Embedder(str(retrieval.exact), threads=THREADS) as model:
+        with Embedder(str(retrieval.exact), threads=args.threads) as model:
             exact = np.concatenate([model.encode_query(some[0]), model.encode_document(some[1])])
         ways = {"ours": retrieval.ours(), "none": None, "stream": retrieval.stream()}
         matching_weights = matching.ours()
@@ -128,11 +128,11 @@ def main() -> None:
                 if way == "none" and level in NEED_IMPORTANCE:
                     continue
                 path = retrieval.make(level, ways[way])
-                found = cosines(path, exact, *some)
+                found = cosines(path, exact, *some, args.threads)
                 row[way] = [float(found.mean()), float(found.min())]
             row |= {"bytes": path.stat().st_size, "bits": bits(path)}
-            row["ndcg"] = retrieved(path, queries, documents, relevant)
-            row["spearman"] = spearman(matching.make(level, matching_weights), pairs)
+            row["ndcg"] = retrieved(path, queries, documents, relevant, args.threads)
+            row["spearman"] = spearman(matching.make(level, matching_weights), pairs, args.threads)
             table[level] = row
             print(_line(level, row), flush=True)
     print(json.dumps({"base": args.base.name, "levels": table}))
