@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,21 @@ def test_mixed_lists_keep_their_order_and_company_does_not_matter(made: Path, tm
         np.testing.assert_allclose(model.encode({"image": np.asarray(some[2])}), together[5], atol=1e-5)
         assert model.encode_image([]).shape == (0, model.spec.dim)
         assert model.encode_image(some[:2], precision="ubinary").dtype == np.uint8
+
+
+def test_the_readmes_snippet(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model that it names is on a hub, and one picture on the web: stand-ins are here."""
+    monkeypatch.chdir(tmp_path)
+    pictures(1)[0].save("cat.jpg")
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (block,) = re.findall(
+        r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"jinaai/jina-clip.*?)```", readme, re.S
+    )
+    code = block.replace("jinaai/jina-clip-v1", f"{made}:float32").replace("https://example.org/dog.png", "cat.jpg")
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["pictures"].shape == names["mixed"].shape == (2, CONFIG["text_config"]["embed_dim"])
+    np.testing.assert_allclose(names["mixed"][1], names["pictures"][0], atol=1e-5)
 
 
 def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Path) -> None:

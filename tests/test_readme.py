@@ -56,12 +56,20 @@ def test_the_command_for_task_adapters(
     monkeypatch.chdir(tmp_path)
     repository = "jinaai/jina-embeddings-v5-text-nano"
     shutil.copytree(MINIATURES / "mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
-    (line,) = re.findall(rf"^edge-embed (convert {repository} .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
-    assert main(shlex.split(line.replace(repository, Path(repository).name))) == 0
+    name = Path(repository).name
+    lines = re.findall(rf"^edge-embed (convert {repository} .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    assert len(lines) == 2
+    assert main(shlex.split(lines[0].replace(repository, name))) == 0
     made = [path.name for path in sorted((tmp_path / "models").iterdir())]
-    assert made == [f"{Path(repository).name}-{task}" for task in sorted(TASKS)]
+    assert made == [f"{name}-{task}" for task in sorted(TASKS)]
     with Embedder(tmp_path / "models" / made[2]) as model:
         assert model.encode_query("a").shape == (256,)
+    assert main([*shlex.split(lines[1].replace(repository, name)), "--overwrite"]) == 0
+    files = [path.name for path in (tmp_path / "models" / f"{name}-retrieval-GGUF").glob("v5-nano-retrieval-*.gguf")]
+    assert len(files) == 14
+    for folder, level in ((f"{name}-retrieval-GGUF", "Q4_K_M"), (f"{name}-retrieval-mlx", "4bit")):
+        with Embedder(f"{tmp_path / 'models' / folder}:{level}") as model:
+            assert model.encode_query("a").shape == (256,)
 
 
 def test_ci_runs_both_installing_commands() -> None:

@@ -257,7 +257,8 @@ def test_a_published_base_needs_no_code_of_its_own(
     monkeypatch.setattr(hub, "resolve", cached)  # a snapshot in the hub's cache is called as its commit
     repo = find.find(hub.parse("jinaai/jina-embeddings-v5-text-small"))
     assert repo.spec.tasks.keys() == set(TASKS)
-    with Embedder("jinaai/jina-embeddings-v5-text-small:float32", task="text-matching", cache_dir=tmp_path / "cache") as model:
+    name = "jinaai/jina-embeddings-v5-text-small:float32"
+    with Embedder(name, task="text-matching", cache_dir=tmp_path / "cache") as model:
         spec, vectors = model.spec, model.encode(TEXTS)
     assert (vectors * oracle("mini-qwen3", "text-matching", "Document: ")).sum(axis=1).min() >= LEAST
     assert (spec.name, spec.architecture) == ("jina-embeddings-v5-text-small-text-matching", "qwen3")
