@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from edge_embed.config import check_config
+from edge_embed.config import check_config, rope_of
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.spec import Pooling
 
@@ -101,23 +101,6 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[
     theta, factor = rope_of(config)
     exponents = np.arange(0, head_dim, 2, dtype=np.float32) / np.float32(head_dim)
     return (1 / np.float32(theta) ** exponents / np.float32(factor)).astype(np.float32)
-
-
-def rope_of(config: Mapping[str, Any]) -> tuple[float, float]:
-    """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
-
-    Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
-    """
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    theta = rope.get("rope_theta", config.get("rope_theta"))
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if theta is None:
-        raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
-    if kind not in ("default", "linear"):
-        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
-    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
-        raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
-    return float(theta), float(rope.get("factor", 1) if kind == "linear" else 1)
 
 
 def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:

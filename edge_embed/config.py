@@ -32,3 +32,20 @@ def check_heads(size: int, heads: int) -> None:
     """Refuse heads that do not share the hidden size evenly."""
     if size % heads:
         raise CorruptModelError(f"config.json: hidden_size={size} is not a multiple of num_attention_heads={heads}")
+
+
+def rope_of(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
+
+    Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
+    """
+    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    theta = rope.get("rope_theta", config.get("rope_theta"))
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if theta is None:
+        raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
+    if kind not in ("default", "linear"):
+        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
+    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
+        raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
+    return float(theta), float(rope.get("factor", 1) if kind == "linear" else 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..onnx_blocks import Shape, rope_of
+from edge_embed.config import rope_of
+
+from ..onnx_blocks import Shape
 from . import Entry, Value
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from ..config import check_config
+from ..config import check_config, rope_of
 from ..errors import CorruptModelError, UnsupportedModelError
 from ..spec import Pooling
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
@@ -52,7 +52,7 @@ def read(config: Mapping[str, Any]) -> Config:
     head_dim = config.get("head_dim") or config["hidden_size"] // heads
     if heads % kv_heads or head_dim % 2:
         raise CorruptModelError(f"config.json: {heads} heads do not share {kv_heads} key heads of {head_dim}")
-    theta, scale = _rope(config)
+    theta, divisor = rope_of(config)
     return Config(
         hidden_size=config["hidden_size"],
         intermediate_size=config["intermediate_size"],
@@ -63,22 +63,8 @@ def read(config: Mapping[str, Any]) -> Config:
         rms_norm_eps=config["rms_norm_eps"],
         vocab_size=config["vocab_size"],
         rope_theta=theta,
-        rope_scale=scale,
+        rope_scale=1 / divisor,
     )
-
-
-def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
-    """Return theta, from either place where transformers keeps it, and the scale of positions; refuse a lost theta."""
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
-    theta = rope.get("rope_theta", config.get("rope_theta"))
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if theta is None:
-        raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
-    if kind not in ("default", "linear"):
-        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
-    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
-        raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
-    return float(theta), 1 / float(rope.get("factor", 1)) if kind == "linear" else 1.0
 
 
 class Attention(nn.Module):
