@@ -25,8 +25,8 @@ CLOSE = 0.5  # candidates whose judged speed is at least this share of the best 
 MOST = 3
 PACKAGES = {"onnx": "onnxruntime", "gguf": "llama-cpp-python", "mlx": "mlx"}
 SINGLE, BULK = [16], [64] * 8  # tokens of a query, and of a batch
-# Texts per second in bulk relative to onnx:float32, in v5-nano's shape. Of `vnni`, float32, int8, int4, Q8_0, Q4_K_M and
-# IQ4_NL were measured (benchmarks/candidates.py); the others are what is known of such machines, and are measured where two of them lie close.
+# Texts per second in bulk relative to onnx:float32, in v5-nano's shape. Of `vnni` ONNX, Q8_0, Q4_K_M and IQ4_NL were
+# measured (benchmarks/candidates.py); the rest is what is known of such machines, and measured where two lie close.
 JUDGED = {
     "vnni": {
         "onnx": {"float32": 1.0, "float16": 1.0, "int8": 2.5, "int4": 1.0},
