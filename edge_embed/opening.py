@@ -55,7 +55,8 @@ def open_model(request: Request) -> Opened:
     except SelfTestError as error:
         chosen = _choose(source, request).weights
         others = tuple(weights for weights in source.spec.weights if weights != chosen)
-        if not others or request.reference.level:
+        usable = any(w.part == "text" and request.backend in ("auto", w.format) for w in others)
+        if request.reference.level or not usable:
             raise
         opened = _open(replace(source, spec=replace(source.spec, weights=others)), request)
         warnings.warn(f"{error}; {opened.why} is used instead", FallbackWarning, stacklevel=3)
