@@ -6,7 +6,7 @@ Knows `tokenizer.json` and prompt templates; knows nothing of models or batches.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,22 +103,10 @@ class TextTokenizer:
         short = [n for n, text in enumerate(texts) if len(text) <= PIECE]
         encodings = self._tokenizer.encode_batch_fast([template.replace(TEXT, texts[n]) for n in short])
         whole = {n: encoding.ids for n, encoding in zip(short, encodings, strict=True)}
-        ids: list[Ids] = []
-        counts: list[TokenCount] = []
-        for n, text in enumerate(texts):
-            row = whole.get(n)
-            if row is None or len(row) > self.max_tokens:
-                row, total = self._fit(text, template, truncation)
-                if truncation == "error" and total > self.max_tokens:
-                    raise InputError(
-                        f"input {first + n} has {total} tokens, the limit is {self.max_tokens}: shorten it, or pass "
-                        "truncation='end', 'start' or 'middle'"
-                    )
-            else:
-                total = len(row)
-            ids.append(np.array(row, np.int32))
-            counts.append(TokenCount(total, total - len(row)))
-        return Tokenized(ids, counts)
+        rows = (whole.get(n) for n in range(len(texts)))
+        return fit_rows(
+            rows, lambda n, row: self._fit(texts[n], template, truncation), self.max_tokens, truncation, first
+        )
 
     def limited(self, max_tokens: int) -> TextTokenizer:
         """Return the same tokenizer with another length."""
@@ -146,6 +134,34 @@ class TextTokenizer:
             for ids in itertools.chain(inner, [last]):
                 content, total = keep_ends(content + ids, room), total + len(ids)
         return left + cut(content, room, truncation) + right, total + len(left) + len(right)
+
+
+def fit_rows(
+    rows: Iterable[list[int] | None],
+    fit: Callable[[int, list[int] | None], tuple[list[int], int]],
+    max_tokens: int,
+    truncation: Truncation,
+    first: int,
+) -> Tokenized:
+    """Fit each text's ids to a length; `fit(n, row)` gives the cut ids and their former number if `row` is too long.
+
+    A row is None where the text was too long to be tokenised whole. Raises InputError when `truncation` is "error".
+    """
+    ids: list[Ids] = []
+    counts: list[TokenCount] = []
+    for n, row in enumerate(rows):
+        if row is None or len(row) > max_tokens:
+            row, total = fit(n, row)
+            if truncation == "error" and total > max_tokens:
+                raise InputError(
+                    f"input {first + n} has {total} tokens, the limit is {max_tokens}: shorten it, or pass "
+                    "truncation='end', 'start' or 'middle'"
+                )
+        else:
+            total = len(row)
+        ids.append(np.array(row, np.int32))
+        counts.append(TokenCount(total, total - len(row)))
+    return Tokenized(ids, counts)
 
 
 def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:

@@ -10,11 +10,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
-
 from .errors import InputError
 from .spec import TEXT
-from .tokens import PIECE, Ids, TokenCount, Tokenized, Truncation, cut, keep_ends, split
+from .tokens import PIECE, Tokenized, Truncation, cut, fit_rows, keep_ends, split
 
 PROBES = ("a", "b")  # two texts that begin and end with other tokens
 
@@ -34,22 +32,10 @@ class VocabularyTokenizer:
         Only content is cut, never the template's tokens nor the special ones. Raises InputError when `truncation` is
         "error" and a text is too long (its index counts from `first`), or when the template alone does not fit.
         """
-        ids: list[Ids] = []
-        counts: list[TokenCount] = []
-        for index, text in enumerate(texts, first):
-            row = self._encode(template.replace(TEXT, text)) if len(text) <= PIECE else None
-            if row is None or len(row) > self.max_tokens:
-                row, total = self._fit(text, template, truncation, row)
-                if truncation == "error" and total > self.max_tokens:
-                    raise InputError(
-                        f"input {index} has {total} tokens, the limit is {self.max_tokens}: shorten it, or pass "
-                        "truncation='end', 'start' or 'middle'"
-                    )
-            else:
-                total = len(row)
-            ids.append(np.array(row, np.int32))
-            counts.append(TokenCount(total, total - len(row)))
-        return Tokenized(ids, counts)
+        rows = (self._encode(template.replace(TEXT, text)) if len(text) <= PIECE else None for text in texts)
+        return fit_rows(
+            rows, lambda n, row: self._fit(texts[n], template, truncation, row), self.max_tokens, truncation, first
+        )
 
     def limited(self, max_tokens: int) -> VocabularyTokenizer:
         """Return the same tokenizer with another length."""
