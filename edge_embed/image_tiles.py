@@ -13,7 +13,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .image_spec import ImageSpec
+
 Size = tuple[int, int]
+Rows = NDArray[np.float32]
 NEWLINE = -1  # where the learned newline stands among the rows
 
 
@@ -52,6 +55,22 @@ def packed_rows(size: Size, pinpoints: Sequence[Size], tile: Size, grid: Size) -
     canvas = _unpad(canvas, size)
     lines = np.pad(canvas, ((0, 0), (0, 1)), constant_values=NEWLINE)
     return np.concatenate([np.arange(count), lines.reshape(-1)])
+
+
+def pack(features: Rows, newline: Rows, size: Size, spec: ImageSpec) -> Rows:
+    """Put the features of a picture's tiles (tiles, patches, dim) in reading order, newlines (dim,) among them.
+
+    `size` is the picture's. Returns (rows, dim); without pinpoints there is one tile, and its patches are the rows.
+    """
+    tiles, patches, dim = features.shape
+    if not spec.pinpoints:
+        return features.reshape(-1, dim)
+    rows = np.concatenate([features.reshape(-1, dim), newline[None]])  # the last is what NEWLINE indexes
+    across = math.isqrt(patches * spec.size[1] // spec.size[0])
+    order = packed_rows(size, spec.pinpoints, spec.size, (patches // across, across))
+    if order.max() >= tiles * patches:
+        raise ValueError(f"a picture of {size} needs more tiles than the {tiles} that were given")
+    return rows[order]
 
 
 def _unpad(canvas: NDArray[np.int64], size: Size) -> NDArray[np.int64]:

@@ -24,11 +24,25 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Inserted:
+    """A picture's rows (n, dim), float32, which stand in the place of the embeddings of an input's ids[at : at + n]."""
+
+    at: int
+    rows: Rows
+
+
+@dataclass(frozen=True)
 class Batch:
-    """Inputs that are computed together: token ids of each, int32 (tokens,), unpadded; or, for a tower, pictures."""
+    """Inputs that are computed together: token ids of each, int32 (tokens,), unpadded; or, for a tower, pictures.
+
+    `inserted` is empty, or says for each input which picture's rows it reads among its tokens, if any. The first
+    `shared` ids are the prompt's, the same in every batch with that prompt: their keys and values may be kept.
+    """
 
     ids: Sequence[NDArray[np.int32]] = ()
     pictures: Sequence[Picture] = ()
+    inserted: Sequence[Inserted | None] = ()
+    shared: int = 0
 
 
 class Backend(Protocol):
@@ -39,7 +53,8 @@ class Backend(Protocol):
     def forward(self, batch: Batch) -> list[Rows]:
         """Return for each input, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
 
-        All of them for `mean`, at least the first for `first`, at least the last for `last`; one row for a picture.
+        All of them for `mean`, at least the first for `first`, at least the last for `last`. For a picture: one row,
+        its vector, or where `spec.image_token` is set the rows that the language model reads.
         """
 
     def close(self) -> None:
