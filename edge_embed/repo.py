@@ -183,9 +183,15 @@ def most_exact(weights: Sequence[Weights]) -> Weights:
 
 
 def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
-    """Return the weights of the image part that go with the text part's: of its level, or the least exact above it."""
+    """Return the weights of the image part that go with the text part's: of its level, or the least exact above it.
+
+    Where the text part's format has none, as GGUF, it is the ONNX one.
+    """
     levels = specs.LEVELS[text.format]
-    parts = [one for one in weights if one.part == "image" and one.format == text.format]
+    every = [one for one in weights if one.part == "image"]
+    parts = [one for one in every if one.format == text.format]
+    if not parts:
+        return next((one for one in every if one.format == "onnx"), None)
     above = [one for one in parts if levels.index(one.level) <= levels.index(text.level)]
     return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
 

@@ -66,7 +66,8 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
 
 def width_of(config: Mapping[str, Any]) -> int:
     """Return the length of a vector that config.json states, its own or its text tower's; 0 if it states none."""
-    return int(config.get("hidden_size") or (config.get("text_config") or {}).get("embed_dim") or 0)
+    text = config.get("text_config") or {}
+    return int(config.get("hidden_size") or text.get("embed_dim") or text.get("hidden_size") or 0)
 
 
 def _modules(path: Path, described: bool) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any])
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
     tokenizer = read_json(path / "tokenizer_config.json", {})
-    limits = [sizes.get("max_seq_length"), config.get("max_position_embeddings"), tokenizer.get("model_max_length")]
+    positions = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
+    limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
     if not numbers or not all(isinstance(number, int | float) for number in numbers):
         raise CorruptModelError(

@@ -21,9 +21,11 @@ from .image_spec import ImageSpec
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
 TEXT = "{text}"  # where a prompt template takes the text
+IMAGE = "{image}"  # where that of a model which reads pictures among its tokens takes the picture
 
 Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
+Kind = Literal["text", "image", "composed"]  # of an input: a text, a picture, or a picture with a text
 SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
 Level = str
 
@@ -79,6 +81,10 @@ class ModelSpec:
     `prompts` maps a name to a template in which `{text}` stands for the text. `tasks` maps a task to the prompt's name
     for each side. `max_tokens` counts prompt and closing token. `fingerprint` names the vector space: vectors with the
     same fingerprint may be compared, whatever backend and level made them.
+
+    With `image_token` the model reads a picture as rows among its tokens, in the place of that token: then `{image}`
+    stands for the picture in templates, and `image_prompt` and `composed_prompt` name those of a picture and of a
+    picture with a text. Without, pictures have a tower of their own, and no prompt.
     """
 
     name: str
@@ -102,22 +108,34 @@ class ModelSpec:
     golden: tuple[Golden, ...] = ()
     golden_pictures: tuple[GoldenPicture, ...] = ()
     image: ImageSpec | None = None
+    image_token: str | None = None
+    image_prompt: str | None = None
+    composed_prompt: str | None = None
 
-    def template(self, prompt_name: str | None, prompt: str | None, side: Side | None = None) -> str:
+    def template(
+        self, prompt_name: str | None, prompt: str | None, side: Side | None = None, kind: Kind = "text"
+    ) -> str:
         """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
 
-        A `prompt` without `{text}` is a prefix. Raises InputError when both are given or the name is unknown.
+        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given or the
+        name is unknown.
         """
         if prompt is not None:
             if prompt_name is not None:
                 raise InputError(f"prompt_name={prompt_name!r} and prompt={prompt!r} were both given: give one of them")
-            return prompt if TEXT in prompt else prompt + TEXT
-        name = prompt_name or (self._side_prompt(side) if side else None) or self.default_prompt
+            places = TEXT in prompt or (self.image_token is not None and IMAGE in prompt)
+            return prompt if places else prompt + TEXT
+        name = prompt_name or self._default_prompt(side, kind)
         if name is None:
             return TEXT
         if name not in self.prompts:
             raise InputError(f"unknown prompt {name!r}: {self.name} has {listing(self.prompts)}")
         return self.prompts[name]
+
+    def _default_prompt(self, side: Side | None, kind: Kind) -> str | None:
+        if kind != "text":
+            return self.image_prompt if kind == "image" else self.composed_prompt
+        return (self._side_prompt(side) if side else None) or self.default_prompt
 
     def _side_prompt(self, side: Side) -> str | None:
         if self.task is not None and self.task in self.tasks:
@@ -203,16 +221,19 @@ def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> st
         "normalize",
         "max_tokens",
     )
+    if spec.image_token is not None:
+        names = (*names, "image_token", "image_prompt", "composed_prompt", "image")
     facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=vars).encode()).hexdigest()[:32]
 
 
 def _check(spec: ModelSpec, where: str) -> None:
     """Refuse values of the right type that cannot be right."""
     wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
     wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
-    wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if TEXT not in template]
-    wrong += ["default_prompt"] * (spec.default_prompt is not None and spec.default_prompt not in spec.prompts)
+    wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
+    wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
+    wrong += ["image_token"] * (spec.image_token == "")
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
     known = {"text": len(spec.golden), "image": len(spec.golden_pictures)}
@@ -220,6 +241,22 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+
+
+def _takes_input(template: str, spec: ModelSpec) -> bool:
+    """Whether a template has a place for a text, for one picture where the model reads pictures so, or for both."""
+    if spec.image_token is None:
+        return TEXT in template
+    return template.count(IMAGE) <= 1 and (TEXT in template or IMAGE in template)
+
+
+def _unfit_default(spec: ModelSpec, key: str) -> bool:
+    name: str | None = getattr(spec, f"{key}_prompt")
+    if name is None:
+        return False
+    template = spec.prompts.get(name, "")
+    found = (TEXT in template, spec.image_token is not None and IMAGE in template)
+    return found != {"default": (True, False), "image": (False, True), "composed": (True, True)}[key]
 
 
 def _leaves_folder(path: str) -> bool:
