@@ -12,6 +12,8 @@ from transformers import (
     BertModel,
     EuroBertConfig,
     EuroBertModel,
+    LlamaConfig,
+    LlamaModel,
     PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
@@ -36,6 +38,7 @@ ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
         Qwen3Config,
         {**LLAMA, "vocab_size": len(WORDS) + 7, "num_key_value_heads": 4, "tie_word_embeddings": True},
     ),
+    "llama": (LlamaModel, LlamaConfig, {**LLAMA, "num_key_value_heads": 2}),
     "eurobert": (EuroBertModel, EuroBertConfig, EURO),
     "eurobert-grouped": (EuroBertModel, EuroBertConfig, {**EURO, "num_key_value_heads": 2, "head_dim": 16}),
 }
