@@ -13,15 +13,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import hub, select, vectors
+from . import hub, select, tuning, vectors
 from .backends import Backend
 from .errors import InputError
 from .image_sources import ImageSources
-from .items import sort_items
+from .items import Templates
 from .opening import Opened, Request, open_model, switch_task
 from .pipeline import EVERYWHERE, Options, Pipeline
 from .plan import size_in_bytes
-from .spec import TEXT, ModelSpec, Side
+from .spec import ModelSpec, Side
 from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
 
@@ -33,8 +33,9 @@ class Embedder:
     LEVEL is one of ONNX (float32 to int4), GGUF (F32 to IQ1_S) or MLX (float32 to 4bit). `backend` is auto, onnx, gguf
     or mlx. `task` picks one of a base's adapters, and with a suffix (`retrieval.query`,
     `retrieval.passage`) the prompt that `encode` uses. `max_tokens` shortens the model's own limit; `max_memory`
-    (bytes, or "1GB") bounds the process's memory by smaller batches; `offline` forbids the network; `image_sources`
-    says where pictures may come from. Raises InputError or ModelError.
+    (bytes, or "1GB") bounds the process's memory by smaller batches; `workload` says what the weights are to be fast
+    for, `bulk` or `single` texts, where no level is named; `offline` forbids the network; `image_sources` says where
+    pictures may come from. Raises InputError or ModelError.
     """
 
     def __init__(
@@ -46,11 +47,13 @@ class Embedder:
         revision: str | None = None,
         max_tokens: int | None = None,
         max_memory: int | str | None = None,
+        workload: tuning.Workload = "bulk",
         threads: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         image_sources: ImageSources | None = None,
     ) -> None:
+        tuning.check_workload(workload)
         self._sources = image_sources or EVERYWHERE
         self._request: Request | None = Request(
             reference=hub.parse(model, revision),
@@ -59,6 +62,7 @@ class Embedder:
             task=task,
             max_tokens=max_tokens,
             max_memory=size_in_bytes(max_memory) if max_memory is not None else None,
+            workload=workload,
             cache_dir=Path(cache_dir) if cache_dir is not None else None,
             offline=offline,
         )
@@ -97,18 +101,19 @@ class Embedder:
     ) -> NDArray[Any]:
         """Embed one text -> (dim,), or a list -> (n, dim); float32 and L2-normalised unless asked otherwise.
 
-        Texts may stand among pictures: {"text": ...} or {"image": ...}, where the model takes both.
+        Texts may stand among pictures: {"text": ...} or {"image": ...}, where the model takes both; one dict with both
+        keys asks for a picture changed by a text, of models that read pictures among their tokens.
         `prompt_name` names one of the spec's prompts; `prompt` is a prefix, or a template with `{text}`. Packed
         precisions give (dim + 7) // 8 bytes. Texts beyond the model's length are cut as `truncation` says, with a
         TruncationWarning. The progress bar shows on a terminal, after a second.
         """
-        template = self.spec.template(prompt_name, prompt)
-        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        templates = self._templates(prompt_name, prompt)
+        options = self._check(templates, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         return self._encode(inputs, options, show_progress_bar)
 
     def encode_query(
         self,
-        inputs: str | Sequence[str],
+        inputs: str | Mapping[str, object] | Sequence[str | Mapping[str, object]],
         *,
         truncate_dim: int | None = None,
         precision: Precision = "float32",
@@ -118,13 +123,13 @@ class Embedder:
         show_progress_bar: bool | None = None,
     ) -> NDArray[Any]:
         """Embed queries: `encode` with the prompt that the model's task uses on the query side."""
-        template = self.spec.template(None, None, "query")
-        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        templates = self._templates(None, None, "query")
+        options = self._check(templates, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         return self._encode(inputs, options, show_progress_bar)
 
     def encode_document(
         self,
-        inputs: str | Sequence[str],
+        inputs: str | Mapping[str, object] | Sequence[str | Mapping[str, object]],
         *,
         truncate_dim: int | None = None,
         precision: Precision = "float32",
@@ -134,14 +139,16 @@ class Embedder:
         show_progress_bar: bool | None = None,
     ) -> NDArray[Any]:
         """Embed documents: `encode` with the prompt that the model's task uses on the document side."""
-        template = self.spec.template(None, None, "document")
-        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        templates = self._templates(None, None, "document")
+        options = self._check(templates, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         return self._encode(inputs, options, show_progress_bar)
 
     def encode_image(
         self,
         images: object,
         *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
         truncate_dim: int | None = None,
         precision: Precision = "float32",
         normalize_embeddings: bool = True,
@@ -150,13 +157,20 @@ class Embedder:
         """Embed one picture -> (dim,), or a list or tuple of them -> (n, dim), in the space of the texts.
 
         A picture is a path, an http(s) URL, a data URI, bytes, a Pillow image, or a NumPy array (height, width[, 1, 3
-        or 4]). Raises InputError that names the picture's index, and for a model without an image part.
+        or 4]). A prompt is for models that read pictures among their tokens: `{image}` stands for the picture. Raises
+        InputError that names the picture's index, and for a model without an image part.
         """
-        checked = self._check(TEXT, truncate_dim, precision, normalize_embeddings, "end", None)
+        if self.spec.image_token is None and (prompt_name or prompt) is not None:
+            raise InputError(f"{self.spec.name} computes pictures without a prompt, got {prompt_name or prompt!r}")
+        templates = self._templates(prompt_name, prompt)
+        checked = self._check(templates, truncate_dim, precision, normalize_embeddings, "end", None)
         options = replace(checked, pictures=True)
+        items = [*images] if isinstance(images, list | tuple) else [images]
+        self._opened.pipeline.sort(items, 0, options)  # before any work
+        rows = self._run(items, options, show_progress_bar)
         if isinstance(images, list | tuple):
-            return self._run(images, options, show_progress_bar)
-        vector: NDArray[Any] = self._run([images], options, False)[0]
+            return rows
+        vector: NDArray[Any] = rows[0]
         return vector
 
     def encode_iter(
@@ -182,8 +196,8 @@ class Embedder:
             raise InputError(f"unknown errors={errors!r}: choose from 'raise', 'return'")
         if isinstance(inputs, str):
             raise InputError("encode_iter takes an iterable of texts, got one str: use encode")
-        template = self.spec.template(prompt_name, prompt, side)
-        options = self._check(template, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
+        templates = self._templates(prompt_name, prompt, side)
+        options = self._check(templates, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens)
         options = replace(options, keep_errors=errors == "return")
         windows = self._opened.pipeline.run(inputs, options)
         return (window.errors.get(n, row) for window in windows for n, row in enumerate(window.vectors))
@@ -234,9 +248,18 @@ class Embedder:
     def __repr__(self) -> str:
         return f"<Embedder {self.spec.name} {self._opened.why}>"
 
+    def _templates(self, prompt_name: str | None, prompt: str | None, side: Side | None = None) -> Templates:
+        """Return the template for each kind of input; one that was asked for is that of all."""
+        spec = self.spec
+        text = spec.template(prompt_name, prompt, side)
+        if spec.image_token is None:
+            return Templates(text)
+        image, composed = (spec.template(prompt_name, prompt, side, kind) for kind in ("image", "composed"))
+        return Templates(text, image, composed)
+
     def _check(
         self,
-        template: str,
+        templates: Templates,
         truncate_dim: int | None,
         precision: Precision,
         normalize: bool,
@@ -249,7 +272,7 @@ class Embedder:
         if batch_tokens is not None and batch_tokens < 1:
             raise InputError(f"batch_tokens={batch_tokens} must be at least 1")
         return Options(
-            template=template,
+            templates=templates,
             dim=self.spec.pick_dim(truncate_dim),
             precision=precision,
             normalize=normalize,
@@ -261,7 +284,7 @@ class Embedder:
     def _encode(self, inputs: object, options: Options, show_progress_bar: bool | None) -> NDArray[Any]:
         one = isinstance(inputs, str | Mapping)
         items = [inputs] if one else _as_list(inputs)
-        sort_items(items, 0, pictures=False, keep_errors=False)  # before any work
+        self._opened.pipeline.sort(items, 0, options)  # before any work
         rows = self._run(items, options, show_progress_bar)
         return rows[0] if one else rows
 

@@ -30,6 +30,7 @@ class Request:
     task: str | None = None
     max_tokens: int | None = None
     max_memory: int | None = None  # bytes
+    workload: tuning.Workload = "bulk"
     cache_dir: Path | None = None
     offline: bool | None = None
 
@@ -78,6 +79,8 @@ def _open(source: Repo, request: Request) -> Opened:
         tokenizer = _tokenizer(source, spec, backend)
         check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
         part = image_part(source.spec.weights, weights)
+        if part and spec.image_token is not None:
+            tokenizer.token_id(spec.image_token)  # before the picture part is loaded: is there such a token?
         vision = load(part.format, source.folder, spec, part, request.threads) if part else None
         if part and vision:
             check_once(source.folder, spec, part, tokenizer, vision, cache_folder(request.cache_dir))
@@ -100,7 +103,10 @@ def _choose(source: Repo, request: Request) -> select.Choice:
         request.reference.level,
         max_memory=request.max_memory or this_device().memory_limit,
         max_tokens=request.max_tokens,
-        rank=lambda some: tuning.speeds(source, some, request.threads, cache_folder(request.cache_dir)),
+        workload=request.workload,
+        rank=lambda some: tuning.speeds(
+            source, some, request.threads, cache_folder(request.cache_dir), request.workload
+        ),
     )
 
 

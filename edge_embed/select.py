@@ -6,6 +6,7 @@ import importlib.util
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from .backends import check
 from .decoding import read_json
@@ -15,7 +16,7 @@ from .mlx_layout import stored_level
 from .plan import plans
 from .repo import Repo, image_part, most_exact
 from .spec import LEVELS, File, Weights
-from .tuning import Speeds, judged, name_of
+from .tuning import Speeds, Workload, judged, name_of
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
 LEAST_TOKENS = 16  # a batch that a budget may shrink to
@@ -23,7 +24,8 @@ MODULES = {"onnx": "onnxruntime", "gguf": "llama_cpp", "mlx": "mlx"}
 # The levels that a checkpoint may be converted to without being asked; the fastest here of its format is made.
 CONVERTED = {"onnx": ("float32", "int8"), "gguf": ("Q8_0",), "mlx": ("float32",)}
 FLOOR = {"onnx": "int4", "mlx": "4bit", "gguf": "Q4_0"}  # the coarsest level that is chosen without being asked for
-TIE = 0.9  # of the best speed; among levels that are as fast as that the most exact is taken
+TIE = 0.95  # of the best speed; among levels that are as fast as that the most exact is taken
+FOR: dict[str, str] = {"bulk": "in bulk", "single": "for single texts"}
 Rank = Callable[[Sequence[Weights]], tuple[Speeds, bool]]
 
 
@@ -40,9 +42,9 @@ class Choice:
         return bool(self.weights.files)
 
 
-def judge(candidates: Sequence[Weights]) -> tuple[Speeds, bool]:
+def judge(candidates: Sequence[Weights], workload: Workload = "bulk") -> tuple[Speeds, bool]:
     """Rank without measuring."""
-    return {name_of(one): judged(one) for one in candidates}, False
+    return {name_of(one): judged(one, workload) for one in candidates}, False
 
 
 def choose(
@@ -52,12 +54,13 @@ def choose(
     *,
     max_memory: int | None = None,
     max_tokens: int | None = None,
-    rank: Rank = judge,
+    workload: Workload = "bulk",
+    rank: Rank | None = None,
 ) -> Choice:
     """Pick the weights of a model's folder: as named, else the fastest here that keep quality and fit the memory.
 
-    A level that one format alone has implies its backend. Raises InputError for a backend or level that the folder
-    does not have, and lists those it has.
+    `rank` says how fast candidates are for the workload; None: `judge`. A level that one format alone has implies its
+    backend. Raises InputError for a backend or level that the folder does not have, and lists those it has.
     """
     if backend != "auto":
         check(backend)
@@ -67,7 +70,9 @@ def choose(
         return Choice(most_exact(fits), "named")
     if fits:
         usable = [w for w in fits if backend == w.format or installed(w.format)] or fits
-        return _fastest(repo, usable, max_memory, max_tokens, rank)
+        choice = _fastest(repo, usable, max_memory, max_tokens, workload, rank or partial(judge, workload=workload))
+        left = sorted({w.format for w in fits if w not in usable})
+        return replace(choice, why=choice.why + "".join(f"; no {one}, {MODULES[one]} is not installed" for one in left))
     if backend == "mlx" and repo.checkpoint is not None and repo.checkpoint.suffix == ".safetensors":
         stored = stored_level(repo.checkpoint, read_json(repo.folder / "config.json"))
         if level in (None, stored):  # MLX reads a checkpoint as it is
@@ -78,17 +83,19 @@ def choose(
     if repo.checkpoint is not None and target is not None:
         levels = [level] if level else CONVERTED[target]
         options = [Weights(format=target, level=one, files=()) for one in levels]
-        return Choice(_quickest(options, judge(options)[0]), f"converted from {repo.checkpoint.name}")
+        if max_memory is not None and level is None:
+            options = _roomy(repo, options, max_memory, max_tokens)
+        return Choice(_quickest(options, judge(options, workload)[0]), f"converted from {repo.checkpoint.name}")
     raise InputError(
         f"{repo.folder} has no {level or 'weights'} for backend {backend!r}; it has {listing(repo.levels())}"
     )
 
 
-def pick(candidates: Sequence[Weights]) -> Weights:
+def pick(candidates: Sequence[Weights], workload: Workload = "bulk") -> Weights:
     """Return which of a repository's weights to fetch: the fastest by what is known of such machines."""
     usable = [one for one in candidates if installed(one.format)] or [*candidates]
     good = [one for one in usable if keeps_quality(one)] or usable
-    return _quickest(good, judge(good)[0])
+    return _quickest(good, judge(good, workload)[0])
 
 
 def installed(backend: str) -> bool:
@@ -106,7 +113,14 @@ def keeps_quality(weights: Weights) -> bool:
     return levels.index(weights.level) <= levels.index(FLOOR[weights.format]) and not foreign
 
 
-def _fastest(repo: Repo, fits: Sequence[Weights], max_memory: int | None, max_tokens: int | None, rank: Rank) -> Choice:
+def _fastest(
+    repo: Repo,
+    fits: Sequence[Weights],
+    max_memory: int | None,
+    max_tokens: int | None,
+    workload: Workload,
+    rank: Rank,
+) -> Choice:
     """Choose among weights that are there; below the floor only if nothing else fits, and then with a warning."""
     good = [one for one in fits if keeps_quality(one)] or [*fits]
     if max_memory is not None:
@@ -120,13 +134,24 @@ def _fastest(repo: Repo, fits: Sequence[Weights], max_memory: int | None, max_to
         return Choice(good[0], "the only one" if len(fits) == 1 else f"of {listing(repo.levels())}")
     found, measured = rank(good)
     how = "measured here" if measured else "by what such machines gave"
-    return Choice(_quickest(good, found), f"the fastest of {listing(map(name_of, good))}, {how}")
+    return Choice(_quickest(good, found), f"the fastest {FOR[workload]} of {listing(map(name_of, good))}, {how}")
 
 
 def _quickest(candidates: Sequence[Weights], found: Speeds) -> Weights:
     """Return the most exact of those that are nearly as fast as the fastest."""
     fastest = max(found.get(name_of(one), 0.0) for one in candidates)
     return most_exact([one for one in candidates if found.get(name_of(one), 0.0) >= TIE * fastest])
+
+
+def _roomy(repo: Repo, options: list[Weights], max_memory: int, max_tokens: int | None) -> list[Weights]:
+    """Keep the conversions that fit the memory; where none does, the one ONNX level that takes the least."""
+    if options[0].format != "onnx":
+        return options  # what the others will take is known when they are made
+    bare = replace(repo, spec=replace(repo.spec, weights=()))
+    sizes = {plan.candidate: plan.total for plan in plans(bare, max_tokens, LEAST_TOKENS)}
+    least = min(sizes, key=lambda name: sizes[name]).partition(":")[2]
+    roomy = [one for one in options if sizes[name_of(one)] <= max_memory]
+    return roomy or [Weights(format="onnx", level=least, files=())]
 
 
 def _loss(weights: Weights, max_memory: int) -> str:

@@ -15,6 +15,7 @@ from edge_embed.backends.onnx import OnnxBackend
 from edge_embed.find import find, format_of
 from edge_embed.golden import Fidelity
 from edge_embed.hub import Reference
+from edge_embed.plan import plans
 from edge_embed.repo import Repo, open_repo
 from edge_embed.select import Choice, choose, keeps_quality, pick
 from edge_embed.spec import File, Weights
@@ -42,6 +43,12 @@ def ranked(**found: float) -> Any:
     return lambda candidates: ({tuning.name_of(one): speeds[tuning.name_of(one)] for one in candidates}, True)
 
 
+def judge_int8(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
+    """Take int8 for so many times as fast as float32, whatever the machine and the workload."""
+    for kind in tuning.JUDGED.values():
+        monkeypatch.setitem(kind["onnx"], "int8", (speed, speed))
+
+
 def chosen(choice: Choice) -> str:
     return tuning.name_of(choice.weights)
 
@@ -51,7 +58,7 @@ def test_the_fastest_that_keeps_quality(repo: Repo) -> None:
     rank = ranked(onnx_float32=1, onnx_int8=2, gguf_Q4_K_M=3, gguf_IQ1_S=9)
     choice = choose(some, rank=rank)
     assert chosen(choice) == "gguf:Q4_K_M"
-    assert choice.why == "the fastest of 'gguf:Q4_K_M', 'onnx:float32', 'onnx:int8', measured here"
+    assert choice.why == "the fastest in bulk of 'gguf:Q4_K_M', 'onnx:float32', 'onnx:int8', measured here"
     assert chosen(choose(some, "onnx", rank=rank)) == "onnx:int8"
     assert chosen(choose(some, level="IQ1_S", rank=rank)) == "gguf:IQ1_S"
     assert (
@@ -62,14 +69,35 @@ def test_the_fastest_that_keeps_quality(repo: Repo) -> None:
 
 def test_among_the_nearly_as_fast_the_most_exact(repo: Repo) -> None:
     some = holding(repo, "onnx:float32", "onnx:int8")
-    assert chosen(choose(some, rank=ranked(onnx_float32=0.92, onnx_int8=1))) == "onnx:float32"
-    assert chosen(choose(some, rank=ranked(onnx_float32=0.88, onnx_int8=1))) == "onnx:int8"
+    assert chosen(choose(some, rank=ranked(onnx_float32=0.96, onnx_int8=1))) == "onnx:float32"
+    assert chosen(choose(some, rank=ranked(onnx_float32=0.94, onnx_int8=1))) == "onnx:int8"
+
+
+def test_the_workload_decides(repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is fastest in bulk need not be for one text; without measuring, by what is known of such machines."""
+    for kind in tuning.JUDGED.values():
+        monkeypatch.setitem(kind["onnx"], "int8", (3.0, 1.5))
+        monkeypatch.setitem(kind["gguf"], "IQ4_NL", (1.0, 2.0))
+    some = holding(repo, "onnx:int8", "gguf:IQ4_NL")
+    assert chosen(choose(some)) == "onnx:int8"
+    choice = choose(some, workload="single")
+    assert chosen(choice) == "gguf:IQ4_NL"
+    assert choice.why.startswith("the fastest for single texts of ")
+    assert pick(some.spec.weights, "single").level == "IQ4_NL"
+    judge_int8(monkeypatch, 1.0)
+    with Embedder(repo.folder, workload="single", cache_dir=tmp_path) as model:
+        assert "for single texts of 'onnx:float32', 'onnx:int8', measured here" in model.explain()
+    assert len([*tmp_path.glob("tuned/*.json")]) == 1
+    with pytest.raises(InputError, match="unknown workload 'queries': choose from 'bulk', 'single'"):
+        Embedder(repo.folder, workload="queries")  # type: ignore[arg-type]
 
 
 def test_engines_that_are_not_installed_are_passed_over(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(select.MODULES, "gguf", "no_such_module")
     some = holding(repo, "onnx:float32", "gguf:Q8_0")
-    assert chosen(choose(some, rank=ranked(onnx_float32=1, gguf_Q8_0=9))) == "onnx:float32"
+    choice = choose(some, rank=ranked(onnx_float32=1, gguf_Q8_0=9))
+    assert chosen(choice) == "onnx:float32"
+    assert choice.why == "the only one; no gguf, no_such_module is not installed"
     assert chosen(choose(some, "gguf")) == "gguf:Q8_0"  # asked for: loading says what to install
 
 
@@ -101,25 +129,26 @@ def test_memory_decides_and_below_the_floor_it_warns(repo: Repo, monkeypatch: py
 def test_measuring_is_done_once_and_only_between_close_candidates(
     repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(tuning.JUDGED["vnni"]["onnx"], "int8", 1.1)
-    monkeypatch.setitem(tuning.JUDGED["cpu"]["onnx"], "int8", 1.1)
+    judge_int8(monkeypatch, 1.1)
     found, measured = tuning.speeds(repo, repo.spec.weights, 2, tmp_path)
     assert measured
     assert found.keys() == {"onnx:float32", "onnx:int8"}
     assert min(found.values()) > 0
+    single, measured = tuning.speeds(repo, repo.spec.weights, 2, tmp_path, "single")
+    assert measured
+    assert single != found
     monkeypatch.setattr(tuning, "load", lambda *args: pytest.fail("measured again"))
     assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path) == (found, True)
+    assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path, "single") == (single, True)
     monkeypatch.setenv(tuning.SWITCH, "off")
     assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path)[1] is False
     monkeypatch.delenv(tuning.SWITCH)
-    monkeypatch.setitem(tuning.JUDGED["vnni"]["onnx"], "int8", 2.8)
-    monkeypatch.setitem(tuning.JUDGED["cpu"]["onnx"], "int8", 2.8)
+    judge_int8(monkeypatch, 2.8)
     assert tuning.speeds(repo, repo.spec.weights, 1, tmp_path)[1] is False
 
 
 def test_a_candidate_that_fails_is_the_slowest(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for kind in ("vnni", "cpu"):
-        monkeypatch.setitem(tuning.JUDGED[kind]["onnx"], "int8", 1.1)
+    judge_int8(monkeypatch, 1.1)
 
     def broken(self: OnnxBackend, batch: Batch) -> None:
         raise OutOfMemoryError("no memory")
@@ -161,10 +190,14 @@ def test_levels_imply_their_format() -> None:
 
 def test_a_checkpoint_is_converted_to_what_is_fast_here(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repo = find(Reference(str(checkpoint)))
-    monkeypatch.setattr(select, "judged", lambda one: {"float32": 1, "int8": 3}[one.level])
+    monkeypatch.setattr(select, "judged", lambda one, workload: {"float32": 1, "int8": 3}[one.level])
     assert chosen(choose(repo)) == "onnx:int8"
-    monkeypatch.setattr(select, "judged", lambda one: {"float32": 1, "int8": 0.9}[one.level])
+    monkeypatch.setattr(select, "judged", lambda one, workload: {"float32": 1, "int8": 0.9, "int4": 0.8}[one.level])
     assert chosen(choose(repo)) == "onnx:float32"
+    need = {plan.candidate: plan.total for plan in plans(repo, None, select.LEAST_TOKENS)}
+    assert need["onnx:float32"] > need["onnx:int8"] > need["onnx:int4"]
+    assert chosen(choose(repo, max_memory=need["onnx:float32"] - 1)) == "onnx:int8"
+    assert chosen(choose(repo, max_memory=need["onnx:int8"] - 1)) == "onnx:int4"
     monkeypatch.undo()
     assert chosen(choose(repo, "gguf", "IQ4_NL")) == "gguf:IQ4_NL"
     assert chosen(choose(repo, level="Q4_K_M")) == "gguf:Q4_K_M"
