@@ -132,12 +132,14 @@ def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool
     results: Results = {}
     tested: list[Weights] = []
     for one in weights:
-        bound = module.BOUNDS[one.level]
+        bound = exporter(one.format).BOUNDS[one.level]  # the image part beside GGUF files is ONNX
         result = verify(stage, spec, one, reference[one.part], bound)
         results[one.part, one.level] = result
         tested.append(with_fidelity(stage, spec, one, bound.company))
         part = ", image part," if one.part == "image" else ""
-        export.report(f"{kind}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}")
+        export.report(
+            f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}"
+        )
     if kind == PLAIN and EXACT not in export.levels:
         for path in (stage / "onnx").glob("*model.onnx*"):
             path.unlink()

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.repo import Repo, open_repo
-from edge_embed.spec import ModelSpec, changed, space_fingerprint
+from edge_embed.spec import TEXT, ModelSpec, changed, space_fingerprint
 
 from .adapters import CONFIG, WEIGHTS, open_adapter
 from .merge import Merged
@@ -55,7 +55,7 @@ def open_variant(
     if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
     if spec.pooling == "last":
-        _check_closing_token(repo.tokenizer)
+        _check_closing_token(repo.tokenizer, spec.template(None, None))
     return replace(source, spec=spec)
 
 
@@ -81,16 +81,20 @@ def _change(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     return new
 
 
-def _check_closing_token(path: Path) -> None:
-    """Refuse a tokenizer that ends texts with their own last token: pooled there, vectors would be of one word."""
+def _check_closing_token(path: Path, template: str) -> None:
+    """Refuse a tokenizer that ends texts with their own last token: pooled there, vectors would be of one word.
+
+    A prompt that goes on after the text closes it as well.
+    """
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception:  # tokenizers raises bare Exception; whoever tokenises says what is wrong with the file
         return
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    one, other = (tokenizer.encode(text) for text in "ab")
-    if one.ids[-1:] != other.ids[-1:] or one.special_tokens_mask[-1:] != [1]:
+    one, other = (tokenizer.encode(template.replace(TEXT, text)) for text in "ab")
+    closed = not template.endswith(TEXT) or one.special_tokens_mask[-1:] == [1]
+    if one.ids[-1:] != other.ids[-1:] or not closed:
         raise UnsupportedModelError(
             f"{path} appends no closing token, and pooling 'last' reads it: add a TemplateProcessing post-processor "
             "that ends with the model's closing token, or choose another pooling"

@@ -32,6 +32,11 @@ def best_pinpoint(size: Size, pinpoints: Sequence[Size]) -> Size:
     return max(pinpoints, key=kept)  # the first of equals
 
 
+def most_tiles(spec: ImageSpec) -> int:
+    """Return how many tiles a picture becomes at most, its overview among them."""
+    return 1 + max((pin[0] * pin[1] // (spec.size[0] * spec.size[1]) for pin in spec.pinpoints), default=0)
+
+
 def fitted(size: Size, target: Size) -> Size:
     """Return the size of a picture scaled into `target` with its proportions kept."""
     height, width = size

@@ -107,9 +107,12 @@ def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[
 
 
 def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.float32]:
-    """Embed pictures in one batch -> L2-normalised vectors (n, dim)."""
+    """Run the image part on pictures in one batch -> L2-normalised vectors (n, dim).
+
+    Of rows that a language model would go on to read, the mean.
+    """
     with np.errstate(all="ignore"):
-        return normalize(np.concatenate(backend.forward(Batch((), pictures))))
+        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(Batch((), pictures))]))
 
 
 def _message(weights: Weights, what: str) -> str:

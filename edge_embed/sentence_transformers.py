@@ -125,7 +125,7 @@ def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any])
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
     tokenizer = read_json(path / "tokenizer_config.json", {})
-    positions = config.get("max_position_embeddings") or (config.get("text_config") or {}).get("max_position_embeddings")
+    positions = {**(config.get("text_config") or {}), **config}.get("max_position_embeddings")
     limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
     if not numbers or not all(isinstance(number, int | float) for number in numbers):

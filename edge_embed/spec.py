@@ -210,7 +210,7 @@ def changed(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
 
 def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> str:
     """Return 32 hex digits that name the vector space: weights before quantisation, tokenizer, and their use."""
-    names = (
+    names = [
         "task",
         "prompts",
         "default_prompt",
@@ -220,9 +220,9 @@ def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> st
         "matryoshka_dims",
         "normalize",
         "max_tokens",
-    )
+    ]
     if spec.image_token is not None:
-        names = (*names, "image_token", "image_prompt", "composed_prompt", "image")
+        names += ["image_token", "image_prompt", "composed_prompt", "image"]
     facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=vars).encode()).hexdigest()[:32]
 

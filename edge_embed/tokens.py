@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
-from .errors import CorruptModelError, InputError, listing
+from .errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from .spec import TEXT
 
 Truncation = Literal["end", "start", "middle", "error"]
 Ids = NDArray[np.int32]
+PROBES = ("a", "b")  # two texts that begin and end with other tokens
 PIECE = 1 << 16  # characters; longer texts are tokenised piece by piece, which bounds memory
 
 
@@ -49,6 +50,12 @@ class Tokenizes(Protocol):
         self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
     ) -> Tokenized:
         """Tokenise each text within the template, cut to the model's length."""
+
+    def prefix(self, template: str) -> Ids:
+        """Return the ids before the text that most texts leave as they are."""
+
+    def token_id(self, token: str) -> int:
+        """Return the id of a special token; raise UnsupportedModelError when it is none."""
 
 
 def check_texts(texts: Sequence[object], first: int = 0) -> list[str]:
@@ -114,6 +121,15 @@ class TextTokenizer:
         other.max_tokens = max_tokens
         return other
 
+    def prefix(self, template: str) -> Ids:
+        """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
+        one, other = (self._tokenizer.encode(template.replace(TEXT, probe)).ids for probe in PROBES)
+        return np.array(one[: common(one, other)], np.int32)
+
+    def token_id(self, token: str) -> int:
+        """Return the id of a special token; raise UnsupportedModelError when it is none."""
+        return only(self._tokenizer.encode(token, add_special_tokens=False).ids, token)
+
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
         before, after = template.split(TEXT, 1)
@@ -162,6 +178,22 @@ def fit_rows(
         ids.append(np.array(row, np.int32))
         counts.append(TokenCount(total, total - len(row)))
     return Tokenized(ids, counts)
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the equal ids at the beginning of both."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def only(ids: Sequence[int], token: str) -> int:
+    """Return the one id that a token is; raise UnsupportedModelError when it is split, or unknown."""
+    if len(ids) != 1:
+        raise UnsupportedModelError(
+            f"the tokenizer makes {len(ids)} tokens of {token!r}, which stands for a picture: it belongs to a model of "
+            "texts alone"
+        )
+    return int(ids[0])
 
 
 def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:

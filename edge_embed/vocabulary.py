@@ -7,14 +7,13 @@ between them, may be cut with it.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
 
 from .errors import InputError
 from .spec import TEXT
-from .tokens import PIECE, Tokenized, Truncation, cut, fit_rows, keep_ends, split
-
-PROBES = ("a", "b")  # two texts that begin and end with other tokens
+from .tokens import PIECE, PROBES, Ids, Tokenized, Truncation, common, cut, fit_rows, keep_ends, only, split
 
 
 class VocabularyTokenizer:
@@ -41,12 +40,20 @@ class VocabularyTokenizer:
         """Return the same tokenizer with another length."""
         return VocabularyTokenizer(self._encode, max_tokens)
 
+    def prefix(self, template: str) -> Ids:
+        """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
+        return np.array(self._borders(template)[0], np.int32)
+
+    def token_id(self, token: str) -> int:
+        """Return the id of a special token; raise UnsupportedModelError when it is none."""
+        return only(_without(self._encode(token), *self._borders(TEXT)), token)
+
     def _fit(self, text: str, template: str, truncation: Truncation, row: list[int] | None) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many it had; `row`: all of them, if known."""
         left, right = self._borders(template)
         pieces = iter([row]) if row is not None else self._pieces(text, template)
         start = next(pieces)
-        before = start[: _common(start, left)]
+        before = start[: common(start, left)]
         content, total = start[len(before) :], len(start)
         room = self.max_tokens - len(before) - len(right)
         if room < 1:
@@ -55,7 +62,7 @@ class VocabularyTokenizer:
             )
         for ids in pieces:
             content, total = keep_ends(content + ids, room + len(right)), total + len(ids)
-        after = content[len(content) - _common(content[::-1], right[::-1]) :]
+        after = content[len(content) - common(content[::-1], right[::-1]) :]
         content = content[: len(content) - len(after)]
         room = self.max_tokens - len(before) - len(after)
         return before + cut(content, room, truncation) + after, total
@@ -73,15 +80,9 @@ class VocabularyTokenizer:
     def _borders(self, template: str) -> tuple[list[int], list[int]]:
         """Return the ids before and after the text that no text changes."""
         one, other = (self._encode(template.replace(TEXT, probe)) for probe in PROBES)
-        left = _common(one, other)
-        right = min(_common(one[::-1], other[::-1]), len(one) - left)
+        left = common(one, other)
+        right = min(common(one[::-1], other[::-1]), len(one) - left)
         return one[:left], one[len(one) - right :]
-
-
-def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    """Count the equal ids at the beginning of both."""
-    pairs = zip(one, other, strict=False)
-    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _without(ids: list[int], opening: list[int], closing: list[int]) -> list[int]:

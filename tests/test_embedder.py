@@ -119,7 +119,7 @@ def test_what_was_cut_is_reported_once(fake: Embedder, monkeypatch: pytest.Monke
         (b"abc", "inputs is bytes, expected a str or a list of str"),
         (None, "inputs is NoneType"),
         (7, "inputs is int"),
-        ({"texts": "a"}, 'input 0 is a dict of \'texts\': expected {"text": ...} or {"image": ...}'),
+        ({"texts": "a"}, 'input 0 is a dict of \'texts\': expected {"text": ...}, {"image": ...} or both'),
         ({1, 2}, "inputs is set"),
         (iter(["a"]), "use encode_iter for an iterator"),
         (["a", None], "input 1 is NoneType"),
