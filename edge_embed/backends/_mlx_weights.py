@@ -16,7 +16,7 @@ from mlx.utils import tree_flatten
 
 from ..errors import CorruptModelError, UnsupportedModelError, listing
 from ..mlx_layout import safetensors_header
-from ..mlx_models import architecture
+from ..mlx_models import Part, build
 
 PLAIN = "model.safetensors"  # mlx-lm: the file that `quantization` in config.json describes
 FLOATS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
@@ -33,17 +33,16 @@ class Quantisation:
     bits: int
 
 
-def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str) -> Any:
-    """Build the model and give it its weights, on a CPU in float32, else as the files store them.
+def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str, kind: str = "text") -> Any:
+    """Build a part's model and give it its weights, on a CPU in float32, else as the files store them.
 
     A CPU multiplies float16 and bfloat16 no faster, and quantised weights with such scales 50 times slower.
     Raises CorruptModelError or UnsupportedModelError that names the tensor.
     """
-    module = architecture(model_type)
-    model = module.Model(module.read(config))
-    tensors = plain_names(read_tensors(paths), module.PREFIXES, module.UNUSED)
-    # Parameters are lazy: what the constructors made up is never computed.
+    part = build(model_type, config, kind)
+    model = part.model
     shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
+    tensors = _named(read_tensors(paths), part, shapes)
     quantised = _quantised(tensors, shapes, paths[0])
     _check_config(quantised, config, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
@@ -75,11 +74,13 @@ def _odd_dtype(path: Path, name: str, dtype: object) -> str:
     return f"{path}: tensor {name!r} is {dtype}; only {listing(FLOATS.values())} can be read. Convert it again"
 
 
-def plain_names(tensors: dict[str, mx.array], prefixes: Sequence[str], unused: Sequence[str]) -> dict[str, mx.array]:
-    """Drop the prefix that all names share, and heads that no vector depends on."""
-    prefix = next((prefix for prefix in prefixes if any(name.startswith(prefix) for name in tensors)), "")
-    plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
-    return {name: tensor for name, tensor in plain.items() if not name.startswith(tuple(unused))}
+def _named(tensors: Mapping[str, mx.array], part: Part, shapes: Mapping[str, Shape]) -> dict[str, mx.array]:
+    """Name a part's tensors as its model does, and bring convolutions that have channels last, MLX's way, to ours."""
+    named = {part.plain(name): tensor for name, tensor in tensors.items() if part.reads(name)}
+    for name, tensor in named.items():
+        if tensor.ndim == 4 and shapes.get(name) == (turned := tensor.moveaxis(-1, 1)).shape != tensor.shape:
+            named[name] = turned
+    return named
 
 
 def _quantised(tensors: Mapping[str, mx.array], shapes: Mapping[str, Shape], path: Path) -> dict[str, Quantisation]:

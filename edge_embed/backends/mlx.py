@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,34 +13,28 @@ import numpy as np
 from ..errors import BackendError, CorruptModelError, InputError, listing
 from ..mlx_models import architecture
 from ..spec import ModelSpec, Pooling, Weights
-from . import Batch, Rows
+from . import Backend, Batch, Rows
 from ._mlx_adapters import Adapters
-from ._mlx_owner import Owner
+from ._mlx_images import MlxImageBackend
+from ._mlx_owner import Held, trim
 from ._mlx_weights import load_model
 
-CACHE = 256 << 20  # bytes of freed buffers that MLX may keep for the next batch; by itself it never gives one back
 # Tokens of a text that runs alone as a compiled graph. 8 tokens, 28 layers of 256: 27 ms, and 35 when MLX was told of
 # every operation anew. Batches gained nothing, and would need a graph for each number of texts.
 SHORT = 256
 
 
-class MlxBackend:
+class MlxBackend(Held):
     """One model in a thread of its own."""
-
-    engine = f"mlx {version('mlx')}"
 
     def __init__(self, open_model: Callable[[], Any], pooling: Pooling) -> None:
         self._pooling = pooling
-        self._owner = Owner()
-        try:
-            self._owner.run(lambda: self._open(open_model))
-        except BaseException:
-            self._owner.close()
-            raise
+        super().__init__(open_model)
 
     def _open(self, open_model: Callable[[], Any]) -> None:
         """Load, and prepare to compile a graph for each width of a single short text."""
-        model = self._model = open_model()
+        super()._open(open_model)
+        model = self._model
 
         def one(ids: mx.array, lengths: mx.array) -> mx.array:
             return model(ids, lengths, True, self._pooling)  # type: ignore[no-any-return]
@@ -52,46 +45,43 @@ class MlxBackend:
         """Pad on the right, run, and strip; a pooling of one row gives one row for each input."""
         return self._owner.run(lambda: self._forward(batch))
 
-    def close(self) -> None:
-        """Drop the model; calls that are running finish first."""
-        if self._model is not None:
-            self._owner.run(self._drop)
-            self._owner.close()
-
-    def _drop(self) -> None:
-        self._model = self._one = None
-        mx.clear_cache()
-
     def _forward(self, batch: Batch) -> list[Rows]:
         lengths = np.array([len(ids) for ids in batch.ids], np.int32)
-        self._check(batch, int(lengths.max()))
         width = int(lengths.max())
-        single = len(lengths) == 1 and width <= SHORT
-        width = bucket(width, self._model.max_positions) if single else width
+        model = self._checked(batch, width)
+        pictures = [(n, one.at, mx.array(one.rows)) for n, one in enumerate(batch.inserted) if one is not None]
+        single = len(lengths) == 1 and width <= SHORT and not pictures
+        width = bucket(width, model.max_positions) if single else width
         real = np.arange(width) < lengths[:, None]
         ids = np.zeros(real.shape, np.int32)
         ids[real] = np.concatenate(batch.ids)
         inputs = mx.array(ids), mx.array(lengths)
         try:
-            states = self._one(*inputs) if single else self._model(*inputs, not real.all(), self._pooling)
+            if single:
+                states = self._one(*inputs)
+            else:
+                states = model(*inputs, not real.all(), self._pooling, *([pictures] if pictures else []))
             out = np.array(states.astype(mx.float32))
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"MLX failed on a batch of {ids.shape}: {error}") from error
-        if mx.get_cache_memory() > CACHE:
-            mx.clear_cache()
+        trim()
         return [row[None] for row in out] if out.ndim == 2 else [row[:n] for row, n in zip(out, lengths, strict=True)]
 
-    def _check(self, batch: Batch, longest: int) -> None:
-        """Refuse what would read beyond a table: MLX does not look."""
-        if self._model is None:
-            raise BackendError("this model was closed")
-        limit, words = self._model.max_positions, self._model.vocab_size
+    def _checked(self, batch: Batch, longest: int) -> Any:
+        """Return the model; refuse what would read beyond a table, since MLX does not look."""
+        model = self._open_model()
+        limit, words = model.max_positions, model.vocab_size
         if limit is not None and longest > limit:
             raise BackendError(f"a text has {longest} tokens, the weights have positions for {limit}: set max_tokens")
         if (token := max(int(ids.max()) for ids in batch.ids)) >= words:
             raise CorruptModelError(
                 f"tokenizer.json gives the id {token}, the weights have {words} words: they belong to different models"
             )
+        return model
+
+    def _drop(self) -> None:
+        self._one = None
+        super()._drop()
 
 
 def bucket(length: int, limit: int | None) -> int:
@@ -124,8 +114,10 @@ def check_task(task: str, tasks: Iterable[str]) -> None:
         raise InputError(f"unknown task {task!r}: there are adapters for {listing(tasks)}")
 
 
-def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> MlxBackend:
-    """Load the safetensors files of the weights; MLX does not let the number of threads be chosen."""
+def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
+    """Load the safetensors files of a part's weights; MLX does not let the number of threads be chosen."""
+    if weights.part == "image":
+        return MlxImageBackend(lambda: _open(folder, spec, weights), spec.image)
     return MlxBackend(lambda: _open(folder, spec, weights), spec.pooling)
 
 
@@ -145,4 +137,4 @@ def load_base(
 def _open(folder: Path, spec: ModelSpec, weights: Weights) -> Any:
     paths = [folder / file.path for file in weights.files if file.path.endswith(".safetensors")]
     config = json.loads((folder / "config.json").read_text("utf-8"))
-    return load_model(paths, config, spec.architecture)
+    return load_model(paths, config, spec.architecture, weights.part)
