@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +17,7 @@ from .goldens import make_golden_pictures, make_goldens, with_fidelity
 from .layout import write_layout
 from .merge import write_safetensors
 from .source import Source
+from .stages import publish, staging
 from .variant import open_variant
 from .verify import Vectors, embed, verify
 
@@ -64,7 +61,7 @@ def convert(
     if there := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
         raise InputError(f"{' and '.join(there)} exists: pass --overwrite, or another --out or --name")
     out.mkdir(parents=True, exist_ok=True)
-    with _stages({PLAIN, *wanted}, opened.spec.name, out) as stages:
+    with staging(dict.fromkeys([PLAIN, *sorted(wanted)]), opened.spec.name, out) as stages:
         opened, reference = _reference(stages[PLAIN], opened)
         moments = _moments(opened, wanted, stages[PLAIN], texts, report)
         for kind, stage in stages.items():
@@ -78,22 +75,8 @@ def convert(
             )
             if kind in places:
                 _fill(kind, export, reference, keep_checkpoint)
-        for kind, place in places.items():
-            _publish(stages[kind], place)
+        publish(stages, places)
     return list(places.values())
-
-
-@contextmanager
-def _stages(kinds: set[str], name: str, out: Path) -> Iterator[dict[str, Path]]:
-    """Make a hidden folder for each format; what is still in its place at the end is removed."""
-    stages: dict[str, Path] = {}
-    try:
-        for kind in sorted(kinds, key=lambda kind: kind != PLAIN):
-            stages[kind] = Path(tempfile.mkdtemp(prefix=f".{name}.{kind}.", suffix=".partial", dir=out))
-        yield stages
-    finally:
-        for stage in stages.values():
-            shutil.rmtree(stage, ignore_errors=True)
 
 
 def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
@@ -153,19 +136,3 @@ def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool
 def _write_spec(stage: Path, spec: ModelSpec, weights: Sequence[Weights]) -> None:
     """Say enough for the runtime to open the folder."""
     (stage / FILE_NAME).write_text(replace(spec, weights=tuple(weights)).to_json(), "utf-8")
-
-
-def _publish(stage: Path, target: Path) -> None:
-    """Put the finished folder in its place in one step; an older one goes only once the new one is safe on disk."""
-    for path in [*stage.rglob("*"), stage]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-    stage.chmod(0o755)
-    older = stage.with_suffix(".older")
-    if target.exists():
-        target.rename(older)
-    stage.rename(target)
-    shutil.rmtree(older, ignore_errors=True)

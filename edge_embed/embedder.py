@@ -69,13 +69,15 @@ class Embedder:
         self._opened = open_model(self._request)
 
     @classmethod
-    def from_parts(cls, spec: ModelSpec, tokenizer: Tokenizes, backend: Backend) -> Embedder:
-        """Build an Embedder around a backend that is loaded already, such as `backends.fake`."""
+    def from_parts(
+        cls, spec: ModelSpec, tokenizer: Tokenizes, backend: Backend, vision: Backend | None = None
+    ) -> Embedder:
+        """Build an Embedder around a backend that is loaded already, such as `backends.fake`, and one for pictures."""
         self = cls.__new__(cls)
         self._request, self._sources = None, EVERYWHERE
         self._opened = Opened(
             spec=spec,
-            pipeline=Pipeline(spec, tokenizer, backend),
+            pipeline=Pipeline(spec, tokenizer, backend, vision),
             batch_tokens=select.BATCH_TOKENS,
             why=f"{type(backend).__name__}, given by the caller",
         )

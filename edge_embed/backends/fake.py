@@ -1,4 +1,4 @@
-"""A backend without weights: rows that depend on the token ids alone. For tests of the pipeline and of users' code."""
+"""A backend without weights: rows that depend on ids and pixels alone. For tests of the pipeline and of users' code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from . import Batch, Rows
 
 
 class FakeBackend:
-    """Give each token id a fixed pseudo-random row."""
+    """Give each token id a fixed pseudo-random row, and each tile of a picture one that its brightness scales."""
 
     engine = "fake"
 
@@ -21,9 +21,15 @@ class FakeBackend:
         self.closed = False
 
     def forward(self, batch: Batch) -> list[Rows]:
-        """Return (tokens, dim) for each input; equal ids give equal rows in every batch."""
+        """Return (tokens, dim) for each input, (tiles, dim) for a picture; equal ids give equal rows in every batch."""
         self.batches.append(batch)
-        return [np.stack([self._row(int(token)) for token in ids]) for ids in batch.ids]
+        if batch.pictures:
+            return [np.outer(one.pixels.mean(axis=(1, 2, 3)), self._row(0)) for one in batch.pictures]
+        out = [np.stack([self._row(int(token)) for token in ids]) for ids in batch.ids]
+        for rows, picture in zip(out, batch.inserted, strict=False):
+            if picture is not None:
+                rows[picture.at : picture.at + len(picture.rows)] = picture.rows
+        return out
 
     def _row(self, token: int) -> Rows:
         return np.random.default_rng(token).standard_normal(self.dim, np.float32)
