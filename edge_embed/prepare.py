@@ -6,7 +6,6 @@ import hashlib
 import importlib
 import logging
 import os
-import shutil
 from pathlib import Path
 
 from filelock import FileLock
@@ -59,13 +58,14 @@ def _made(folder: Path) -> list[Path]:
 def _convert(repo: Repo, out: Path, to: str, task: str | None) -> None:
     try:
         converter = importlib.import_module("edge_embed_convert")
+        stages = importlib.import_module("edge_embed_convert.stages")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{repo.folder} holds safetensors, to be converted once, and {error.name} is not installed: "
             "pip install 'edge-embed[convert]'"
         ) from error
-    for half_made in out.glob(".*.partial"):
-        shutil.rmtree(half_made)  # of a process that was killed; nobody else is here, the lock is ours
+    for other in out.parent.iterdir():  # of processes that were killed, whatever they were converting
+        stages.remove_leftovers(other)
     origin = {"source": repo.spec.source, "revision": repo.spec.revision}
     converter.convert(repo.folder, out, [to], name=repo.spec.name, task=task, spec=origin)
 
