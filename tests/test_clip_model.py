@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from edge_embed import Embedder, InputError, ModelSpec, SelfTestError
+from edge_embed import Embedder, InputError, ModelSpec, SelfTestError, demo_images
+from edge_embed.cli import main
 from edge_embed.golden import sample_picture
 from edge_embed.image_sources import UNTRUSTED
 from edge_embed.images import load_picture
@@ -183,3 +184,47 @@ def test_the_self_test_looks_at_pictures(made: Path, tmp_path: Path, monkeypatch
     (folder / "edge_embed.json").write_text(json.dumps(data))
     with pytest.raises(SelfTestError, match="picture 0 has a cosine of"):
         Embedder(f"{folder}:float32")
+
+
+def test_the_command_embeds_pictures(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some, model = pictures(2), f"{made}:float32"
+    for n, picture in enumerate(some):
+        picture.save(tmp_path / f"{n}.png")
+    assert main(["embed", "a cat", "--image", str(tmp_path / "0.png"), "--model", model]) == 0
+    found = json.loads(capsys.readouterr().out)
+    lines = [{"image": str(tmp_path / "1.png"), "id": 3}, {"text": "a cat", "image": None}]
+    (tmp_path / "in.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    assert main(["embed", "-f", str(tmp_path / "in.jsonl"), "--image", str(tmp_path / "0.png"), "--model", model]) == 0
+    more = json.loads(capsys.readouterr().out)
+    with Embedder(model) as embedder:
+        expected = embedder.encode(["a cat", {"image": some[0]}, {"image": some[1]}])
+    np.testing.assert_allclose(found, expected[:2], atol=1e-5)
+    np.testing.assert_allclose(more, expected[[2, 0, 1]], atol=1e-5)
+    assert main(["embed", "--image", str(tmp_path / "2.png"), "--model", model]) == 1
+    assert "image 0: " in capsys.readouterr().err
+
+
+def test_the_demonstration_refuses_weights_of_nowhere(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sheet = tmp_path / "sheet.png"
+    command = ["demo", "--images", "-o", str(sheet), "--model"]
+    assert main([*command, str(made)]) == 1
+    assert "would mean nothing" in capsys.readouterr().err
+    assert not sheet.exists()
+    folder = Path(shutil.copytree(made, tmp_path / "m"))
+    data = json.loads((folder / "edge_embed.json").read_text())
+    (folder / "edge_embed.json").write_text(json.dumps({**data, "source": "jinaai/jina-clip-v1"}))
+    assert main([*command, f"{folder}:float32"]) == 0
+    out = capsys.readouterr().out
+    rows = [line for line in out.splitlines() if line.startswith(demo_images.QUESTIONS)]
+    assert len(rows) == len(demo_images.QUESTIONS)
+    with Image.open(sheet) as picture, Embedder(f"{folder}:float32") as model:
+        names = list(demo_images.drawings())
+        pixels = model.encode_image([demo_images.draw(name) for name in names])
+        scores = model.similarity(model.encode_query(demo_images.QUESTIONS), pixels)
+        best = demo_images.draw(names[int(scores[0].argmax())])
+        left = 2 * demo_images.GAP + demo_images.SIDE
+        shown = picture.crop((left, demo_images.GAP, left + demo_images.SIDE, demo_images.GAP + demo_images.SIDE))
+        assert np.array_equal(np.asarray(shown), np.asarray(best))
+        assert f"{scores[0].max():.3f} {names[int(scores[0].argmax())]}" in rows[0]

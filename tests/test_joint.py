@@ -82,9 +82,8 @@ def test_every_kind_together_equals_each_alone(model: Embedder) -> None:
 
 def test_a_prompt_by_name_or_as_given(model: Embedder) -> None:
     named = model.encode_image(RED, prompt_name="dress")
-    given = model.encode_image(
-        RED, prompt=f"{USER}{{image}}\n Describe this dress in one word based on its style: {END}"
-    )
+    prompt = f"{USER}{{image}}\n Describe this dress in one word based on its style: {END}"
+    given = model.encode_image(RED, prompt=prompt)
     np.testing.assert_array_equal(named, given)
     assert not np.allclose(named, model.encode_image(RED))
     changed_dress = model.encode({"image": RED, "text": "short sleeves"}, prompt_name="modified-dress")

@@ -30,10 +30,11 @@ ROWS = [
     {"opening"},
     {"embedder"},
     {"compat"},
-    {"cli", "cli_models", "demo", "doctor", "output"},
+    {"cli", "cli_models", "demo", "demo_images", "doctor", "output"},
 ]
 INSIDE = {
-    "cli": {"cli_models", "demo", "doctor", "output"},  # a command's parts
+    "cli": {"cli_models", "demo", "demo_images", "doctor", "output"},  # a command's parts
+    "demo_images": {"output"},
     "cli_models": {"demo", "doctor"},
 }
 
