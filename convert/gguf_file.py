@@ -54,7 +54,7 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
     Matrices and the vocabulary have the level's type; norms, biases and added tables are F32, as llama.cpp expects.
     """
-    writer = gguf.GGUFWriter(path, source.spec.architecture)
+    writer = gguf.GGUFWriter(path, architecture(source.spec.architecture).NAME)
     for key, value in metadata(source, level, tokenizer).items():
         _add(writer, key, value)
     read = _Reader(source)
@@ -62,9 +62,8 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
     types = {entry.name: _type(entry, level, read) for entry in listed}
     for entry in listed:
         data = types[entry.name]
-        shape = (entry.rows or entry.shape[0], *entry.shape[1:])
-        size = int(np.prod(shape)) * (4 if data == TYPES["F32"] else 2)
-        writer.add_tensor_info(entry.name, shape, np.dtype(np.float32), size, raw_dtype=data)
+        size = int(np.prod(entry.size)) * (4 if data == TYPES["F32"] else 2)
+        writer.add_tensor_info(entry.name, entry.size, np.dtype(np.float32), size, raw_dtype=data)
     try:
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
@@ -78,8 +77,8 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
 def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
     """Return every key of the file, llama.cpp's own and `edge_embed.spec`: what edge_embed.json would say."""
-    spec, config = source.spec, source.config
-    names = architecture(spec.architecture)
+    spec, names = source.spec, architecture(source.spec.architecture)
+    text = names.text_config(source.config)
     keys: dict[str, Value] = {
         "general.type": "model",
         "general.name": spec.name,
@@ -88,13 +87,13 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
         **_origin(spec),
     }
     own: dict[str, Value] = {
-        **names.metadata(config),
+        **names.metadata(source.config),
         "context_length": spec.max_tokens,
-        "vocab_size": config["vocab_size"],
+        "vocab_size": text["vocab_size"],
         "pooling_type": int(POOLING[spec.pooling]),
     }
-    keys |= {f"{spec.architecture}.{key}": value for key, value in own.items()}
-    keys |= vocabulary(tokenizer, config)
+    keys |= {f"{names.NAME}.{key}": value for key, value in own.items()}
+    keys |= vocabulary(tokenizer, text)
     return {**keys, SPEC_KEY: replace(spec, weights=()).to_json()}
 
 
@@ -133,9 +132,17 @@ class _Reader:
 
     def __call__(self, entry: Entry) -> Array:
         tensor: Array = self._read(entry.source, *entry.shape)
-        if entry.rows is not None and entry.rows > len(tensor):
-            raise CorruptModelError(f"max_tokens={entry.rows}, but {entry.source!r} has {len(tensor)} rows")
-        return tensor[: entry.rows]
+        if entry.rows is not None and entry.rows[1] > len(tensor):
+            raise CorruptModelError(f"max_tokens={entry.rows[1]}, but {entry.source!r} has {len(tensor)} rows")
+        tensor = tensor[slice(*entry.rows)] if entry.rows else tensor
+        return tensor if entry.heads is None else _neighbours(tensor, entry.heads)
+
+
+def _neighbours(tensor: Array, heads: int) -> Array:
+    """Put rows that are turned together, half a head apart, next to each other."""
+    halves = tensor.reshape(heads, 2, -1, *tensor.shape[1:])
+    turned: Array = np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(tensor.shape)
+    return turned
 
 
 def _exact(entry: Entry) -> bool:

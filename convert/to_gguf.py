@@ -23,7 +23,9 @@ from .gguf_file import TYPES, entries, write_file
 from .gguf_ids import check_ids
 from .gguf_quantize import quantize
 from .imatrix import importance, write_imatrix
+from .onnx_file import parts_of
 from .source import Source
+from .to_onnx import write_image
 from .verify import Bound
 
 SUFFIX = "-GGUF"
@@ -33,6 +35,7 @@ ALL = (
     *("IQ4_XS", "Q3_K_M", "IQ3_M", "Q2_K", "IQ2_M", "IQ1_M", "IQ1_S"),
 )
 BASE = "F16"
+IMAGE_LEVEL = "float16"
 # Measured over the probes on two trained models of 4 x 256 and on all-MiniLM-L6-v2 (mean, least; the lowest of them):
 # F16 .999999 .999997, BF16 .999994 .999987, Q8_0 .9995 .9977, Q6_K .9984 .9954, Q5_K_M .9960 .9879, Q4_K_M .9895 .9675,
 # IQ4_XS .975 .928, Q3_K_M .978 .914, IQ3_M .959 .871, Q2_K .953 .826, IQ2_M .892 .633, IQ1_S .70 .44. The probes are in
@@ -86,7 +89,18 @@ def write(export: Export) -> list[Weights]:
     _quantize(export, paths, seen)
     if BASE not in export.levels:
         paths[BASE].unlink()
-    return [Weights(format="gguf", level=level, files=(describe(paths[level], folder),)) for level in export.levels]
+    texts_part = [
+        Weights(format="gguf", level=level, files=(describe(paths[level], folder),)) for level in export.levels
+    ]
+    return [*texts_part, *_image_part(export)]
+
+
+def _image_part(export: Export) -> list[Weights]:
+    """Write the graph for pictures, where there is one: llama.cpp's own neither packs tiles so nor knows every tower."""
+    if "image" not in parts_of(export.source.spec.architecture):
+        return []
+    export.report(f"onnx:{IMAGE_LEVEL}, image part")
+    return [write_image(export.source, export.folder, IMAGE_LEVEL)]
 
 
 def stem_of(name: str) -> str:

@@ -19,9 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
+from edge_embed.backends._llama_calls import TOGETHER, calls
 from edge_embed.backends._llama_memory import check_room
 from edge_embed.backends._llama_model import PINNED, check_version
-from edge_embed.backends.gguf import ONE_CALL, TOGETHER, GgufBackend, _calls, load
+from edge_embed.backends.gguf import ONE_CALL, GgufBackend, load
 from edge_embed.errors import (
     BackendError,
     CorruptModelError,
@@ -138,11 +139,12 @@ def test_attention_of_the_description_is_obeyed(models: tuple[Path, dict[str, Mo
 
 def test_calls_hold_what_they_may() -> None:
     lengths = [TOGETHER - 12, 12, 13, 600, *[1] * 130, TOGETHER]
-    calls = list(_calls(lengths))
-    assert calls[0] == [0, 1]
-    assert [3] in calls
-    assert sorted(n for call in calls for n in call) == list(range(len(lengths)))
-    assert all(len(call) <= 64 and (sum(lengths[n] for n in call) <= TOGETHER or len(call) == 1) for call in calls)
+    found = list(calls(lengths))
+    assert found[0] == [0, 1]
+    assert [3] in found
+    assert sorted(n for call in found for n in call) == list(range(len(lengths)))
+    assert all(len(call) <= 64 and (sum(lengths[n] for n in call) <= TOGETHER or len(call) == 1) for call in found)
+    assert list(calls([TOGETHER - 12, 20, 12], shared=8)) == [[0, 1], [2]], "the prompt's 8 tokens count once"
 
 
 def test_threads_may_share_it(models: tuple[Path, dict[str, Model]]) -> None:

@@ -1,7 +1,8 @@
-"""One architecture, one file, found by `model_type` of config.json, which is also what llama.cpp calls it.
+"""One architecture, one file, found by `model_type` of config.json.
 
-Each file has PREFIXES and UNUSED, which tensors' names may begin with and which may be left out, metadata(config),
-llama.cpp's keys without the architecture's name, and entries(config, max_tokens), every tensor of the file in order.
+Each file has NAME, what llama.cpp calls the architecture, PREFIXES and UNUSED, which tensors' names may begin with and
+which may be left out, text_config(config), the numbers of the part that reads text, metadata(config), llama.cpp's keys
+without the architecture's name, and entries(config, max_tokens), every tensor of the file in order.
 Files that begin with an underscore are shared.
 """
 
@@ -15,13 +16,22 @@ Value: TypeAlias = "str | bool | int | float | list[str] | list[int]"
 
 @dataclass(frozen=True)
 class Entry:
-    """One tensor: llama.cpp's name, the checkpoint's without prefix, its shape there, how many rows are kept.
+    """One tensor: llama.cpp's name, the checkpoint's without prefix, its shape there, the rows [from, to) of it.
 
     `moments` names the linear layer whose input the tensor multiplies, None where there is none to be measured.
+    `heads` is set where llama.cpp turns neighbouring rows of each head together, and the checkpoint those half a head
+    apart: the rows are put in llama.cpp's order.
     """
 
     name: str
     source: str
     shape: tuple[int, ...]
     moments: str | None = None
-    rows: int | None = None
+    rows: tuple[int, int] | None = None
+    heads: int | None = None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """The shape in the file."""
+        start, stop = self.rows or (0, self.shape[0])
+        return (stop - start, *self.shape[1:])

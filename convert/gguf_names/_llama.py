@@ -33,15 +33,18 @@ def metadata(config: Mapping[str, Any], shape: Shape) -> dict[str, Value]:
     }
 
 
-def entries(config: Mapping[str, Any], shape: Shape) -> list[Entry]:
-    """List the tensors; an LM head is left out: llama.cpp takes the embedding table where it needs one."""
+def entries(config: Mapping[str, Any], shape: Shape, *, neighbours: bool = False) -> list[Entry]:
+    """List the tensors; an LM head is left out: llama.cpp takes the embedding table where it needs one.
+
+    `neighbours`: llama.cpp turns neighbouring channels of this architecture's queries and keys (LLAMA_ROPE_TYPE_NORM).
+    """
     listed = [Entry("token_embd.weight", "embed_tokens.weight", (config["vocab_size"], shape.dim))]
     for n in range(config["num_hidden_layers"]):
-        listed += _layer(shape, f"blk.{n}.", f"layers.{n}.")
+        listed += _layer(shape, f"blk.{n}.", f"layers.{n}.", neighbours)
     return [*listed, Entry("output_norm.weight", "norm.weight", (shape.dim,))]
 
 
-def _layer(shape: Shape, to: str, at: str) -> list[Entry]:
+def _layer(shape: Shape, to: str, at: str, neighbours: bool) -> list[Entry]:
     dim, q_dim, kv_dim = shape.dim, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     norms = [Entry(f"{to}attn_norm.weight", f"{at}input_layernorm.weight", (dim,))]
     norms += [Entry(f"{to}ffn_norm.weight", f"{at}post_attention_layernorm.weight", (dim,))]
@@ -56,7 +59,8 @@ def _layer(shape: Shape, to: str, at: str) -> list[Entry]:
         "ffn_up": ("mlp.up_proj", (shape.inner, dim)),
         "ffn_down": ("mlp.down_proj", (dim, shape.inner)),
     }
+    turned = {"attn_q": shape.heads, "attn_k": shape.kv_heads} if neighbours else {}
     return norms + [
-        Entry(f"{to}{name}.weight", f"{at}{source}.weight", size, moments=f"{at}{source}")
+        Entry(f"{to}{name}.weight", f"{at}{source}.weight", size, moments=f"{at}{source}", heads=turned.get(name))
         for name, (source, size) in linears.items()
     ]

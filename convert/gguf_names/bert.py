@@ -10,9 +10,15 @@ from edge_embed.config import check_config
 from ..onnx_graphs.bert import ALLOWED, NEEDED, UNUSED
 from . import Entry, Value
 
-__all__ = ["PREFIXES", "UNUSED", "entries", "metadata"]
+__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
 
+NAME = "bert"
 PREFIXES = ("bert.",)
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the numbers of the part that reads text: all of them."""
+    return config
 
 
 def metadata(config: Mapping[str, Any]) -> dict[str, Value]:
@@ -38,7 +44,7 @@ def entries(config: Mapping[str, Any], max_tokens: int) -> list[Entry]:
             "position_embd.weight",
             f"{tables}position_embeddings.weight",
             (config["max_position_embeddings"], dim),
-            rows=max_tokens,
+            rows=(0, max_tokens),
         ),
         *_norm("token_embd_norm", f"{tables}LayerNorm", dim),
     ]

@@ -8,7 +8,14 @@ from typing import Any
 from ..onnx_blocks import PREFIXES, UNUSED, shape_of
 from . import Entry, Value, _llama
 
-__all__ = ["PREFIXES", "UNUSED", "entries", "metadata"]
+__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
+
+NAME = "qwen3"
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the numbers of the part that reads text: all of them."""
+    return config
 
 
 def metadata(config: Mapping[str, Any]) -> dict[str, Value]:

@@ -16,6 +16,7 @@ from ._llama_memory import check_room, give_back
 from ._llama_model import Model
 
 Ids = NDArray[np.int32]
+Rows = NDArray[np.float32]
 STEP = 512  # tokens that a causal model computes at once; an encoder must take all of a call at once
 FAILURES = {
     1: "found no room in its memory for the batch",
@@ -67,6 +68,7 @@ class Context:
         self.tokens, self.sequences, self._model = tokens, sequences, model
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._outputs, self._zeroed = sequences, True  # rows in the output buffer; whether its pages are new
+        self._prefix = b""  # ids whose keys and values every sequence begins with
         self._fill(int(params.n_batch))
 
     @property
@@ -76,14 +78,14 @@ class Context:
 
     def _fill(self, room: int) -> None:
         """Make the arrays that a batch points to; they are written in place for each call."""
-        self._token, self._position = np.empty(room, np.int32), np.empty(room, np.int32)
-        self._one, self._output = np.ones(room, np.int32), np.empty(room, np.int8)
+        self._one, self._position = np.ones(room, np.int32), np.empty(room, np.int32)
+        self._output = np.empty(room, np.int8)
         self._names = np.arange(self.sequences, dtype=np.int32)
         self._sequence = np.empty(room, np.uintp)  # where in `_names` each token's sequence is written
-        self._batch = llama_cpp.llama_batch()
+        self._batch: Any = llama_cpp.llama_batch()
+        self._no_ids, self._no_rows = ctypes.POINTER(ctypes.c_int32)(), ctypes.POINTER(ctypes.c_float)()
         ints = ctypes.POINTER(ctypes.c_int32)
         fields: dict[str, Any] = {
-            "token": self._token.ctypes.data_as(ints),
             "pos": self._position.ctypes.data_as(ints),
             "n_seq_id": self._one.ctypes.data_as(ints),
             "logits": self._output.ctypes.data_as(ctypes.POINTER(ctypes.c_int8)),
@@ -93,14 +95,31 @@ class Context:
             setattr(self._batch, name, pointer)
 
     def clear(self) -> None:
-        """Forget the sequences of the last call."""
+        """Forget the sequences of the last call, prefix and all."""
         if self._memory:
             llama_cpp.llama_memory_clear(self._memory, False)
+        self._prefix = b""
 
-    def run(self, ids: Ids, positions: Ids, sequences: Ids, outputs: bool = True) -> None:
-        """Compute tokens (n,), each at its position of its sequence; `rows` has the result where `outputs`."""
-        n = len(ids)
-        self._token[:n], self._position[:n], self._output[:n] = ids, positions, outputs
+    def begin(self, prefix: Ids) -> None:
+        """Forget the sequences of the last call but for the ids that each begins with, computed if they are others."""
+        if self._prefix != prefix.tobytes():
+            self.clear()
+            positions = np.arange(len(prefix), dtype=np.int32)
+            self.run(prefix, positions, np.zeros_like(positions), outputs=False)
+            for other in range(1, self.sequences):
+                llama_cpp.llama_memory_seq_cp(self._memory, 0, other, 0, len(prefix))
+            self._prefix = prefix.tobytes()
+        elif not llama_cpp.llama_memory_seq_rm(self._memory, -1, len(prefix), -1):
+            raise BackendError("llama.cpp cannot forget the end of a sequence: this model's memory is of another kind")
+
+    def run(self, inputs: Ids | Rows, positions: Ids, sequences: Ids, outputs: bool = True) -> None:
+        """Compute ids (n,), or rows (n, dim) in the place of their embeddings, each at its position of its sequence.
+
+        `rows` has the result where `outputs`.
+        """
+        n = len(inputs)
+        self._position[:n], self._output[:n] = positions, outputs
+        self._point(inputs)
         self._sequence[:n] = self._names.ctypes.data + self._names.itemsize * sequences.astype(np.uintp)
         self._batch.n_tokens = n
         if outputs and n > self._outputs:
@@ -111,6 +130,15 @@ class Context:
             failure = llama_cpp.llama_decode(self._handle, self._batch)
         if failure:
             raise BackendError(f"llama.cpp {FAILURES.get(failure, f'gave code {failure}')} ({n} tokens); {last(lines)}")
+
+    def _point(self, inputs: Ids | Rows) -> None:
+        """Let the batch point to ids or to rows; the other must be null."""
+        self._given = np.ascontiguousarray(inputs)  # lives until the next call
+        pointer = self._given.ctypes.data_as
+        if inputs.ndim == 1:
+            self._batch.token, self._batch.embd = pointer(ctypes.POINTER(ctypes.c_int32)), self._no_rows
+        else:
+            self._batch.token, self._batch.embd = self._no_ids, pointer(ctypes.POINTER(ctypes.c_float))
 
     def rows(self, count: int) -> NDArray[np.float32]:
         """Return the hidden states (count, dim) of the last `run`, as llama.cpp holds them: copy before the next."""

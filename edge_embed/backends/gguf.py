@@ -3,33 +3,33 @@
 How a text is computed depends on its own length, never on its company. llama.cpp's flash attention on the CPU rounds
 keys and values to float16, and for calls of fewer than 64 tokens sums in float16 as well, so that a short text alone
 differs from the same among others. Here texts of up to 256 tokens share calls with the plain attention, float32
-throughout; longer ones go alone, with flash attention.
+throughout; longer ones go alone, with flash attention. So does a text with a picture among its tokens, all of it as
+rows, since llama.cpp takes ids or rows in a call: with a piece of ids after the picture, flash attention would have too
+few queries (TAIL).
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import BackendError, InputError, UnsupportedModelError
 from ..spec import ModelSpec, Weights
-from . import Batch, Rows
-from ._llama_context import STEP, Context, Ids
+from . import Batch, Inserted, Rows
+from ._llama_calls import TOGETHER, calls, pieces, places, rounded
+from ._llama_context import Context, Ids
 from ._llama_model import Model, Vocabulary
+from ._llama_table import Table
 
-# Tokens in a call of several texts; a longer text has a call of its own. On v5-text-nano's shape, 8 x 64 tokens: plain
-# attention ran 481, 451, 401 tokens a CPU second for 128, 256, 512 a call, flash attention 484; 24 x 20: 422, 478, 431,
-# 496.
-TOGETHER = 256
-SEQUENCES = 64  # texts in a call
 SMALL = 64  # tokens of the context that a model begins with: a query needs no more
 ONE_CALL = 64  # tokens up to which a second call costs more than the scores over the vocabulary that it saves
 TAIL = 64  # tokens; flash attention on float16 keys sums in float32 from so many queries on
+SHARED = 1  # tokens of a prompt that are worth a call of their own
+NONE = np.empty(0, np.int32)
 LARGE = 4096  # tokens; the context of such a text is freed after it
 
 
@@ -44,6 +44,7 @@ class GgufBackend:
         self._attention = None if spec.attention is None else spec.attention == "causal"
         self._long: Context | None = None
         self._vocabulary: Vocabulary | None = None
+        self._table: Table | None = None
         self._model: Model | None = Model(path, spec)
         try:
             self._short = self._context(SMALL, 1)
@@ -65,8 +66,14 @@ class GgufBackend:
             for index, ids in enumerate(batch.ids):
                 _check(index, ids, model)
             out: list[Rows] = [np.empty((0, 0), np.float32)] * len(batch.ids)
-            for call in _calls([len(ids) for ids in batch.ids]):
-                for n, rows in zip(call, self._call([batch.ids[n] for n in call]), strict=True):
+            pictures = {n: inserted for n, inserted in enumerate(batch.inserted) if inserted is not None}
+            for n, inserted in pictures.items():
+                out[n] = self._call([self._embedded(n, batch.ids[n], inserted)], NONE)[0]
+            texts = [n for n in range(len(batch.ids)) if n not in pictures]
+            prefix = self._prefix(batch)
+            for call in calls([len(batch.ids[n]) for n in texts], len(prefix)):
+                chosen = [texts[n] for n in call]
+                for n, rows in zip(chosen, self._call([batch.ids[n] for n in chosen], prefix), strict=True):
                     out[n] = rows
             return out
 
@@ -83,34 +90,56 @@ class GgufBackend:
             for owned in (getattr(self, "_short", None), self._long, self._vocabulary, self._model):
                 if owned is not None:
                     owned.close()
-            self._long = self._vocabulary = self._model = None
+            self._long = self._vocabulary = self._model = self._table = None
 
     def _open(self) -> Model:
         if self._model is None:
             raise BackendError("this model was closed")
         return self._model
 
-    def _call(self, ids: Sequence[Ids]) -> list[Rows]:
-        tokens = sum(map(len, ids))
-        context = self._room(tokens, len(ids))
+    def _prefix(self, batch: Batch) -> Ids:
+        """Return the ids of every text that are computed once, for all batches that begin so; none where all are."""
+        useful = self._causal and self._pooling == "last" and batch.shared >= SHARED
+        return batch.ids[0][: batch.shared] if useful and not any(batch.inserted) else NONE
+
+    def _embedded(self, index: int, ids: Ids, inserted: Inserted) -> Rows:
+        """Return what the model reads: the embeddings of the ids, and the picture's rows in their places."""
+        if self._table is None:
+            self._table = Table(self._open().path)
+        rows, stop = self._table(ids), inserted.at + len(inserted.rows)
+        if not 0 <= inserted.at < stop <= len(ids) or inserted.rows.shape[1:] != rows.shape[1:]:
+            raise InputError(
+                f"input {index} of {rows.shape} has a picture's rows {inserted.rows.shape} at {inserted.at}: they do "
+                "not belong there"
+            )
+        rows[inserted.at : stop] = inserted.rows
+        return rows
+
+    def _call(self, inputs: Sequence[Ids | Rows], prefix: Ids) -> list[Rows]:
+        """Compute inputs that share a call: ids (tokens,), or embeddings (tokens, dim) of one input alone."""
+        shared = len(prefix)
+        tokens = shared + sum(len(one) - shared for one in inputs)
+        context = self._room(tokens, len(inputs))
         try:
-            context.clear()
-            if not self._causal:
-                return self._whole(context, ids)
             if tokens > TOGETHER:
-                return [self._in_steps(context, ids[0])]
-            if self._pooling == "last" and tokens > ONE_CALL:
-                return self._last_apart(context, ids)
-            return self._whole(context, ids)
+                context.clear()
+                return [self._in_steps(context, inputs[0])] if self._causal else self._whole(context, inputs, 0)
+            if shared:
+                context.begin(prefix)
+            else:
+                context.clear()
+            if self._causal and self._pooling == "last" and tokens - shared > ONE_CALL:
+                return self._last_apart(context, inputs, shared)
+            return self._whole(context, inputs, shared)
         finally:
             if context is self._long and tokens > LARGE:
                 self._long = None
                 context.close()
 
-    def _whole(self, context: Context, ids: Sequence[Ids]) -> list[Rows]:
-        """Compute every token in one call."""
-        lengths = np.array([len(row) for row in ids])
-        context.run(np.concatenate(ids), *_places(lengths))
+    def _whole(self, context: Context, inputs: Sequence[Ids | Rows], shared: int) -> list[Rows]:
+        """Compute every token but those that are `shared` in one call."""
+        lengths = np.array([len(one) - shared for one in inputs])
+        context.run(np.concatenate([one[shared:] for one in inputs]), *places(lengths, shared))
         ends = lengths.cumsum()
         wanted = context.rows(int(ends[-1]))
         if self._pooling == "last":
@@ -123,24 +152,24 @@ class GgufBackend:
             context.shrink()
         return rows
 
-    def _last_apart(self, context: Context, ids: Sequence[Ids]) -> list[Rows]:
+    def _last_apart(self, context: Context, inputs: Sequence[Ids | Rows], shared: int) -> list[Rows]:
         """Compute all but the last tokens without outputs, which saves their scores over the vocabulary; then those."""
-        lengths = np.array([len(row) for row in ids])
-        positions, sequences = _places(lengths)
+        lengths = np.array([len(one) - shared for one in inputs])
+        positions, sequences = places(lengths, shared)
         last = np.zeros(len(positions), bool)
         last[lengths.cumsum() - 1] = True
-        tokens = np.concatenate(ids)
+        tokens = np.concatenate([one[shared:] for one in inputs])
         context.run(tokens[~last], positions[~last], sequences[~last], outputs=False)
         context.run(tokens[last], positions[last], sequences[last])
-        return [row[None] for row in context.rows(len(ids)).copy()]
+        return [row[None] for row in context.rows(len(inputs)).copy()]
 
-    def _in_steps(self, context: Context, ids: Ids) -> Rows:
-        """Compute a long text piece by piece; with pooling `last` only the end has outputs."""
-        quiet = len(ids) - TAIL if self._pooling == "last" else 0
+    def _in_steps(self, context: Context, one: Ids | Rows) -> Rows:
+        """Compute a long input piece by piece; with pooling `last` only the end has outputs."""
+        quiet = len(one) - TAIL if self._pooling == "last" else 0
         rows = []
-        for start, stop in [*_pieces(0, quiet), *_pieces(quiet, len(ids))]:
+        for start, stop in [*pieces(0, quiet), *pieces(quiet, len(one))]:
             positions = np.arange(start, stop, dtype=np.int32)
-            context.run(ids[start:stop], positions, np.zeros_like(positions), outputs=start >= quiet)
+            context.run(one[start:stop], positions, np.zeros_like(positions), outputs=start >= quiet)
             if start >= quiet:
                 rows.append(context.rows(stop - start)[-1 if self._pooling == "last" else 0 :].copy())
         return np.concatenate(rows)
@@ -152,11 +181,11 @@ class GgufBackend:
                 if self._long is not None:
                     self._long.close()
                     self._long = None
-                self._long = self._context(_rounded(tokens), 1, flash=True, steps=self._causal)
+                self._long = self._context(rounded(tokens), 1, flash=True, steps=self._causal)
             return self._long
         if self._short.tokens < tokens or self._short.sequences < sequences:
             tokens = SMALL if max(tokens, self._short.tokens) <= SMALL else TOGETHER
-            sequences = _rounded(max(sequences, self._short.sequences))
+            sequences = rounded(max(sequences, self._short.sequences))
             self._short.close()  # stays, without room, when there is no memory for the next
             self._short = self._context(tokens, sequences)
         return self._short
@@ -180,36 +209,3 @@ def _check(index: int, ids: Ids, model: Model) -> None:
             f"input {index} has token id {low if low < 0 else high}; the model has 0 to {model.vocabulary_size - 1}: "
             "its tokenizer belongs to another model"
         )
-
-
-def _calls(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Group texts, in order, into calls of at most TOGETHER tokens and SEQUENCES texts; longer ones go alone."""
-    call: list[int] = []
-    tokens = 0
-    for n, length in enumerate(lengths):
-        if length > TOGETHER:
-            yield [n]
-            continue
-        if tokens + length > TOGETHER or len(call) == SEQUENCES:
-            yield call
-            call, tokens = [], 0
-        call.append(n)
-        tokens += length
-    if call:
-        yield call
-
-
-def _places(lengths: NDArray[np.int64]) -> tuple[Ids, Ids]:
-    """Return each token's position in its text, and the number of its text."""
-    sequences = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
-    starts = np.repeat(lengths.cumsum() - lengths, lengths)
-    return (np.arange(len(starts)) - starts).astype(np.int32), sequences
-
-
-def _pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    return [(at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
-
-
-def _rounded(count: int) -> int:
-    """Round up to a power of two, so that contexts come in a few sizes."""
-    return 1 << (count - 1).bit_length()
