@@ -31,6 +31,7 @@ ALLOWED = {
 }
 NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
 UNUSED = ("lm_head.",)
+PICTURE_ROWS, PICTURE_PLACES = "image_rows", "image_places"  # a picture's features among the tokens, and where
 PREFIXES = ("model.",)  # what some checkpoints put before every name
 
 
@@ -103,10 +104,12 @@ def inverse_frequencies(config: Mapping[str, Any], head_dim: int) -> np.ndarray[
     return (1 / np.float32(theta) ** exponents / np.float32(factor)).astype(np.float32)
 
 
-def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+def smooth_pairs(
+    config: Mapping[str, Any], tensors: Mapping[str, Array], prefixes: tuple[str, ...] = PREFIXES
+) -> list[Pair]:
     """List what makes the channels that linear layers read: gains of norms, `up_proj`, `v_proj`."""
     shape = shape_of(config, qk_norm=False, causal=False)
-    prefix = Reader(tensors, PREFIXES).prefix
+    prefix = Reader(tensors, prefixes).prefix
     pairs = []
     for n in range(config["num_hidden_layers"]):
         at = f"{prefix}layers.{n}."
@@ -123,10 +126,24 @@ def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> lis
     return pairs
 
 
-def transformer(b: Builder, config: Mapping[str, Any], read: Reader, shape: Shape, pooling: Pooling) -> tuple[str, str]:
-    """Add all layers; where the pooling takes one row, the last layer computes queries and MLP for it alone."""
+def transformer(
+    b: Builder,
+    config: Mapping[str, Any],
+    read: Reader,
+    shape: Shape,
+    pooling: Pooling,
+    *,
+    pictures: bool = False,
+    unused: tuple[str, ...] = UNUSED,
+) -> tuple[str, str]:
+    """Add all layers; where the pooling takes one row, the last layer computes queries and MLP for it alone.
+
+    With `pictures` rows may be fed that stand in the place of tokens. Tensors named by `unused` may be left.
+    """
     ctx = context(b, config, shape)
     x = b.table("input_ids", "embed_tokens", read("embed_tokens.weight", config["vocab_size"], shape.dim))
+    if pictures:
+        x = _insert(b, x, shape.dim)
     one_row = pooling == "last" or (pooling == "first" and not shape.causal)
     layers = config["num_hidden_layers"]
     for n in range(layers):
@@ -136,7 +153,7 @@ def transformer(b: Builder, config: Mapping[str, Any], read: Reader, shape: Shap
             row = ctx.last if pooling == "last" else b.node("Mul", ctx.last, b.constant(0, np.int64))
         x = _layer(b, read, shape, ctx, at, x, row)
     x = b.rms_norm(x, "norm", read("norm.weight", shape.dim), shape.epsilon)
-    read.check_all_taken(UNUSED)
+    read.check_all_taken(unused)
     return (b.node("Squeeze", x, b.constant([1], np.int64)), ONE_ROW) if one_row else (x, ALL_ROWS)
 
 
@@ -159,6 +176,12 @@ def _layer(b: Builder, read: Reader, shape: Shape, ctx: Context, at: str, x: str
     up = b.linear(h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", shape.inner, dim))
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
     return b.node("Add", x, b.linear(active, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, shape.inner)))
+
+
+def _insert(b: Builder, x: str, dim: int) -> str:
+    """Put the rows of PICTURE_ROWS, (rows, dim), into x in the places of PICTURE_PLACES: (row of the batch, token)."""
+    places = b.optional_input(PICTURE_PLACES, np.int64, 2)
+    return b.node("ScatterND", x, places, b.optional_input(PICTURE_ROWS, np.float32, dim))
 
 
 def _take_row(b: Builder, x: str, row: str) -> str:

@@ -20,6 +20,7 @@ from .onnx_levels import MICROSOFT
 PAGE = 4096  # ONNX Runtime maps external data from the file
 ALL_ROWS, ONE_ROW = "last_hidden_state", "pooled_hidden_state"
 IMAGE_ROW = "image_embeds"  # (batch, dim), as transformers names a CLIP tower's output
+IMAGE_FEATURES = "image_features"  # (batch, patches, dim): rows for a language model
 Made = TypeVar("Made")
 Call = tuple[str, tuple[str, ...], dict[str, Any]]
 INLINE = 1024  # bytes; smaller constants stay in the graph
@@ -33,7 +34,8 @@ class Builder:
         self._data, self._data_name = data, data_name
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: dict[str, TensorProto] = {}
-        self._taps: list[onnx.ValueInfoProto] = []
+        self._more_inputs: list[onnx.ValueInfoProto] = []
+        self._more_outputs: list[onnx.ValueInfoProto] = []
         self._made: dict[Hashable, Any] = {}
         self.linears: list[tuple[str, str]] = []  # name of each linear layer, and what it reads
 
@@ -70,6 +72,18 @@ class Builder:
         self._data.write(array.data)
         self._initializers[name] = tensor
         return name
+
+    def optional_input(self, name: str, dtype: Any, width: int) -> str:
+        """Add an input (rows, width) that has no row where it is not fed; its name comes back."""
+        kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+        self._more_inputs.append(helper.make_tensor_value_info(name, kind, [name, width]))
+        self._initializers[name] = numpy_helper.from_array(np.zeros((0, width), dtype), name)
+        return name
+
+    def output(self, value: str, name: str, shape: list[int | str]) -> None:
+        """Give out one more float32 value, under the name."""
+        self._nodes.append(helper.make_node("Identity", [value], [name]))
+        self._more_outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
     def linear(self, x: str, name: str, weight: NDArray[np.float32]) -> str:
         """Multiply x (..., in) by a checkpoint's weight (out, in) -> (..., out), without bias, as the level does it."""
@@ -113,16 +127,18 @@ class Builder:
             reductions = [("sum", "ReduceSumSquare", x), ("peak", "ReduceMax", self.node("Abs", x))]
             for part, op, source in reductions:
                 self._nodes.append(helper.make_node(op, [source, axes], [f"{x}.{part}"], keepdims=0))
-                self._taps.append(helper.make_tensor_value_info(f"{x}.{part}", TensorProto.FLOAT, None))
+                self._more_outputs.append(helper.make_tensor_value_info(f"{x}.{part}", TensorProto.FLOAT, None))
             self._nodes.append(helper.make_node("Shape", [x], [f"{x}.rows"], end=-1))
-            self._taps.append(helper.make_tensor_value_info(f"{x}.rows", TensorProto.INT64, None))
+            self._more_outputs.append(helper.make_tensor_value_info(f"{x}.rows", TensorProto.INT64, None))
 
     def finish(self, output: str, output_name: str, dim: int, pixels: tuple[int, int] | None = None) -> onnx.ModelProto:
         """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32.
 
-        With `pixels` (height, width) it is `pixel_values`, float32 (batch, 3, height, width) -> IMAGE_ROW.
+        With `pixels` (height, width) it is `pixel_values`, float32 (batch, 3, height, width) -> IMAGE_ROW or
+        IMAGE_FEATURES.
         """
-        shape: list[str | int | None] = ["batch", "tokens", dim] if output_name == ALL_ROWS else ["batch", dim]
+        rows = {ALL_ROWS: ["tokens"], IMAGE_FEATURES: ["patches"]}.get(output_name, [])
+        shape: list[str | int | None] = ["batch", *rows, dim]
         self._nodes.append(helper.make_node("Identity", [output], [output_name]))
         if pixels:
             inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, *pixels])]
@@ -131,7 +147,8 @@ class Builder:
                 helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
                 for name in ("input_ids", "attention_mask")
             ]
-        outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._taps]
+        inputs += self._more_inputs
+        outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._more_outputs]
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")

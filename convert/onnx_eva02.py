@@ -17,6 +17,7 @@ from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
 from .onnx_builder import IMAGE_ROW, Builder
 from .onnx_levels import MICROSOFT
+from .onnx_vit import patches
 from .smooth import Pair
 from .source import Array, Reader
 
@@ -119,22 +120,15 @@ def angles(tower: Tower) -> tuple[Array, Array]:
 
 
 def _patches(b: Builder, read: Reader, tower: Tower) -> str:
-    """Project every patch, put the class token before them, and add the positions.
-
-    A patch is projected by Conv in float32 at every level: 0.7 % of the work, and pixels have no outliers to spare.
-    """
-    shape = (tower.dim, 3, tower.patch, tower.patch)
-    weight = b.weight("patch_embed.proj.weight", read("patch_embed.proj.weight", *shape))
-    bias = b.weight("patch_embed.proj.bias", read("patch_embed.proj.bias", tower.dim))
-    sizes = [tower.patch, tower.patch]
-    grid = b.node("Conv", "pixel_values", weight, bias, kernel_shape=sizes, strides=sizes)
-    flat = b.node("Reshape", grid, b.constant([0, tower.dim, tower.grid**2], np.int64))
-    rows = b.node("Transpose", flat, perm=[0, 2, 1])
-    token = b.weight("cls_token", read("cls_token", 1, 1, tower.dim))
-    batch = b.node("Shape", "pixel_values", start=0, end=1)
-    each = b.node("Concat", batch, b.constant([1, tower.dim], np.int64), axis=0)
-    x = b.node("Concat", b.node("Expand", token, each), rows, axis=1)
-    return b.node("Add", x, b.weight("pos_embed", read("pos_embed", 1, 1 + tower.grid**2, tower.dim)))
+    """Add the class token and every patch, with their positions."""
+    dim, rows = tower.dim, 1 + tower.grid**2
+    return patches(
+        b,
+        read("patch_embed.proj.weight", dim, 3, tower.patch, tower.patch),
+        read("patch_embed.proj.bias", dim),
+        read("cls_token", 1, 1, dim),
+        read("pos_embed", 1, rows, dim)[0],
+    )
 
 
 def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tuple[str, str], last: bool) -> str:

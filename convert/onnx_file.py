@@ -12,6 +12,7 @@ from typing import Any
 import onnx
 
 from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.llava_config import vision_config
 from edge_embed.sentence_transformers import width_of
 from edge_embed.spec import Pooling
 
@@ -48,7 +49,7 @@ def write_graph(
     with data.open("wb") as file:
         builder = Builder(level, file, data.name)
         if part == "image":
-            side = config["vision_config"]["image_size"]
+            side = vision_config(config)["image_size"]
             out, row = graph.build_image(builder, config, tensors)
             model = builder.finish(out, row, width_of(config), (side, side))
         else:

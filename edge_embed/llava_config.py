@@ -56,3 +56,8 @@ def whole_config(config: Mapping[str, Any]) -> dict[str, Any]:
     renamed = {"image_token_index": config["image_token_id"]} if "image_token_id" in config else {}
     parts = {"text_config": text_config(config), "vision_config": vision_config(config)}
     return {**LLAVA_NEXT, **config, **renamed, **parts}
+
+
+def filled(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return any model's config as it is, but LLaVA-NeXT's complete."""
+    return whole_config(config) if config.get("model_type") == "llava_next" else config

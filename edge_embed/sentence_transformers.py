@@ -16,6 +16,7 @@ from .decoding import read_json
 from .errors import CorruptModelError, UnsupportedModelError, listing
 from .facts import facts_of
 from .image_spec import parse
+from .llava_config import filled
 from .spec import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
 
 KINDS = {"Transformer", "Pooling", "Normalize"}
@@ -66,7 +67,7 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
 
 def width_of(config: Mapping[str, Any]) -> int:
     """Return the length of a vector that config.json states, its own or its text tower's; 0 if it states none."""
-    text = config.get("text_config") or {}
+    text = filled(config).get("text_config") or {}
     return int(config.get("hidden_size") or text.get("embed_dim") or text.get("hidden_size") or 0)
 
 
@@ -125,7 +126,7 @@ def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any])
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
     tokenizer = read_json(path / "tokenizer_config.json", {})
-    positions = {**(config.get("text_config") or {}), **config}.get("max_position_embeddings")
+    positions = {**(filled(config).get("text_config") or {}), **config}.get("max_position_embeddings")
     limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
     if not numbers or not all(isinstance(number, int | float) for number in numbers):

@@ -11,6 +11,8 @@ from ..device import int8_products_overflow
 from ..errors import BackendError, CorruptModelError, OutOfMemoryError
 
 NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+SHRINK = ort.RunOptions()  # give what a call took back to the system after it
+SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
 def open_session(path: Path, threads: int) -> Any:
