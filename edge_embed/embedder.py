@@ -19,11 +19,12 @@ from .errors import InputError
 from .image_sources import ImageSources
 from .items import Templates
 from .opening import Opened, Request, open_model, switch_task
-from .pipeline import EVERYWHERE, Options, Pipeline
+from .pipeline import Pipeline
 from .plan import size_in_bytes
 from .spec import ModelSpec, Side
 from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
 from .vectors import Metric, Precision
+from .work import EVERYWHERE, Options
 
 
 class Embedder:

@@ -24,7 +24,7 @@ ROWS = [
     {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
     {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"},
     {"hub_repository", "plan", "images", "backends", "items"},
-    {"hub", "tuning", "joint"},
+    {"hub", "tuning", "joint", "work"},
     {"select", "prepare", "pipeline"},
     {"find", "selftest"},
     {"opening"},
