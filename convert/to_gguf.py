@@ -96,7 +96,7 @@ def write(export: Export) -> list[Weights]:
 
 
 def _image_part(export: Export) -> list[Weights]:
-    """Write the graph for pictures, where there is one: llama.cpp's own neither packs tiles so nor knows every tower."""
+    """Write the graph for pictures, where there is one: llama.cpp packs tiles otherwise, and lacks the other tower."""
     if "image" not in parts_of(export.source.spec.architecture):
         return []
     export.report(f"onnx:{IMAGE_LEVEL}, image part")
