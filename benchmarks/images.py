@@ -1,12 +1,14 @@
-"""Pictures per second through jina-clip-v1's image tower at full size, random weights, and where the time goes.
+"""Pictures per second through an image tower at full size, random weights, and where the time goes.
 
-    python benchmarks/images.py                       edge_embed's levels against PyTorch
+    python benchmarks/images.py                       jina-clip-v1: edge_embed's levels against PyTorch
+    python benchmarks/images.py --tower e5-v          CLIP ViT-L/14-336 and E5-V's projector, up to five tiles each
     python benchmarks/images.py --size 4032x3024      as a telephone's camera makes them
 
-JPEG bytes in, one vector out, batches of 8. Decode and preprocess are timed by themselves in one thread; end to end
-they run ahead in threads (edge_embed) or before each batch (the peers). Peers: transformers' CLIP ViT-B/16 with its own
-processor, a tower of as many products as EVA02-B/16; and EVA02-B/16 itself from timm where that is installed. Engines
-take turns, one process each; medians over the rounds. A table, then JSON.
+JPEG bytes in, what the tower gives out, batches of 8. Decode and preprocess are timed by themselves in one thread; end
+to end they run ahead in threads (edge_embed) or before each batch (the peers). Peers: of E5-V's tower transformers'
+own; of jina-clip-v1's transformers' CLIP ViT-B/16, a tower of as many products as EVA02-B/16, and with
+--peers "timm float32" EVA02-B/16 itself. Engines take turns, one process each; medians over the rounds. A table, then
+JSON.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from image_towers import TESTS, image_spec, in_torch, processor, write_graphs
 from PIL import Image
 
-TESTS = Path(__file__).parents[1] / "tests"
-BATCH = 8
+BATCH = {"jina-clip-v1": 8, "e5-v": 1}  # pictures; one of E5-V is up to five tiles
 PARTS = ("decode", "preprocess", "encode", "all")
 
 
@@ -40,43 +42,23 @@ def jpegs(count: int, size: tuple[int, int]) -> list[bytes]:
     return [encoded(Image.fromarray(photograph(*size, n)), "JPEG", quality=90) for n in range(count)]
 
 
-def graphs(levels: Sequence[str], folder: Path) -> None:
-    """Write the tower at each level, with random weights."""
-    sys.path.insert(0, str(TESTS))
-    import onnx
-
-    from edge_embed_convert.onnx_builder import Builder
-    from edge_embed_convert.onnx_graphs.jina_clip import build_image
-
-    import jina_clip_reference as reference
-
-    config = reference.config_of()
-    tensors = {name: value.numpy() for name, value in reference.make(config, 1.0).state_dict().items()}
-    for level in levels:
-        with (folder / f"{level}.onnx_data").open("wb") as data:
-            builder = Builder(level, data, f"{level}.onnx_data")
-            graph = builder.finish(*build_image(builder, config, tensors), 768, (224, 224))
-        onnx.save(graph, folder / f"{level}.onnx")
-
-
 Steps = tuple[
     Callable[[bytes], Any], Callable[[Any], Any], Callable[[list[Any]], Any], Callable[[list[bytes]], Iterator[Any]]
 ]
 
 
-def edge(level: str, folder: Path) -> Steps:
+def edge(tower: str, level: str, folder: Path) -> Steps:
     """Return edge_embed's steps: decode, preprocess, encode a batch, and files -> preprocessed pictures."""
     import onnxruntime as ort
 
     from edge_embed.device import usable_cpus
     from edge_embed.image_sources import ImageSources, load_rgb
-    from edge_embed.image_spec import ImageSpec
     from edge_embed.images import load_ahead, preprocess
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cpus()
     session: Any = ort.InferenceSession(str(folder / f"{level}.onnx"), options, providers=["CPUExecutionProvider"])
-    spec, sources = ImageSpec(size=(224, 224)), ImageSources()
+    spec, sources = image_spec(tower), ImageSources()
 
     def encode(pictures: list[Any]) -> Any:
         return session.run(None, {"pixel_values": np.concatenate([picture.pixels for picture in pictures])})[0]
@@ -87,23 +69,12 @@ def edge(level: str, folder: Path) -> Steps:
     return lambda data: load_rgb(data, sources), lambda image: preprocess(image, spec), encode, ahead
 
 
-def torch_tower(dtype: str, which: str) -> Steps:
-    """Return the same steps with PyTorch: transformers' CLIP, or timm's EVA02, behind transformers' processor."""
+def in_pytorch(tower: str, dtype: str, which: str) -> Steps:
+    """Return the same steps with PyTorch behind transformers' processor."""
     import torch
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
     kind = getattr(torch, dtype)
-    if which == "timm":
-        import timm
-
-        tower = timm.create_model("eva02_base_patch16_clip_224", pretrained=False, num_classes=0)
-        run: Callable[[Any], Any] = tower
-    else:
-        tower = CLIPVisionModelWithProjection(CLIPVisionConfig(hidden_size=768, intermediate_size=3072, patch_size=16))
-        run = lambda pixels: tower(pixel_values=pixels).image_embeds  # noqa: E731
-    tower.eval().to(kind)
-    processor = CLIPImageProcessorPil()
+    run, process = in_torch(tower, which, kind), processor(tower)
 
     def decode(data: bytes) -> Any:
         image = Image.open(io.BytesIO(data))
@@ -111,19 +82,22 @@ def torch_tower(dtype: str, which: str) -> Steps:
         return image
 
     def encode(pictures: list[Any]) -> Any:
+        pixels = np.concatenate([picture.reshape(-1, *picture.shape[-3:]) for picture in pictures])
         with torch.inference_mode():
-            return run(torch.from_numpy(np.stack(pictures)).to(kind)).float().numpy()
+            return run(torch.from_numpy(pixels).to(kind)).float().numpy()
 
     def prepare(image: Any) -> Any:
-        return processor(image)["pixel_values"][0]
+        return np.asarray(process(image)["pixel_values"][0])
 
     return decode, prepare, encode, lambda files: (prepare(decode(data)) for data in files)
 
 
-def worker(engine: str, files: list[bytes], folder: Path) -> None:
+def worker(tower: str, engine: str, files: list[bytes], folder: Path) -> None:
     """Time all parts whenever a line comes in, and answer with milliseconds a picture."""
     name, _, option = engine.partition(" ")
-    decode, prepare, encode, stream = edge(option, folder) if name == "edge_embed" else torch_tower(option, name)
+    ours = name == "edge_embed"
+    decode, prepare, encode, stream = edge(tower, option, folder) if ours else in_pytorch(tower, option, name)
+    batch_size = BATCH[tower]
     for _ in sys.stdin:
         times, start = {}, time.perf_counter()
         for part in PARTS:
@@ -132,11 +106,11 @@ def worker(engine: str, files: list[bytes], folder: Path) -> None:
             elif part == "preprocess":
                 ready = [prepare(image) for image in images]
             elif part == "encode":
-                for at in range(0, len(ready), BATCH):
-                    encode(ready[at : at + BATCH])
+                for at in range(0, len(ready), batch_size):
+                    encode(ready[at : at + batch_size])
             else:
                 pictures = stream(files)
-                while batch := list(islice(pictures, BATCH)):
+                while batch := list(islice(pictures, batch_size)):
                     encode(batch)
             now = time.perf_counter()
             times[part], start = 1000 * (now - start) / len(files), now
@@ -146,6 +120,7 @@ def worker(engine: str, files: list[bytes], folder: Path) -> None:
 def main() -> None:
     """Make pictures and graphs, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--tower", default="jina-clip-v1", choices=BATCH)
     parser.add_argument("--levels", nargs="*", default=["float32", "int8", "int4"])
     parser.add_argument("--size", default="640x480", help="width and height of the pictures, as in 640x480")
     parser.add_argument("--count", type=int, default=32)
@@ -156,12 +131,22 @@ def main() -> None:
     width, height = map(int, args.size.split("x"))
     files = jpegs(args.count, (width, height))
     if args.worker:
-        worker(args.worker[0], files, Path(args.worker[1]))
+        worker(args.tower, args.worker[0], files, Path(args.worker[1]))
         return
     with tempfile.TemporaryDirectory() as folder:
-        graphs(args.levels, Path(folder))
+        write_graphs(args.tower, args.levels, Path(folder))
         engines = [*(f"edge_embed {level}" for level in args.levels), *args.peers]
-        again = [sys.executable, __file__, "--size", args.size, "--count", str(args.count), "--worker"]
+        again = [
+            sys.executable,
+            __file__,
+            "--tower",
+            args.tower,
+            "--size",
+            args.size,
+            "--count",
+            str(args.count),
+            "--worker",
+        ]
         running = {
             engine: subprocess.Popen([*again, engine, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for engine in engines
@@ -179,7 +164,7 @@ def main() -> None:
         for process in running.values():
             process.kill()
             process.wait()
-    report(args.size, seen)
+    report(f"{args.tower}, {args.size}", seen)
 
 
 def report(size: str, seen: dict[str, list[dict[str, float]]]) -> None:
