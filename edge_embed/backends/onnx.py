@@ -67,7 +67,7 @@ class OnnxBackend:
             name: known[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
         }
         if any(batch.inserted):
-            feeds |= self._pictures(batch.inserted, width - lengths if self._left else np.zeros_like(lengths))
+            feeds |= self._pictures(batch.inserted)
         with self._lock:
             if self._session is None:
                 raise BackendError("this model was closed")
@@ -80,8 +80,8 @@ class OnnxBackend:
             return [row[None] for row in out]
         return [row[width - n :] if self._left else row[:n] for row, n in zip(out, lengths, strict=True)]
 
-    def _pictures(self, inserted: Sequence[Inserted | None], starts: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Return the rows of all pictures, and where in the padded batch each of them goes."""
+    def _pictures(self, inserted: Sequence[Inserted | None]) -> dict[str, NDArray[Any]]:
+        """Return the rows of all pictures, and where each goes in the batch; graphs that take any are padded right."""
         if not self._takes_pictures:
             raise UnsupportedModelError(
                 f"{self._path}: this graph has no inputs {PICTURE_ROWS!r} and {PICTURE_PLACES!r}, so it cannot read a "
@@ -89,8 +89,7 @@ class OnnxBackend:
             )
         found = [(line, one) for line, one in enumerate(inserted) if one is not None]
         places = [
-            np.stack([np.full(len(one.rows), line), starts[line] + one.at + np.arange(len(one.rows))], axis=1)
-            for line, one in found
+            np.stack([np.full(len(one.rows), line), one.at + np.arange(len(one.rows))], axis=1) for line, one in found
         ]
         return {PICTURE_ROWS: np.concatenate([one.rows for _, one in found]), PICTURE_PLACES: np.concatenate(places)}
 
