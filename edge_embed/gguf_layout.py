@@ -5,6 +5,7 @@ Levels are read from the files' names, as the hub's tools name them, or from the
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 from .errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from .facts import facts_of
 from .gguf_file import Header, read_header
+from .mmproj import image_spec_of, read_mmproj
 from .spec import FORMAT, LEVELS, File, ModelSpec, Pooling, Weights, changed
 
 SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
@@ -30,6 +32,7 @@ FILE_TYPES = {
 LEVEL = re.compile(r"(?:.*[-._])?(F16|BF16|F32|I?Q\d[A-Z0-9_]*?)(?:-(\d{5})-of-(\d{5}))?\.gguf", re.I)
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
 NO_MODEL = re.compile(r"(.*[-._])?(imatrix|mmproj)([-._].*)?\.gguf", re.I)
+MMPROJ = re.compile(r"(.*[-._])?mmproj([-._].*)?\.gguf", re.I)
 
 
 def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
@@ -49,6 +52,18 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
             if set(parts) <= set(models):
                 found.setdefault(level, parts)
     return found
+
+
+def find_mmproj(names: Iterable[str]) -> str | None:
+    """Return the name of llama.cpp's file of a picture tower, the most exact of several; None where there is none."""
+    found = [name for name in names if MMPROJ.fullmatch(base(name))]
+    return min(found, key=lambda name: (_exactness(name), name), default=None)
+
+
+def _exactness(name: str) -> int:
+    match = LEVEL.fullmatch(base(name))
+    known = match is not None and match[1].upper() in LEVELS["gguf"]
+    return LEVELS["gguf"].index(match[1].upper()) if match and known else len(LEVELS["gguf"])
 
 
 def base(name: str) -> str:
@@ -93,6 +108,7 @@ def parts_of(path: Path) -> list[Path]:
 def read_gguf_spec(path: Path, name: str, repository: str | None) -> ModelSpec:
     """Read what a GGUF file says of its model, and what is known of the repository or folder that it came from.
 
+    Where that is a model that reads pictures among its tokens, the tower's file beside it says how they become pixels.
     Raises UnsupportedModelError for a file that cannot embed or does not say how to pool.
     """
     header = read_header(path)
@@ -133,8 +149,18 @@ def _foreign_spec(header: Header, path: Path, name: str, facts: dict[str, Any]) 
         "pooling": _pooling(said.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
         "max_tokens": min(limit for limit in limits if limit),
         "matryoshka_dims": [dim for dim in facts.get("matryoshka_dims", []) if dim <= said[f"{kind}.embedding_length"]],
+        "image": _image(path, said[f"{kind}.embedding_length"]) if "image_token" in facts else None,
     }
     return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+
+
+def _image(path: Path, dim: int) -> dict[str, Any] | None:
+    """Return what the picture tower beside a language model of that width takes; None where none lies there."""
+    name = find_mmproj(sorted(other.name for other in path.parent.glob("*.gguf")))
+    if name is None:
+        return None
+    tower = path.parent / name
+    return dataclasses.asdict(image_spec_of(read_mmproj(tower, dim), tower))
 
 
 def _pooling(number: object, fact: Pooling | None, path: Path, kind: str) -> Pooling:
@@ -157,8 +183,13 @@ def _pooling(number: object, fact: Pooling | None, path: Path, kind: str) -> Poo
 
 
 def gguf_needed(level: str | None, names: Sequence[str]) -> list[str]:
-    """List which of a repository's GGUF files hold a level (None: the most exact), the one to open last."""
+    """List which of a repository's GGUF files hold a level (None: the most exact), the one to open last.
+
+    The file of a picture tower, if there is one, comes first.
+    """
     found = gguf_files(names)
     order = [*LEVELS["gguf"], "?"]
     wanted = [level] if level else sorted(found, key=order.index)
-    return list(reversed(found.get(wanted[0], []))) if wanted else []
+    models = found.get(wanted[0], []) if wanted else []
+    tower = find_mmproj(names) if models else None
+    return [*([tower] if tower else []), *reversed(models)]

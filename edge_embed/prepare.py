@@ -6,15 +6,18 @@ import hashlib
 import importlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
 from .errors import MissingDependencyError, ModelError
-from .repo import Repo, open_repo
-from .spec import FILE_NAME
+from .repo import Repo, find_onnx, open_repo
+from .spec import FILE_NAME, Weights
 
 CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
+PICTURES = "float16"  # the level of an image part that is made of another's file
 logger = logging.getLogger(__name__)
 
 
@@ -35,19 +38,62 @@ def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None
     converter is not installed, ModelError when the cache cannot be written.
     """
     folder = cache_folder(cache_dir) / "converted" / _key(repo, to, task)
-    if not _made(folder):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / "lock"):
-                if not _made(folder):
-                    logger.info("converting %s to %s, once", repo.folder, to)
-                    _convert(repo, folder, to, task)
-        except OSError as error:
-            raise ModelError(
-                f"{repo.folder} cannot be converted into {folder}: {error}; "
-                "set EDGE_EMBED_CACHE or cache_dir to a folder that can be written"
-            ) from error
+    _once(folder, _made, repo.folder, to, lambda: _convert(repo, folder, to, task))
     return open_repo(_made(folder)[0])
+
+
+def prepare_pictures(mmproj: Path, cache_dir: Path | None = None) -> tuple[Path, Weights]:
+    """Return a folder and the image part in it, made once of llama.cpp's file of a picture tower, and kept.
+
+    Raises as prepare() does, and UnsupportedModelError for a tower that is not implemented.
+    """
+    stat, path = mmproj.stat(), mmproj.resolve()
+    key = hashlib.sha256(repr((str(path), stat.st_size, stat.st_mtime_ns, CONVERTER)).encode()).hexdigest()[:16]
+    folder = cache_folder(cache_dir) / "converted" / key
+
+    def made(folder: Path) -> list[Path]:
+        return [*folder.glob("[!.]*/onnx")]
+
+    def convert() -> None:
+        _converter("edge_embed_convert.mmproj", f"{mmproj} is a picture tower", folder).write_image_part(
+            mmproj, folder, PICTURES
+        )
+
+    _once(folder, made, mmproj, f"onnx:{PICTURES}", convert)
+    place = made(folder)[0].parent
+    (weights,) = find_onnx(place)
+    return place, weights
+
+
+def _once(folder: Path, made: Callable[[Path], list[Path]], source: Path, to: str, convert: Callable[[], None]) -> None:
+    """Convert into a folder of the cache, unless that was made there or another process is at it."""
+    if made(folder):
+        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            if not made(folder):
+                logger.info("converting %s to %s, once", source, to)
+                convert()
+    except OSError as error:
+        raise ModelError(
+            f"{source} cannot be converted into {folder}: {error}; "
+            "set EDGE_EMBED_CACHE or cache_dir to a folder that can be written"
+        ) from error
+
+
+def _converter(module: str, what: str, out: Path) -> Any:
+    """Import a module of the converter, and remove what processes that were killed left beside a folder."""
+    try:
+        found = importlib.import_module(module)
+        stages = importlib.import_module("edge_embed_convert.stages")
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(
+            f"{what}, to be converted once, and {error.name} is not installed: pip install 'edge-embed[convert]'"
+        ) from error
+    for other in out.parent.iterdir():  # whatever they were converting
+        stages.remove_leftovers(other)
+    return found
 
 
 def _made(folder: Path) -> list[Path]:
@@ -56,17 +102,8 @@ def _made(folder: Path) -> list[Path]:
 
 
 def _convert(repo: Repo, out: Path, to: str, task: str | None) -> None:
-    try:
-        converter = importlib.import_module("edge_embed_convert")
-        stages = importlib.import_module("edge_embed_convert.stages")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            f"{repo.folder} holds safetensors, to be converted once, and {error.name} is not installed: "
-            "pip install 'edge-embed[convert]'"
-        ) from error
-    for other in out.parent.iterdir():  # of processes that were killed, whatever they were converting
-        stages.remove_leftovers(other)
     origin = {"source": repo.spec.source, "revision": repo.spec.revision}
+    converter = _converter("edge_embed_convert", f"{repo.folder} holds safetensors", out)
     converter.convert(repo.folder, out, [to], name=repo.spec.name, task=task, spec=origin)
 
 

@@ -20,11 +20,11 @@ ROWS = [
     {"errors"},
     {"config", "decoding", "facts", "gguf_file", "golden", "image_spec", "onnx_header", "hub_fetch", "cgroup", "cpu"}
     | {"llava_config"},
-    {"spec"},
+    {"spec", "mmproj"},
     {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
     {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"},
     {"hub_repository", "plan", "images", "backends", "items"},
-    {"hub", "tuning", "joint", "work"},
+    {"hub", "hub_headers", "tuning", "joint", "work"},
     {"select", "prepare", "pipeline"},
     {"find", "selftest"},
     {"opening"},
