@@ -14,27 +14,40 @@ from .decoding import read_json
 from .errors import CorruptModelError, UnsupportedModelError, listing
 from .spec import LEVELS, File, Weights
 
-PLAIN = "model.safetensors"
+PLAIN, IMAGE = "model.safetensors", "vision_model.safetensors"
+TOWERS = ("vision_model.", "vision_tower.", "model.vision_tower.")  # how an image part's tensors are called
 NAMED = re.compile(r"model-(\w+)\.safetensors")  # model-4bit.safetensors; no part of a checkpoint in several files
 FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 LONGEST = 100 << 20  # bytes; the longest header that the format allows
 
 
 def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
-    """List the MLX weights of a folder, one a level; none if nothing says that it was made for MLX.
+    """List the MLX weights of a folder, one a level and part; none if nothing says that it was made for MLX.
 
     A folder was made for MLX if its own or the given name ends in -mlx, if config.json has `quantization`, or if a
-    file is named after one of MLX's levels.
+    file is named after one of MLX's levels. An image part lies in a file of its own, or in every level's file.
     """
     named = {match[1]: path for path in folder.glob("model-*.safetensors") if (match := NAMED.fullmatch(path.name))}
     levels = {level: path for level, path in named.items() if level in LEVELS["mlx"]}
     config = read_json(folder / "config.json")
     ours = levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in (folder.resolve().name, name))
-    if ours and (folder / PLAIN).is_file():
+    if not ours:
+        return ()
+    if (folder / PLAIN).is_file():
         levels = {stored_level(folder / PLAIN, config): folder / PLAIN} | levels
+    both = {level: path for level, path in levels.items() if has_tower(path)}
+    if (folder / IMAGE).is_file():
+        both = {stored_level(folder / IMAGE, config): folder / IMAGE}
+    found = [("text", level, path) for level, path in levels.items()]
+    found += [("image", level, path) for level, path in both.items()]
     return tuple(
-        Weights(format="mlx", level=level, files=(File(path=path.name),)) for level, path in levels.items() if ours
+        Weights(format="mlx", level=level, files=(File(path=path.name),), part=part) for part, level, path in found
     )
+
+
+def has_tower(path: Path) -> bool:
+    """Whether a safetensors file holds an image part."""
+    return any(name.startswith(TOWERS) for name in safetensors_header(path))
 
 
 def stored_level(path: Path, config: dict[str, Any]) -> str:
@@ -57,10 +70,11 @@ def stored_level(path: Path, config: dict[str, Any]) -> str:
 
 def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], path: Path) -> int:
     """Find the bits of a quantised embedding table: its packed words make up rows of hidden_size weights."""
-    table = next((name for name in scaled if "embed" in name), None)
-    if table is None:
+    table = next((name for name in scaled if "embed_tokens" in name or "word_embeddings" in name), None)
+    size = {**(config.get("text_config") or {}), **config}.get("hidden_size")
+    if table is None or size is None:
         raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
-    return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(config["hidden_size"])
+    return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(size)
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-BLOCK = 256  # queries at a time; 8,192 tokens with 12 heads: 101 MB of bias
+BLOCK = 256  # queries at a time; attention over 8,192 tokens in 12 heads takes 0.26 GB
 
 
 def slopes(heads: int) -> mx.array:
@@ -27,10 +27,10 @@ def attend(q: mx.array, k: mx.array, v: mx.array, falling: mx.array, mask: mx.ar
     places = mx.arange(tokens)
     out = []
     for start in range(0, tokens, BLOCK):
-        rows = places[start : start + BLOCK]
+        mx.eval(out)  # block by block: MLX computes breadth first, and would hold every block's bias at once
+        rows, part = places[start : start + BLOCK], q[:, :, start : start + BLOCK]
         bias = -falling[:, None, None] * mx.abs(rows[:, None] - places).astype(mx.float32)
         lowered = bias[None] if mask is None else mx.where(mask, bias, -mx.inf)
-        part = q[:, :, start : start + BLOCK]
         scale = q.shape[-1] ** -0.5
         out.append(mx.fast.scaled_dot_product_attention(part, k, v, scale=scale, mask=lowered.astype(q.dtype)))
     return mx.concatenate(out, axis=2) if len(out) > 1 else out[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import mlx.core as mx
 
-BLOCK = 512  # queries at a time on a CPU, where scores are held whole: 8,192 tokens of nano's shape would take 3.2 GB
+# Queries at a time on a CPU, where scores are held whole: 8,192 tokens in nano's 12 heads take 0.25 GB instead of 3.3.
+BLOCK = 512
 
 
 def key_mask(lengths: mx.array, width: int) -> mx.array:
@@ -40,6 +41,7 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
     out = []
     for start in range(0, queries, BLOCK):
+        mx.eval(out)  # MLX computes breadth first, and would hold the scores of every block at once
         stop = min(start + BLOCK, queries)
         keys = slice(stop) if isinstance(mask, str) else slice(None)  # MLX aligns causal masks at the last key
         part = q[:, :, start:stop]

@@ -20,16 +20,16 @@ ALLOWED = {"hidden_act": tuple(ACTIVATIONS), "num_channels": (3,), "model_type":
 
 @dataclass(frozen=True, kw_only=True)
 class Tower:
-    """The numbers of vision_config; one that is absent is what transformers' CLIPVisionConfig takes."""
+    """The values of a vision_config that shape a tower."""
 
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    image_size: int = 224
-    patch_size: int = 32
-    layer_norm_eps: float = 1e-5
-    hidden_act: str = "quick_gelu"
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    image_size: int
+    patch_size: int
+    layer_norm_eps: float
+    hidden_act: str
 
     @property
     def patches(self) -> int:
@@ -38,9 +38,10 @@ class Tower:
 
 
 def read_tower(vision: Mapping[str, Any]) -> Tower:
-    """Read and check a vision_config; raises for values that would change the vectors and are not implemented."""
-    check_config(vision, ALLOWED, ())
-    tower = Tower(**{field.name: vision[field.name] for field in fields(Tower) if field.name in vision})
+    """Read and check a complete vision_config; raises for values that would change the vectors."""
+    names = [field.name for field in fields(Tower)]
+    check_config(vision, ALLOWED, names)
+    tower = Tower(**{name: vision[name] for name in names})
     check_heads(tower.hidden_size, tower.num_attention_heads)
     if tower.image_size % tower.patch_size:
         raise CorruptModelError(

@@ -14,6 +14,7 @@ from mlx import nn
 
 from ..config import check_config
 from ..errors import UnsupportedModelError
+from ..llava_config import whole_config
 from ._clip import Embeddings, Encoder, Tower, read_tower
 from ._rotary import FINER, Config
 from ._rotary import read as read_llama
@@ -47,27 +48,19 @@ ALLOWED = {
     "vision_feature_select_strategy": ("default",),
 }
 ALLOWED_TEXT = {"model_type": ("llama",)}
-# What transformers' LlamaConfig takes where a nested config is silent: it was written without its defaults.
-LLAMA = {
-    "hidden_size": 4096,
-    "intermediate_size": 11008,
-    "num_attention_heads": 32,
-    "num_hidden_layers": 32,
-    "rms_norm_eps": 1e-6,
-    "vocab_size": 32000,
-}
 
 
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the language model's numbers."""
-    return read_llama(_text(config))
+    return read_llama(_whole(config)["text_config"])
 
 
-def _text(config: Mapping[str, Any]) -> dict[str, Any]:
+def _whole(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the config, checked, with what transformers' defaults fill in."""
     check_config(config, ALLOWED, ("text_config", "vision_config"))
-    text = {**LLAMA, **config["text_config"]}
-    check_config(text, ALLOWED_TEXT, ("model_type",))
-    return text if "rope_parameters" in text else {"rope_theta": 1e4, **text}
+    whole = whole_config(config)
+    check_config(whole["text_config"], ALLOWED_TEXT, ("model_type",))
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,14 +74,16 @@ class ImageConfig:
 
 def read_image(config: Mapping[str, Any]) -> ImageConfig:
     """Read and check the tower's numbers, and which layer's rows the projector reads."""
-    dim = _text(config)["hidden_size"]
-    tower = read_tower(config["vision_config"])
-    layer, count = config.get("vision_feature_layer", -2), tower.num_hidden_layers
+    whole = _whole(config)
+    tower = read_tower(whole["vision_config"])
+    layer, count = whole["vision_feature_layer"], tower.num_hidden_layers
     if type(layer) is not int or not -count <= layer <= count:
         raise UnsupportedModelError(
             f"config.json: vision_feature_layer={layer!r} is not implemented; one of the tower's {count} layers is"
         )
-    return ImageConfig(tower=tower, layers=layer if layer >= 0 else count + 1 + layer, dim=dim)
+    return ImageConfig(
+        tower=tower, layers=layer if layer >= 0 else count + 1 + layer, dim=whole["text_config"]["hidden_size"]
+    )
 
 
 def image_unused(config: ImageConfig) -> tuple[str, ...]:
