@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from . import find, hub
 from .demo import passages
@@ -18,12 +18,15 @@ from .doctor import diagnose
 from .errors import CorruptModelError, InputError, ModelNotFoundError
 from .hub_cache import Cached, cached_models, remove, wrong_files
 from .hub_repository import find_cached
-from .plan import best, plans, size_in_bytes
+from .plan import plans, size_in_bytes
 from .prepare import cache_folder
-from .repo import weight_files
-from .select import BATCH_TOKENS, choose
+from .repo import Repo, weight_files
+from .select import BATCH_TOKENS, LEAST_TOKENS, Choice, choose, peak
 from .spec import FILE_NAME, ModelSpec
 from .sums import wrong_sums
+from .tuning import Workload, name_of, speeds
+
+WORKLOAD = "what it is to be fast for: many texts at a time, or one short text after the other"
 
 
 @dataclass(frozen=True)
@@ -56,10 +59,13 @@ def configure(commands: Any, default: str) -> None:
     plan.add_argument("--max-tokens", type=int, help="the longest text; default: the model's own limit")
     plan.add_argument("--json", action="store_true")
     plan.set_defaults(run=_plan)
+    for command in (pull, path, plan):
+        command.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
     doctor = commands.add_parser(
         "doctor", help="tell what this machine is, what is installed, and what would be faster"
     )
     doctor.add_argument("model", nargs="?", metavar="MODEL", help="tell what would be chosen of it, too")
+    doctor.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
     doctor.add_argument("--json", action="store_true")
     doctor.set_defaults(run=_doctor)
     compat = commands.add_parser("compat", help="tell whether vectors of A may be searched with queries of B")
@@ -77,11 +83,11 @@ def configure(commands: Any, default: str) -> None:
 
 
 def _pull(args: argparse.Namespace) -> None:
-    print(find.find(hub.parse(args.model), args.cache_dir).folder)
+    print(find.find(hub.parse(args.model), args.cache_dir, wish=find.Wish(workload=args.workload)).folder)
 
 
 def _path(args: argparse.Namespace) -> None:
-    print(find.find(hub.parse(args.model), args.cache_dir, offline=True).folder)
+    print(find.find(hub.parse(args.model), args.cache_dir, True, wish=find.Wish(workload=args.workload)).folder)
 
 
 def _verify(args: argparse.Namespace) -> None:
@@ -145,20 +151,41 @@ def _plan(args: argparse.Namespace) -> None:
     if args.max_tokens is not None and args.max_tokens < 1:
         raise InputError(f"--max-tokens {args.max_tokens} must be at least 1")
     limit = size_in_bytes(args.max_memory) if args.max_memory else this_device().memory_limit
-    candidates = plans(find.find(hub.parse(args.model), args.cache_dir), args.max_tokens, BATCH_TOKENS)
+    reference = hub.parse(args.model)
+    wish = find.Wish(workload=args.workload, max_memory=limit, max_tokens=args.max_tokens)
+    with find.look(reference, args.cache_dir, wish=wish) as repo:
+        candidates = plans(repo, args.max_tokens, BATCH_TOKENS)
+        choice = _choice(repo, reference, wish, args.cache_dir)
+        smallest = peak(repo, choice.weights, args.max_tokens, LEAST_TOKENS) if choice.ready else 0
     if args.json:
         rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in candidates]
-        print(json.dumps({"max_memory": limit, "candidates": rows}, indent=2))
+        chosen = {"choice": name_of(choice.weights), "why": choice.why}
+        print(json.dumps({"max_memory": limit, "candidates": rows} | chosen, indent=2))
         return
     names = ["weights", "kv", "compute", "output", "tokenizer", "runtime", "total"]
     print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
     for plan in candidates:
         fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
         print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
-    chosen = best(candidates, limit) if limit is not None else None
-    if limit is not None:
-        told = f"{chosen.candidate} is the first that fits" if chosen else "nothing fits: a smaller --max-tokens helps"
-        print(f"within {limit / 1e6:,.0f} MB: {told}")
+    within = f"within {limit / 1e6:,.0f} MB: " if limit is not None else ""
+    if limit is not None and smallest > limit:
+        print(f"{within}nothing fits: a smaller --max-tokens helps")
+    else:
+        print(f"{within}{name_of(choice.weights)} would be loaded ({choice.why})")
+
+
+def _choice(repo: Repo, reference: hub.Reference, wish: find.Wish, cache_dir: Path | None) -> Choice:
+    """Choose as Embedder would, by what was measured here before or by what is known of such machines."""
+    cache, threads = cache_folder(cache_dir), this_device().threads
+    known = partial(speeds, repo, threads=threads, cache=cache, workload=wish.workload, measure=False)
+    return choose(
+        repo,
+        level=reference.level,
+        max_memory=wish.max_memory,
+        max_tokens=wish.max_tokens,
+        workload=wish.workload,
+        rank=known,
+    )
 
 
 def _doctor(args: argparse.Namespace) -> None:
@@ -166,9 +193,14 @@ def _doctor(args: argparse.Namespace) -> None:
     diagnosis = diagnose()
     chosen = None
     if args.model:
-        reference = hub.parse(args.model)
-        choice = choose(find.find(reference, args.cache_dir), level=reference.level)
-        chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why})"
+        reference, wish = (
+            hub.parse(args.model),
+            find.Wish(workload=args.workload, max_memory=this_device().memory_limit),
+        )
+        with find.look(reference, args.cache_dir, wish=wish) as repo:
+            choice = _choice(repo, reference, wish, args.cache_dir)
+        origin = find.why_there(reference, wish, repo.spec.source)
+        chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why}){origin}"
     if args.json:
         print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
         return

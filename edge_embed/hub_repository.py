@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .errors import EdgeEmbedError, ModelNotFoundError, listing
+from .errors import CorruptModelError, EdgeEmbedError, ModelNotFoundError, listing
 from .hub_cache import META, ROOTS, Needed, whole, write_note
-from .hub_fetch import Entry, Snapshot, busy, cache_folder, fetch_file, patiently, remaining
+from .hub_fetch import Answer, Entry, Snapshot, busy, cache_folder, fetch_file, patiently, remaining
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +25,44 @@ def repository(
 
     Raises ModelNotFoundError for every failure of the hub, CorruptModelError for bytes that are not the hub's.
     """
-    from huggingface_hub import constants, errors
-
     cached = find_cached(repo, revision, cache_dir)
-    # What the HTTP library raises depends on the hub client's version; RuntimeError is hf_xet's, ValueError is of an
-    # answer that is not JSON.
-    broken: Any = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError, ValueError)
-    offline = constants.HF_HUB_OFFLINE if offline is None else offline
+    offline = is_offline(offline)
     if cached and whole(cached, needed, trust=offline):
         return cached
     if offline:
         raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
     try:
-        return _fetch(repo, revision, level, needed, cache_dir)
+        return explained(lambda: _fetch(repo, revision, level, needed, cache_dir), repo, revision)
+    except CorruptModelError:
+        raise
+    except ModelNotFoundError:
+        # Perhaps another tool fetched it, and the hub cannot say whether that is all.
+        if (cached := find_cached(repo, revision, cache_dir)) and whole(cached, needed, trust=True):
+            return cached
+        raise
+
+
+def is_offline(offline: bool | None) -> bool:
+    """Return what was asked for; None: as the hub's own variable says."""
+    from huggingface_hub import constants
+
+    return constants.HF_HUB_OFFLINE if offline is None else offline
+
+
+def explained(call: Callable[[], Answer], repo: str, revision: str | None) -> Answer:
+    """Return what a call of the hub returns; raise ModelNotFoundError, with the remedy, for its failures."""
+    from huggingface_hub import errors
+
+    # What the HTTP library raises depends on the hub client's version; RuntimeError is hf_xet's, ValueError is of an
+    # answer that is not JSON.
+    broken: Any = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError, ValueError)
+    try:
+        return call()
     except EdgeEmbedError:
         raise
     except errors.HFValidationError as error:
         raise ModelNotFoundError(f"{repo} is no local folder, and cannot be a repository: {error}") from error
     except broken as error:
-        # Perhaps another tool fetched it, and the hub cannot say whether that is all.
-        if (cached := find_cached(repo, revision, cache_dir)) and whole(cached, needed, trust=True):
-            return cached
         gone = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
         problem = f"{repo} {_problem(error, revision)}"
         raise (_absent(problem) if gone else ModelNotFoundError(problem)) from error
@@ -91,16 +109,11 @@ def find_cached(repo: str, revision: str | None, cache_dir: Path | None) -> Path
 
 def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, cache_dir: Path | None) -> Path:
     """Download the small files, then the weights, the file to open last."""
-    from huggingface_hub import HfApi, constants, hf_hub_download
+    from huggingface_hub import hf_hub_download
 
-    timeout = constants.HF_HUB_ETAG_TIMEOUT
-    info = patiently(lambda: HfApi().model_info(repo, revision=revision, timeout=timeout, files_metadata=True), busy)
-    entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
+    info, snapshot, entries = _listed(repo, revision, cache_dir)
     names = [*entries]
-    root = next((root for root in ROOTS if root in names), None)
-    if root is None or info.sha is None:
-        raise _absent(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
-    snapshot = Snapshot(repo, info.sha, cache_folder(cache_dir))
+    root = next(root for root in ROOTS if root in names)
     for name in (root, *filter(META.fullmatch, names)):
         fetch_file(snapshot, entries[name])
     write_note(snapshot, entries.values())
@@ -117,6 +130,27 @@ def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, c
         fetch_file(snapshot, entries[name])
     hf_hub_download(repo, root, revision=revision, cache_dir=cache_dir)  # notes which commit the revision's name means
     return snapshot.folder
+
+
+def listed(
+    repo: str, revision: str | None, cache_dir: Path | None, offline: bool | None
+) -> tuple[Snapshot, list[Entry]]:
+    """Return what the hub says of a revision: its commit, and every file; raise ModelNotFoundError as `repository`."""
+    if is_offline(offline):
+        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+    _, snapshot, entries = explained(lambda: _listed(repo, revision, cache_dir), repo, revision)
+    return snapshot, [*entries.values()]
+
+
+def _listed(repo: str, revision: str | None, cache_dir: Path | None) -> tuple[Any, Snapshot, dict[str, Entry]]:
+    from huggingface_hub import HfApi, constants
+
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
+    info = patiently(lambda: HfApi().model_info(repo, revision=revision, timeout=timeout, files_metadata=True), busy)
+    entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
+    if info.sha is None or not any(root in entries for root in ROOTS):
+        raise _absent(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
+    return info, Snapshot(repo, info.sha, cache_folder(cache_dir)), entries
 
 
 def _entry(file: Any) -> Entry:

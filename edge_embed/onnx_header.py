@@ -10,12 +10,15 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from .errors import CorruptModelError
 
 BITS = {2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 16: 16, 21: 4, 22: 4}
 FLOAT = 32  # bits of what BITS does not name
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
+MODEL_GRAPH, GRAPH_WEIGHT = 7, 5
+LONG = 1 << 16  # bytes of a field that holds a weight's contents, and nothing that is read
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,47 @@ def read_graph(path: Path) -> Graph:
     try:
         with path.open("rb") as file:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped when no view is left
-        found = [view for number, view in _fields(data) if number == 7 and isinstance(view, memoryview)]
+        found = [view for number, view in _fields(data) if number == MODEL_GRAPH and isinstance(view, memoryview)]
         graph = _graph(found[-1]) if found else Graph()
     except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
         raise CorruptModelError(f"{path} cannot be read as an ONNX file: {error}") from error
     if not graph.nodes:
         raise CorruptModelError(f"{path} holds no ONNX graph")
     return graph
+
+
+class Bytes(Protocol):
+    """Bytes that come when they are looked at."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, at: int) -> int: ...
+
+    def look(self, start: int, stop: int) -> None:
+        """Have the bytes from `start` to `stop` at hand."""
+
+
+def look_beside_weights(data: Bytes) -> None:
+    """Look at a model file's bytes but for the weights' contents; raise ValueError or IndexError for a damaged one."""
+    _look(data, 0, len(data), (MODEL_GRAPH, GRAPH_WEIGHT))
+
+
+def _look(data: Bytes, at: int, end: int, inside: tuple[int, ...]) -> None:
+    """Look at a message's fields, into those of the numbers `inside`, past others that are long."""
+    while at < end:
+        key, at = _varint(data, at)
+        length = {FIXED64: 8, FIXED32: 4, VARINT: 0}.get(key & 7)
+        if length is None or key & 7 == VARINT:
+            length, at = _varint(data, at)
+        if key & 7 == VARINT:
+            continue
+        if at + length > end:
+            raise ValueError(f"{length} bytes at byte {at} reach beyond the end")
+        if inside and key >> 3 == inside[0]:
+            _look(data, at, at + length, inside[1:])
+        elif length <= LONG:
+            data.look(at, at + length)
+        at += length
 
 
 def _graph(data: memoryview) -> Graph:
@@ -66,7 +103,7 @@ def _graph(data: memoryview) -> Graph:
             continue
         if number == 1:
             graph.nodes.append(_node(value))
-        elif number == 5:
+        elif number == GRAPH_WEIGHT:
             name, weight = _weight(value)
             graph.weights[name] = weight
         elif number == 12:
@@ -125,7 +162,7 @@ def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
         at += length
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _varint(data: memoryview | Bytes, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
         byte = data[at]

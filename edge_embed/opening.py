@@ -10,7 +10,7 @@ from . import hub, select, tuning
 from .backends import Backend, Switches, load
 from .device import this_device
 from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModelError
-from .find import find
+from .find import Wish, find, why_there
 from .pipeline import Pipeline
 from .prepare import cache_folder, prepare
 from .repo import Repo, image_part
@@ -34,6 +34,17 @@ class Request:
     cache_dir: Path | None = None
     offline: bool | None = None
 
+    @property
+    def wish(self) -> Wish:
+        """What decides where the model is looked for, and which files are fetched."""
+        return Wish(
+            task=self.task,
+            backend=self.backend,
+            workload=self.workload,
+            max_memory=self.max_memory,
+            max_tokens=self.max_tokens,
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
@@ -50,7 +61,7 @@ def open_model(request: Request) -> Opened:
 
     Raises InputError or ModelError; then nothing stays loaded.
     """
-    source = find(request.reference, request.cache_dir, request.offline, task=request.task, backend=request.backend)
+    source = find(request.reference, request.cache_dir, request.offline, wish=request.wish)
     try:
         return _open(source, request)
     except SelfTestError as error:
@@ -67,6 +78,7 @@ def open_model(request: Request) -> Opened:
 def _open(source: Repo, request: Request) -> Opened:
     base, task = source.spec, with_task(source.spec, request.task).task
     choice = _choose(source, request)
+    origin = why_there(request.reference, request.wish, source.spec.source)
     if not choice.ready:
         to = f"{choice.weights.format}:{choice.weights.level}"
         source = prepare(source, to, request.cache_dir, task if source.adapters else None)
@@ -91,7 +103,7 @@ def _open(source: Repo, request: Request) -> Opened:
         spec=base,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
-        why=f"{weights.format}:{weights.level} ({choice.why}), {request.threads} threads",
+        why=f"{weights.format}:{weights.level} ({choice.why}){origin}, {request.threads} threads",
     )
 
 

@@ -86,11 +86,6 @@ def size_in_bytes(size: int | str) -> int:
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 
-def best(candidates: list[Plan], max_memory: int) -> Plan | None:
-    """Return the first, which is the most exact of its format, that fits; None where nothing does."""
-    return next((plan for plan in candidates if plan.total <= max_memory), None)
-
-
 def _onnx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
     graph = read_graph(folder / weights.files[0].path)
     ops = {node.op for node in graph.nodes}

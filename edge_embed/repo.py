@@ -15,7 +15,7 @@ from .config import OWN_CODE, architecture_of
 from .decoding import read_json
 from .errors import CorruptModelError, ModelNotFoundError, listing
 from .facts import plain
-from .gguf_layout import check_pooling, file_level, find_gguf, gguf_needed, parts_of, read_gguf_spec
+from .gguf_layout import check_pooling, file_level, find_gguf, gguf_files, gguf_needed, parts_of, read_gguf_spec
 from .mlx_layout import find_mlx, safetensors_header
 from .sentence_transformers import read_spec
 from .spec import File, ModelSpec, Weights
@@ -214,7 +214,7 @@ def weight_files(
         return [file.path for weights in reversed(parts) for file in reversed(weights.files)]
     if named := {f"model-{level}.safetensors"} & set(names):
         return [*named]
-    if (gguf := gguf_needed(level, names)) and (level or "model.safetensors" not in names):
+    if (gguf := gguf_needed(level or _gguf_level(names, pick), names)) and (level or "model.safetensors" not in names):
         return gguf
     levels = [level] if level else [*ONNX_NAMES]
     graphs = [
@@ -226,6 +226,16 @@ def weight_files(
         return checkpoint_files(names)
     data = [name for graph in chosen for name in names if name.startswith(graph) and name != graph]
     return [*data, *chosen]
+
+
+def _gguf_level(names: Sequence[str], pick: Callable[[Sequence[Weights]], Weights]) -> str | None:
+    """Return the level to take of GGUF files whose names say theirs."""
+    known = {level: files for level, files in gguf_files(names).items() if level in specs.LEVELS["gguf"]}
+    found = [
+        Weights(format="gguf", level=level, files=tuple(File(path=name) for name in files))
+        for level, files in known.items()
+    ]
+    return pick(found).level if found else None
 
 
 def checkpoint_files(names: Sequence[str]) -> list[str]:

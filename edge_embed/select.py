@@ -103,6 +103,16 @@ def installed(backend: str) -> bool:
     return importlib.util.find_spec(MODULES[backend]) is not None
 
 
+def best_format(level: str | None = None, workload: Workload = "bulk") -> str:
+    """Return the format, of those that have the level and an engine here, whose levels are fastest on such machines."""
+    found = {}
+    for name, levels in LEVELS.items():
+        usable = [one for one in levels[: levels.index(FLOOR[name]) + 1] if level in (None, one)]
+        if usable and installed(name):
+            found[name] = max(judged(Weights(format=name, level=one, files=()), workload) for one in usable)
+    return max(found, key=lambda name: found[name], default="onnx")
+
+
 def keeps_quality(weights: Weights) -> bool:
     """Whether weights may be chosen unasked: no coarser than 4 bits, and of ours if their activations are quantised.
 

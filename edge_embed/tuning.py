@@ -86,12 +86,17 @@ def judged(weights: Weights, workload: Workload = "bulk") -> float:
 
 
 def speeds(
-    repo: Repo, candidates: Sequence[Weights], threads: int, cache: Path, workload: Workload = "bulk"
+    repo: Repo,
+    candidates: Sequence[Weights],
+    threads: int,
+    cache: Path,
+    workload: Workload = "bulk",
+    measure: bool = True,
 ) -> tuple[Speeds, bool]:
     """Return each candidate's speed, higher is faster, and whether it was measured rather than judged.
 
     Measuring takes seconds, once for a model's shape, engines, machine, threads and workload, and only if candidates
-    lie close.
+    lie close; without `measure` only what was measured before counts.
     """
     guess = {name_of(one): judged(one, workload) for one in candidates}
     close = sorted(candidates, key=lambda one: -guess[name_of(one)])[:MOST]
@@ -101,6 +106,8 @@ def speeds(
     note = cache / "tuned" / f"{_key(repo, close, threads, workload)}.json"
     with contextlib.suppress(OSError, ValueError):
         return json.loads(note.read_text("utf-8")), True
+    if not measure:
+        return guess, False
     found = dict.fromkeys(map(name_of, close), 0.0)
     for one in [*close, *reversed(close)]:  # each twice, so that what disturbs one moment decides nothing
         found[name_of(one)] = max(found[name_of(one)], _measure(repo, one, threads, workload))

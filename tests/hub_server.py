@@ -77,6 +77,7 @@ class HubServer(ThreadingHTTPServer):
         self.ranges: list[str] = []  # Range headers that came, in order
         self.bytes_per_second = 0  # 0: as fast as it goes
         self.bytes_sent = 0  # of files
+        self.tokens: list[str] = []  # that came to the storage host, which is not the hub's
         self.licence = "apache-2.0"
 
     def push(self, repo: str, files: Mapping[str, bytes | str], name: str = "main") -> str:
@@ -133,6 +134,7 @@ class Handler(BaseHTTPRequestHandler):
         elif self.server.down:
             self._reply(int(self.server.down))
         elif found := STORAGE.fullmatch(path):
+            self.server.tokens += filter(None, [self.headers.get("Authorization")])
             self._file(unquote(found["name"]), self.server.stored(found["digest"]), {})
         elif found := API.fullmatch(path) or RESOLVE.fullmatch(path):
             self._repository(**{key: unquote(part) for key, part in found.groupdict().items() if part is not None})
@@ -180,12 +182,12 @@ class Handler(BaseHTTPRequestHandler):
             body = bytes(byte ^ 1 for byte in body)
         if fault == "short":
             return self._reply(200, headers, body[: len(body) // 2])
-        if found := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+        if found := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             self.server.ranges.append(found[0])
-            start = int(found[1])
+            start, stop = int(found[1]), min(int(found[2] or len(body)) + 1, len(body))
             if fault != "whole":
-                headers = {**headers, "Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
-                return self._reply(206, headers, body[start:], cut=fault == "cut")
+                headers = {**headers, "Content-Range": f"bytes {start}-{stop - 1}/{len(body)}"}
+                return self._reply(206, headers, body[start:stop], cut=fault == "cut")
         return self._reply(200, headers, body, cut=fault == "cut")
 
     def _reply(
@@ -211,6 +213,29 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Stay silent."""
+
+
+class Shell:
+    """Runs the command as a user does, with caches of its own."""
+
+    def __init__(self, server: HubServer, home: Path) -> None:
+        own = {"HF_ENDPOINT": server.url(), "HF_HOME": str(home / "hf"), "EDGE_EMBED_CACHE": str(home / "own")}
+        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+        self.environment |= own | {"NO_PROXY": "127.0.0.1,localhost"}
+
+    def run(self, code: str, **variables: str) -> str:
+        """Return what Python code printed, or raise with what it wrote of its errors."""
+        command, environment = [sys.executable, "-W", "error", "-c", code], self.environment | variables
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def __call__(self, *words: str, fails: bool = False) -> str:
+        """Return what it printed; its errors, where it must fail."""
+        command = [sys.executable, "-m", "edge_embed.cli", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == int(fails), done.stderr
+        return (done.stderr if fails else done.stdout).strip()
 
 
 # Repositories to push; what says what a model is, what no loader wants, weights.

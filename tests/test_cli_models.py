@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +12,7 @@ import pytest
 from edge_embed import Embedder
 from edge_embed.cli import main
 
-from hub_server import CHECKPOINT, GRAPHS, METADATA, HubServer
+from hub_server import CHECKPOINT, GRAPHS, METADATA, HubServer, Shell
 
 
 @pytest.fixture(scope="module")
@@ -25,22 +22,6 @@ def server() -> Iterator[HubServer]:
         server.push("user/graphs", GRAPHS | {"onnx/model_int8.onnx": "older"}, "v1")
         server.push("user/checkpoint", CHECKPOINT)
         yield server
-
-
-class Shell:
-    """Runs the command as a user does, with caches of its own."""
-
-    def __init__(self, server: HubServer, home: Path) -> None:
-        own = {"HF_ENDPOINT": server.url(), "HF_HOME": str(home / "hf"), "EDGE_EMBED_CACHE": str(home / "own")}
-        self.environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-        self.environment |= own | {"NO_PROXY": "127.0.0.1,localhost"}
-
-    def __call__(self, *words: str, fails: bool = False) -> str:
-        """Return what it printed; its errors, where it must fail."""
-        command = [sys.executable, "-m", "edge_embed.cli", *words]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        assert done.returncode == int(fails), done.stderr
-        return (done.stderr if fails else done.stdout).strip()
 
 
 @pytest.fixture
