@@ -231,6 +231,40 @@ def test_conversion_to_a_folder_and_back(clip_model: reference.JinaClip, clip: P
         np.testing.assert_allclose(mixed, unit([seen[0], texts[2]]), atol=1e-4)
 
 
+def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
+    """Texts, pictures and both, with E5-V's prompts: 1.2e-6 was measured of float32, and cosines of 0.9998 and 0.9987."""
+    published = tmp_path / "e5-v"
+    model = tiny_llava.make(published, text={"hidden_size": 64, "intermediate_size": 96})
+    processor = tiny_llava.processor(published)
+    with pytest.MonkeyPatch.context() as patch:  # 64 random channels: 0.9985 was measured
+        patch.setitem(to_mlx.BOUNDS, "8bit", Bound(mean=0.995, least=0.99, company=2e-3))
+        (folder,) = convert(published, tmp_path / "all", ["mlx:bfloat16", "mlx:8bit"], group_size=32)
+    (plain,) = convert(published, tmp_path / "plain", ["mlx:float32"])
+    spec = ModelSpec.read(plain / "edge_embed.json")
+    texts, seen = ["a cat", "two dogs, {run}\n"], [Image.fromarray(photograph(60, 90, 1)), samples(1)[0]]
+
+    def expected(prompt: str, text: str, picture: Image.Image | None) -> Rows:
+        words = spec.prompts[prompt].replace("{image}", tiny_llava.IMAGE).replace("{text}", text)
+        return last_row(model, **processor(text=words, images=picture, return_tensors="pt"))
+
+    edited = [{"image": picture, "text": text} for picture, text in zip(seen, texts, strict=True)]
+    wanted = [
+        unit([expected("sentence", text, None) for text in texts]),
+        unit([expected("image", "", picture) for picture in seen]),
+        unit([expected("modified-image", one["text"], one["image"]) for one in edited]),
+    ]
+    for place, least in ((f"{plain}:float32", 0.0), (f"{folder}:bfloat16", 0.999), (f"{folder}:8bit", 0.995)):
+        with Embedder(place) as embedder:
+            found = [embedder.encode(texts), embedder.encode_image(seen)]
+            found.append(embedder.encode(edited, prompt_name="modified-image"))
+        for rows, right in zip(found, wanted, strict=True):
+            print(place[-8:], np.abs(rows - right).max(), (rows * right).sum(axis=1).mean())
+            if least:
+                assert (rows * right).sum(axis=1).mean() > least
+            else:
+                np.testing.assert_allclose(rows, right, atol=1e-4)
+
+
 def test_what_each_level_costs(converted: Path, clip: Path) -> None:
     """Random weights lose more than trained ones: see the bounds in test_to_mlx.py."""
     spec = ModelSpec.read(converted / "edge_embed.json")
@@ -242,7 +276,7 @@ def test_what_each_level_costs(converted: Path, clip: Path) -> None:
     with Embedder(f"{converted}:float32") as model:
         exact = model.encode(lines)
         seen = model.encode_image(samples(6))
-    for level, bound in (("8bit", 0.999), ("4bit", 0.9)):  # 0.99974 and 0.97 were measured
+    for level, bound in (("8bit", 0.999), ("4bit", 0.9)):  # 0.99968 and 0.957 were measured
         with Embedder(f"{converted}:{level}") as model:
             cosines = (model.encode(lines) * exact).sum(axis=1)
             print(f"{level}: {cosines.mean():.5f}")
