@@ -199,7 +199,7 @@ def _doctor(args: argparse.Namespace) -> None:
         )
         with find.look(reference, args.cache_dir, wish=wish) as repo:
             choice = _choice(repo, reference, wish, args.cache_dir)
-        origin = find.why_there(reference, wish, repo.spec.source)
+        origin = find.why_there(reference, wish, repo.folder)
         chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why}){origin}"
     if args.json:
         print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))

@@ -85,9 +85,10 @@ def look(
         yield open_repo(folder, snapshot.repo.partition("/")[2], snapshot.repo, snapshot.commit)
 
 
-def why_there(reference: hub.Reference, wish: Wish, place: str | None) -> str:
-    """Say where a model came from and why, if it was not the place that was named; else nothing."""
-    if place in (None, reference.place) or not reference.is_repository:
+def why_there(reference: hub.Reference, wish: Wish, folder: Path) -> str:
+    """Say of which repository the folder is and why, if it is not the one that was named; else nothing."""
+    place = snapshot_of(folder).repo if reference.is_repository else reference.place
+    if place == reference.place:
         return ""
     named, wanted = _named(reference.place), _format(reference, wish)
     if wish.backend == "auto" and format_of(reference.level) is None:

@@ -11,6 +11,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +37,7 @@ def preview(snapshot: Snapshot, entries: Iterable[Entry]) -> Iterator[Path]:
     Raises ModelNotFoundError when the hub cannot be asked or ignores ranges, CorruptModelError for a damaged header.
     """
     with tempfile.TemporaryDirectory(prefix="edge_embed.") as scratch:
-        folder = Path(scratch) / snapshot.repo.rpartition("/")[2]
+        folder = replace(snapshot, cache=Path(scratch)).folder
         known = {entry.name: entry for entry in entries if WEIGHTS.fullmatch(entry.name) or _describes(entry.name)}
         for entry in known.values():
             place = folder / entry.name

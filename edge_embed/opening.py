@@ -78,7 +78,7 @@ def open_model(request: Request) -> Opened:
 def _open(source: Repo, request: Request) -> Opened:
     base, task = source.spec, with_task(source.spec, request.task).task
     choice = _choose(source, request)
-    origin = why_there(request.reference, request.wish, source.spec.source)
+    origin = why_there(request.reference, request.wish, source.folder)
     if not choice.ready:
         to = f"{choice.weights.format}:{choice.weights.level}"
         source = prepare(source, to, request.cache_dir, task if source.adapters else None)
