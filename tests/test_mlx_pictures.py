@@ -232,7 +232,7 @@ def test_conversion_to_a_folder_and_back(clip_model: reference.JinaClip, clip: P
 
 
 def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
-    """Texts, pictures and both, with E5-V's prompts: 1.2e-6 was measured of float32, and cosines of 0.9998 and 0.9987."""
+    """Texts, pictures and both, with E5-V's prompts: 1.2e-6 was measured of float32, cosines of 0.9998 and 0.9987."""
     published = tmp_path / "e5-v"
     model = tiny_llava.make(published, text={"hidden_size": 64, "intermediate_size": 96})
     processor = tiny_llava.processor(published)
