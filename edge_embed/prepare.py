@@ -55,9 +55,8 @@ def prepare_pictures(mmproj: Path, cache_dir: Path | None = None) -> tuple[Path,
         return [*folder.glob("[!.]*/onnx")]
 
     def convert() -> None:
-        _converter("edge_embed_convert.mmproj", f"{mmproj} is a picture tower", folder).write_image_part(
-            mmproj, folder, PICTURES
-        )
+        converter = _converter("edge_embed_convert.mmproj", f"{mmproj} is a picture tower", folder)
+        converter.write_image_part(mmproj, folder, PICTURES)
 
     _once(folder, made, mmproj, f"onnx:{PICTURES}", convert)
     place = made(folder)[0].parent

@@ -20,7 +20,7 @@ from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch, Inserted
 from edge_embed.backends._llama_context import Context
 from edge_embed.backends._llama_table import Table
-from edge_embed.backends.gguf import GgufBackend
+from edge_embed.backends.gguf import SHARED, GgufBackend
 from edge_embed.golden import sample_picture
 from edge_embed.repo import open_repo
 from edge_embed_convert import convert
@@ -205,10 +205,12 @@ def test_a_prompt_is_computed_once(opened: GgufBackend, llama: Any, monkeypatch:
             assert cosine(rows[-1], embedded(llama[0], one, None)) >= CLOSE
     assert calls.count(7) == 1
     assert sum(calls) == 250 + 7 + 2 * (sum(map(len, tails)) + 7), "the text of 407 tokens goes alone, whole"
+    opened.forward(Batch(texts[:1], shared=SHARED - 1))
+    assert calls.count(SHARED - 1) == 0, "too few to be worth it"
     reused = [opened.forward(Batch([one], shared=7))[0] for one in texts]
     opened.forward(Batch([np.concatenate([other, tails[0]])], shared=7))
     again = [opened.forward(Batch([one], shared=7))[0] for one in texts]
-    assert calls.count(7) == 3
+    assert calls.count(7) == 4
     opened.forward(Batch(texts[:1]))
     again += [opened.forward(Batch([one], shared=7))[0] for one in texts]
     for one, new in zip(reused * 2, again, strict=True):
@@ -254,16 +256,6 @@ def joint(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> 
     return convert(llava[1], tmp_path_factory.mktemp("out"), ["gguf:F16"])[0]
 
 
-def reference(llava: tuple[Any, Path], template: str, text: str, picture: Image.Image | None) -> Rows:
-    """Return the unit vector of transformers' own processor and model."""
-    model, folder = llava
-    filled = template.replace("{image}", "<image>").replace("{text}", text)
-    inputs = tiny_llava.processor(folder)(text=filled, images=picture, return_tensors="pt")
-    with torch.no_grad():
-        row: Rows = model(**inputs, output_hidden_states=True).hidden_states[-1][0, -1].numpy()
-    return row / np.linalg.norm(row)
-
-
 def test_e5_v_in_gguf_is_transformers(llava: tuple[Any, Path], joint: Path) -> None:
     """Measured: texts, pictures and both together 0.999997 at least."""
     names = {path.relative_to(joint).as_posix() for path in joint.rglob("*.*")}
@@ -271,13 +263,13 @@ def test_e5_v_in_gguf_is_transformers(llava: tuple[Any, Path], joint: Path) -> N
     with Embedder(f"{joint}:F16") as model:
         prompts, some = model.spec.prompts, pictures(4)
         for words in ("a cat", "two dogs that run after a ball, " * 6):
-            expected = reference(llava, prompts["sentence"], words, None)
+            expected = tiny_llava.vector(*llava, prompts["sentence"], words, None)
             assert cosine(model.encode(words), expected) >= CLOSE
         found = model.encode_image(some)
         composed = model.encode([{"image": picture, "text": "in red"} for picture in some])
         for n, picture in enumerate(some):
-            assert cosine(found[n], reference(llava, prompts["image"], "", picture)) >= CLOSE
-            assert cosine(composed[n], reference(llava, prompts["modified-image"], "in red", picture)) >= CLOSE
+            assert cosine(found[n], tiny_llava.vector(*llava, prompts["image"], "", picture)) >= CLOSE
+            assert cosine(composed[n], tiny_llava.vector(*llava, prompts["modified-image"], "in red", picture)) >= CLOSE
         mixed = model.encode(["a cat", {"image": some[0]}, {"image": some[1], "text": "in red"}, "a dog"])
         np.testing.assert_allclose(mixed[1:3], [found[0], composed[1]], atol=1e-5)
 
