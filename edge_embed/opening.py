@@ -9,13 +9,14 @@ from pathlib import Path
 from . import hub, select, tuning
 from .backends import Backend, Switches, load
 from .device import this_device
-from .errors import FallbackWarning, InputError, SelfTestError, UnsupportedModelError
+from .errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
 from .find import Wish, find, why_there
+from .gguf_layout import find_mmproj
 from .pipeline import Pipeline
-from .prepare import cache_folder, prepare
+from .prepare import cache_folder, prepare, prepare_pictures
 from .repo import Repo, image_part
 from .selftest import check_once
-from .spec import ModelSpec, with_task
+from .spec import ModelSpec, Weights, with_task
 from .tokens import TextTokenizer, Tokenizes
 from .vocabulary import VocabularyTokenizer
 
@@ -90,12 +91,7 @@ def _open(source: Repo, request: Request) -> Opened:
     try:
         tokenizer = _tokenizer(source, spec, backend)
         check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
-        part = image_part(source.spec.weights, weights)
-        if part and spec.image_token is not None:
-            tokenizer.token_id(spec.image_token)  # before the picture part is loaded: is there such a token?
-        vision = load(part.format, source.folder, spec, part, request.threads) if part else None
-        if part and vision:
-            check_once(source.folder, spec, part, tokenizer, vision, cache_folder(request.cache_dir))
+        vision = _open_vision(source, spec, weights, tokenizer, request)
     except BaseException:
         backend.close()
         raise
@@ -105,6 +101,39 @@ def _open(source: Repo, request: Request) -> Opened:
         batch_tokens=batch_tokens,
         why=f"{weights.format}:{weights.level} ({choice.why}){origin}, {request.threads} threads",
     )
+
+
+def _open_vision(
+    source: Repo, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, request: Request
+) -> Backend | None:
+    """Load the image part that goes with the text part's weights; None where there is none."""
+    found = _image_part(source, weights, request)
+    if found is None:
+        return None
+    if spec.image_token is not None:
+        tokenizer.token_id(spec.image_token)  # before anything is loaded: is there such a token?
+    folder, part = found
+    vision = load(part.format, folder, spec, part, request.threads)
+    try:
+        check_once(folder, spec, part, tokenizer, vision, cache_folder(request.cache_dir))
+    except BaseException:
+        vision.close()
+        raise
+    return vision
+
+
+def _image_part(source: Repo, weights: Weights, request: Request) -> tuple[Path, Weights] | None:
+    """Return the image part and its folder, made once where llama.cpp's own file is all there is."""
+    if part := image_part(source.spec.weights, weights):
+        return source.folder, part
+    tower = find_mmproj(path.name for path in source.folder.glob("*.gguf")) if weights.format == "gguf" else None
+    if tower is None or source.spec.image is None:
+        return None
+    try:
+        return prepare_pictures(source.folder / tower, request.cache_dir)
+    except MissingDependencyError as error:  # its texts can be embedded all the same
+        warnings.warn(f"pictures cannot be embedded: {error}", FallbackWarning, stacklevel=5)
+        return None
 
 
 def _choose(source: Repo, request: Request) -> select.Choice:

@@ -74,7 +74,7 @@ class Made:
 
     def prompt(self, name: str, text: str = "") -> str:
         """Fill in a prompt as transformers takes it."""
-        return self.spec.prompts[name].replace("{image}", tiny_llava.IMAGE).replace("{text}", text)
+        return self.spec.prompts[name].replace("{image}", tiny_llava.IMAGE_TOKEN).replace("{text}", text)
 
 
 def open_made(folder: Path, model: Any) -> Made:

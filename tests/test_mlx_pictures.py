@@ -244,7 +244,7 @@ def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
     texts, seen = ["a cat", "two dogs, {run}\n"], [Image.fromarray(photograph(60, 90, 1)), samples(1)[0]]
 
     def expected(prompt: str, text: str, picture: Image.Image | None) -> Rows:
-        words = spec.prompts[prompt].replace("{image}", tiny_llava.IMAGE).replace("{text}", text)
+        words = spec.prompts[prompt].replace("{image}", tiny_llava.IMAGE_TOKEN).replace("{text}", text)
         return last_row(model, **processor(text=words, images=picture, return_tensors="pt"))
 
     edited = [{"image": picture, "text": text} for picture, text in zip(seen, texts, strict=True)]

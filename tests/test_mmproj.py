@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_embed import CorruptModelError, ModelError, UnsupportedModelError
+from edge_embed import (
+    CorruptModelError,
+    Embedder,
+    FallbackWarning,
+    InputError,
+    ModelError,
+    UnsupportedModelError,
+)
 from edge_embed.backends import Batch, load
 from edge_embed.gguf_layout import find_mmproj, gguf_needed
 from edge_embed.golden import sample_picture
@@ -249,3 +257,23 @@ def test_a_tower_of_another_model(llava: tuple[Any, Path], tmp_path: Path) -> No
     path = write(tmp_path / "mmproj.gguf", llava[0])
     with pytest.raises(CorruptModelError, match="makes rows 32 wide, the language model beside it reads 64"):
         read_mmproj(path, 64)
+
+
+def test_a_folder_of_others_embeds_texts_and_pictures(
+    foreign: Path, llava: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cosines to transformers: 0.99999 at least were measured."""
+    picture = Image.fromarray(sample_picture(3))
+    with Embedder(foreign, cache_dir=tmp_path) as embedder:
+        found = embedder.encode(["a cat", {"image": picture}, {"image": picture, "text": "blue"}])
+        prompts = [embedder.spec.prompts[name] for name in ("sentence", "image", "modified-image")]
+    given = zip(prompts, ("a cat", "", "blue"), (None, picture, picture), strict=True)
+    expected = [tiny_llava.vector(*llava, *one) for one in given]
+    assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
+    monkeypatch.setitem(sys.modules, "edge_embed_convert.mmproj", None)
+    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
+        embedder = Embedder(foreign, cache_dir=tmp_path / "other")
+    with embedder:
+        np.testing.assert_allclose(embedder.encode("a cat"), found[0], atol=1e-5)
+        with pytest.raises(InputError, match="image 0: "):
+            embedder.encode_image(picture)

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from transformers import (
@@ -20,8 +23,8 @@ from transformers import (
 )
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 
-BOS, IMAGE, PAD = "<|begin_of_text|>", "<image>", "<pad>"
-MARKS = [BOS, "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", IMAGE, PAD]
+BOS, IMAGE_TOKEN, PAD = "<|begin_of_text|>", "<image>", "<pad>"
+MARKS = [BOS, "<|end_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", IMAGE_TOKEN, PAD]
 SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -64,7 +67,7 @@ def make(
     config = LlavaNextConfig(
         text_config=LlamaConfig(**{**sizes, **TEXT, **(text or {})}),
         vision_config=CLIPVisionConfig(**{**VISION, **(vision or {})}),
-        image_token_index=words.token_to_id(IMAGE),
+        image_token_index=words.token_to_id(IMAGE_TOKEN),
         **{"image_grid_pinpoints": PINPOINTS, **changes},
     )
     torch.manual_seed(7)
@@ -128,6 +131,17 @@ def processor(folder: Path, padding_side: str = "left") -> LlavaNextProcessor:
         vision_feature_select_strategy=config.get("vision_feature_select_strategy", "default"),
         num_additional_image_tokens=1,
     )
+
+
+def vector(
+    model: LlavaNextForConditionalGeneration, folder: Path, template: str, text: str, picture: Image.Image | None
+) -> NDArray[np.float32]:
+    """Return the unit vector (dim,) of transformers' own processor and model: the last token's, after the last norm."""
+    filled = template.replace("{image}", IMAGE_TOKEN).replace("{text}", text)
+    inputs = processor(folder)(text=filled, images=picture, return_tensors="pt")
+    with torch.no_grad():
+        row: NDArray[np.float32] = model(**inputs, output_hidden_states=True).hidden_states[-1][0, -1].numpy()
+    return row / np.float32(np.linalg.norm(row))
 
 
 def _describe(folder: Path, config: LlavaNextConfig, text: Any, vision: Any, changes: Mapping[str, Any]) -> None:
