@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -272,6 +273,17 @@ def test_e5_v_in_gguf_is_transformers(llava: tuple[Any, Path], joint: Path) -> N
             assert cosine(composed[n], tiny_llava.vector(*llava, prompts["modified-image"], "in red", picture)) >= CLOSE
         mixed = model.encode(["a cat", {"image": some[0]}, {"image": some[1], "text": "in red"}, "a dog"])
         np.testing.assert_allclose(mixed[1:3], [found[0], composed[1]], atol=1e-5)
+
+
+def test_the_readmes_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, picture in zip(("shirt.jpg", "blouse.jpg"), pictures(2), strict=True):
+        picture.save(name)
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (block,) = re.findall(r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"./e5-v.*?)```", readme, re.S)
+    names: dict[str, Any] = {}
+    exec(compile(block.replace("./e5-v-GGUF:Q4_K_M", f"{joint}:F16"), "README.md", "exec"), names)
+    assert names["scores"].shape == (1, 2)
 
 
 def test_the_language_model_is_a_llama_like_any_other(llava: tuple[Any, Path], joint: Path) -> None:
