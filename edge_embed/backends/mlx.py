@@ -22,6 +22,8 @@ from ._mlx_weights import load_model
 # Tokens of a text that runs alone as a compiled graph. 8 tokens, 28 layers of 256: 27 ms, and 35 when MLX was told of
 # every operation anew. Batches gained nothing, and would need a graph for each number of texts.
 SHORT = 256
+SHARED = 8  # tokens of a prompt whose keys and values are worth keeping
+PREFIXES = 8  # prompts of which they are kept; 30 tokens in v5-small's shape: 7 MB
 
 
 class MlxBackend(Held):
@@ -29,6 +31,7 @@ class MlxBackend(Held):
 
     def __init__(self, open_model: Callable[[], Any], pooling: Pooling) -> None:
         self._pooling = pooling
+        self._prefixes: dict[tuple[int, ...], list[Any]] = {}  # a prompt's ids -> each layer's keys and values
         super().__init__(open_model)
 
     def _open(self, open_model: Callable[[], Any]) -> None:
@@ -36,8 +39,8 @@ class MlxBackend(Held):
         super()._open(open_model)
         model = self._model
 
-        def one(ids: mx.array, lengths: mx.array) -> mx.array:
-            return model(ids, lengths, True, self._pooling)  # type: ignore[no-any-return]
+        def one(ids: mx.array, lengths: mx.array, more: dict[str, Any]) -> mx.array:
+            return model(ids, lengths, True, self._pooling, **more)  # type: ignore[no-any-return]
 
         self._one: Any = mx.compile(one, inputs=model.state)
 
@@ -46,26 +49,42 @@ class MlxBackend(Held):
         return self._owner.run(lambda: self._forward(batch))
 
     def _forward(self, batch: Batch) -> list[Rows]:
-        lengths = np.array([len(ids) for ids in batch.ids], np.int32)
+        longest = max(len(ids) for ids in batch.ids)
+        model = self._checked(batch, longest)
+        more: dict[str, Any] = {}
+        past = self._past(model, batch)
+        if past:
+            more["past"] = self._prefixes[past]
+        if any(batch.inserted):
+            more["inserted"] = [(n, one.at, mx.array(one.rows)) for n, one in enumerate(batch.inserted) if one]
+        texts = [ids[len(past) :] for ids in batch.ids]
+        lengths = np.array([len(ids) for ids in texts], np.int32)
         width = int(lengths.max())
-        model = self._checked(batch, width)
-        pictures = [(n, one.at, mx.array(one.rows)) for n, one in enumerate(batch.inserted) if one is not None]
-        single = len(lengths) == 1 and width <= SHORT and not pictures
+        single = len(texts) == 1 and width <= SHORT and not any(batch.inserted)
         width = bucket(width, model.max_positions) if single else width
         real = np.arange(width) < lengths[:, None]
         ids = np.zeros(real.shape, np.int32)
-        ids[real] = np.concatenate(batch.ids)
+        ids[real] = np.concatenate(texts)
         inputs = mx.array(ids), mx.array(lengths)
         try:
-            if single:
-                states = self._one(*inputs)
-            else:
-                states = model(*inputs, not real.all(), self._pooling, *([pictures] if pictures else []))
+            states = self._one(*inputs, more) if single else model(*inputs, not real.all(), self._pooling, **more)
             out = np.array(states.astype(mx.float32))
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"MLX failed on a batch of {ids.shape}: {error}") from error
         trim()
         return [row[None] for row in out] if out.ndim == 2 else [row[:n] for row, n in zip(out, lengths, strict=True)]
+
+    def _past(self, model: Any, batch: Batch) -> tuple[int, ...]:
+        """Return the ids that all texts begin with and whose keys and values are there, computed now if need be."""
+        useful = batch.shared >= SHARED and self._pooling == "last" and getattr(model, "causal", False)
+        if not useful or any(batch.inserted):
+            return ()
+        ids = tuple(batch.ids[0][: batch.shared].tolist())
+        if ids not in self._prefixes:
+            if len(self._prefixes) == PREFIXES:
+                self._prefixes.clear()
+            self._prefixes[ids] = model.prefix(mx.array([ids]))
+        return ids
 
     def _checked(self, batch: Batch, longest: int) -> Any:
         """Return the model; refuse what would read beyond a table, since MLX does not look."""
@@ -81,6 +100,7 @@ class MlxBackend(Held):
 
     def _drop(self) -> None:
         self._one = None
+        self._prefixes.clear()
         super()._drop()
 
 
@@ -105,7 +125,11 @@ class MlxTasks(MlxBackend):
     def use_task(self, task: str) -> None:
         """Embed with another task's adapter from now on; calls that are running finish first."""
         check_task(task, self._adapters.tasks())
-        self._owner.run(lambda: self._adapters.use(task))
+        self._owner.run(lambda: self._use(task))
+
+    def _use(self, task: str) -> None:
+        self._adapters.use(task)
+        self._prefixes.clear()
 
 
 def check_task(task: str, tasks: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ def attend(q: mx.array, k: mx.array, v: mx.array, falling: mx.array, mask: mx.ar
     """
     tokens = q.shape[2]
     places = mx.arange(tokens)
-    out = []
+    out: list[mx.array] = []
     for start in range(0, tokens, BLOCK):
         mx.eval(out)  # block by block: MLX computes breadth first, and would hold every block's bias at once
         rows, part = places[start : start + BLOCK], q[:, :, start : start + BLOCK]

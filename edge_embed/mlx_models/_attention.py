@@ -39,11 +39,12 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -
     scale, queries = q.shape[-1] ** -0.5, q.shape[2]
     if queries <= BLOCK or mx.default_device() != mx.cpu:
         return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask=mask)
-    out = []
+    out: list[mx.array] = []
     for start in range(0, queries, BLOCK):
         mx.eval(out)  # MLX computes breadth first, and would hold the scores of every block at once
         stop = min(start + BLOCK, queries)
-        keys = slice(stop) if isinstance(mask, str) else slice(None)  # MLX aligns causal masks at the last key
+        # MLX aligns causal masks at the last key; there may be more keys than queries.
+        keys = slice(k.shape[2] - queries + stop) if isinstance(mask, str) else slice(None)
         part = q[:, :, start:stop]
         out.append(mx.fast.scaled_dot_product_attention(part, k[:, :, keys], v[:, :, keys], scale=scale, mask=mask))
     return mx.concatenate(out, axis=2)
