@@ -1,0 +1,86 @@
+"""What MLX's quantised levels cost: nDCG@10, dimensions and precisions as in quality.py.
+
+    python benchmarks/quality_mlx.py BASE EVAL.jsonl     BASE: a checkpoint with adapters/retrieval
+
+MLX multiplies quantised weights slowly on a CPU; here they are turned back into float32 first, which gives the same
+numbers. A table, then one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+from mlx import nn
+from mlx.utils import tree_unflatten
+from quality import Vectors, read, views
+
+from edge_embed import Embedder
+from edge_embed.backends._mlx_weights import load_model
+from edge_embed.backends.mlx import MlxBackend
+from edge_embed.tokens import TextTokenizer
+from edge_embed_convert.export import Export
+from edge_embed_convert.source import Source
+from edge_embed_convert.to_mlx import ALL, write
+from edge_embed_convert.variant import open_variant
+
+
+def plain(model: Any) -> Any:
+    """Replace quantised layers and tables by float32 ones of the same values."""
+    found = {}
+    for name, module in model.named_modules():
+        if not isinstance(module, nn.QuantizedLinear | nn.QuantizedEmbedding):
+            continue
+        weight = mx.dequantize(
+            module.weight, module.scales, module.biases, group_size=module.group_size, bits=module.bits
+        )
+        bias = "bias" in module
+        same = nn.Embedding(1, 1) if isinstance(module, nn.QuantizedEmbedding) else nn.Linear(1, 1, bias=bias)
+        same.weight = weight
+        if bias:
+            same.bias = module.bias
+        found[name] = same
+    model.update_modules(tree_unflatten(list(found.items())))
+    mx.eval(model.parameters())
+    return model
+
+
+def embed(source: Source, path: Path, queries: list[str], documents: list[str]) -> tuple[Vectors, Vectors]:
+    """Embed with one file's weights."""
+    spec = source.spec
+    backend = MlxBackend(lambda: plain(load_model([path], source.config, spec.architecture)), spec.pooling)
+    with Embedder.from_parts(spec, TextTokenizer(source.folder / "tokenizer.json", spec.max_tokens), backend) as model:
+        return model.encode_query(queries), model.encode_document(documents)
+
+
+def main() -> None:
+    """Write each level, embed, print."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("base", type=Path)
+    parser.add_argument("eval", type=Path)
+    args = parser.parse_args()
+    queries, documents, relevant = read(args.eval)
+    source = open_variant(args.base, None, "retrieval", None, {})
+    rows: dict[str, dict[str, float]] = {}
+    exact: Vectors | None = None
+    with tempfile.TemporaryDirectory() as scratch:
+        for weights in write(Export(folder=Path(scratch), source=source, levels=ALL)):
+            vectors = embed(source, Path(scratch) / weights.files[0].path, queries, documents)
+            both = np.concatenate(vectors)
+            exact = both if exact is None else exact
+            cosines = (both * exact).sum(axis=1)
+            figures = {"mean_cosine": float(cosines.mean()), "least_cosine": float(cosines.min())}
+            rows[weights.level] = figures | views(*vectors, relevant)
+    print(f"| {args.base.name} | {' | '.join(rows['float32'])} |\n|---|{'---|' * len(rows['float32'])}")
+    for level, row in rows.items():
+        print(f"| {level} | {' | '.join(f'{value:.4f}' for value in row.values())} |")
+    print(json.dumps({"base": args.base.name, "levels": rows}))
+
+
+if __name__ == "__main__":
+    main()
