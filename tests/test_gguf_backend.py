@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import mmap
 import re
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
 from edge_embed.backends._llama_calls import TOGETHER, calls
-from edge_embed.backends._llama_memory import check_room
+from edge_embed.backends._llama_memory import Mapped, check_room
 from edge_embed.backends._llama_model import PINNED, check_version
 from edge_embed.backends.gguf import ONE_CALL, GgufBackend, load
 from edge_embed.errors import (
@@ -300,6 +301,25 @@ def test_an_output_buffer_that_does_not_fit(tmp_path: Path) -> None:
     with pytest.raises(BackendError, match=r"9 tokens at once need 4,000 MB .*, 2 MB are free: pass a smaller"):
         check_room(4000 << 20, 9, meminfo)
     check_room(4000 << 20, 9, tmp_path / "absent")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_what_was_read_of_a_mapped_file_is_let_go(tmp_path: Path) -> None:
+    size = 64 << 20
+    path, link = tmp_path / "weights.gguf", tmp_path / "link.gguf"
+    path.write_bytes(bytes(range(256)) * (size // 256))
+    link.symlink_to(path)
+    mapped = Mapped([link])
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        before = resident()
+        assert sum(data[::4096]) == 0
+        assert resident() - before > 50_000, "kB: the file is there"
+        assert mapped.loaded(0.5)
+        assert abs(resident() - before) < 5_000
+        assert data[255] == 255
+        assert sum(data[::4096]) == 0
+        assert mapped.loaded(0.51)
+        assert resident() - before > 50_000, "only after every sixteenth of the file"
 
 
 def test_the_vocabulary_inside_is_the_tokenizer(models: tuple[Path, dict[str, Model]]) -> None:

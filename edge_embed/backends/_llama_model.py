@@ -11,10 +11,13 @@ import numpy as np
 
 from ..errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
 from ..gguf_file import Array, Header, read_header
+from ..gguf_layout import parts_of
 from ..spec import ModelSpec
 from ._llama_log import complaints, last
+from ._llama_memory import Mapped
 
 PINNED = "0.3.36"
+FLOATS = (0, 1, 30)  # types of ggml that it never repacks: F32, F16, BF16
 
 
 def check_version(found: str = llama_cpp.__version__) -> None:
@@ -35,8 +38,10 @@ class Model:
         size = _vocabulary_size(header)
         self.path = path
         # Without its vocabulary (we have our own tokenizer, or open it apart) a model loads in a quarter of the time.
-        overrides = {} if size is None else {f"{_architecture(header, path)}.vocab_size": size}
-        self.handle = _load(path, {"tokenizer.ggml.model": "no_vocab", **overrides} if overrides else {})
+        overrides: dict[str, str | int] = {} if size is None else {f"{_architecture(header, path)}.vocab_size": size}
+        if overrides:
+            overrides["tokenizer.ggml.model"] = "no_vocab"
+        self.handle = _load(path, overrides, quantized=any(t.type not in FLOATS for t in header.tensors.values()))
         try:
             self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.handle)))
             self.context_length = int(llama_cpp.llama_model_n_ctx_train(self.handle))
@@ -105,7 +110,9 @@ class Vocabulary:
             self._handle = self._vocabulary = None
 
 
-def _load(path: Path, overrides: dict[str, str | int], vocabulary_only: bool = False) -> Any:
+def _load(
+    path: Path, overrides: dict[str, str | int], *, vocabulary_only: bool = False, quantized: bool = False
+) -> Any:
     params = llama_cpp.llama_model_default_params()
     params.vocab_only = vocabulary_only
     entries = (llama_cpp.llama_model_kv_override * (len(overrides) + 1))()  # the last, empty, ends the list
@@ -117,6 +124,9 @@ def _load(path: Path, overrides: dict[str, str | int], vocabulary_only: bool = F
             entry.tag, entry.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
     if overrides:
         params.kv_overrides = entries
+    if quantized:
+        mapped = Mapped(parts_of(path))
+        params.progress_callback = llama_cpp.llama_progress_callback(lambda share, _: mapped.loaded(share))
     with complaints() as lines:
         handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if handle:
