@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,19 +36,18 @@ def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
         return ()
     if (folder / PLAIN).is_file():
         levels = {stored_level(folder / PLAIN, config): folder / PLAIN} | levels
-    both = {level: path for level, path in levels.items() if has_tower(path)}
+    texts = [Weights(format="mlx", level=level, files=(File(path=path.name),)) for level, path in levels.items()]
     if (folder / IMAGE).is_file():
-        both = {stored_level(folder / IMAGE, config): folder / IMAGE}
-    found = [("text", level, path) for level, path in levels.items()]
-    found += [("image", level, path) for level, path in both.items()]
-    return tuple(
-        Weights(format="mlx", level=level, files=(File(path=path.name),), part=part) for part, level, path in found
-    )
+        files = (File(path=IMAGE),)
+        level = stored_level(folder / IMAGE, config)
+        return (*texts, Weights(format="mlx", level=level, files=files, part="image"))
+    return (*texts, *(part for text in texts for part in image_within(folder, text)))
 
 
-def has_tower(path: Path) -> bool:
-    """Whether a safetensors file holds an image part."""
-    return any(name.startswith(TOWERS) for name in safetensors_header(path))
+def image_within(folder: Path, text: Weights) -> tuple[Weights, ...]:
+    """List the image part that lies in the same files as a text part, if one does."""
+    headers = (safetensors_header(folder / file.path) for file in text.files)
+    return (replace(text, part="image"),) if any(n.startswith(TOWERS) for names in headers for n in names) else ()
 
 
 def stored_level(path: Path, config: dict[str, Any]) -> str:
