@@ -31,7 +31,7 @@ class MlxImageBackend(Held):
         return self._owner.run(lambda: self._forward(batch))
 
     def _forward(self, batch: Batch) -> list[Rows]:
-        model = self._open_model()
+        model = self._loaded()
         pixels = np.concatenate([picture.pixels for picture in batch.pictures])
         if pixels.shape[2:] != tuple(model.size):
             raise InputError(f"pictures come as {pixels.shape[2:]} pixels, the weights take {tuple(model.size)}")

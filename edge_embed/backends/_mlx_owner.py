@@ -73,7 +73,7 @@ class Held:
         self._model = None
         mx.clear_cache()
 
-    def _open_model(self) -> Any:
+    def _loaded(self) -> Any:
         """Return the model; raise BackendError once it was dropped."""
         if self._model is None:
             raise BackendError("this model was closed")

@@ -44,7 +44,7 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
     tensors = _named(read_tensors(paths), part, shapes)
     quantised = _quantised(tensors, shapes, paths[0])
-    _check_config(quantised, config, paths[0])
+    _check_config(quantised, config, part, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
     if quantised:
         nn.quantize(model, class_predicate=lambda path, _: vars(quantised[path]) if path in quantised else False)
@@ -116,15 +116,16 @@ def _quantisation(told: str, weight: mx.array, scales: mx.array, biases: mx.arra
     return Quantisation(group, bits)
 
 
-def _check_config(quantised: Mapping[str, Quantisation], config: Mapping[str, Any], path: Path) -> None:
+def _check_config(quantised: Mapping[str, Quantisation], config: Mapping[str, Any], part: Part, path: Path) -> None:
     """Refuse a config.json that says otherwise; it may speak of single modules, with or without a prefix."""
     said = config.get("quantization")
     if path.name != PLAIN or not isinstance(said, dict):
         return
     if said.get("mode", "affine") != "affine":
         raise UnsupportedModelError(f"config.json: quantization mode {said['mode']!r} is not implemented; 'affine' is")
+    single = {part.plain(name): value for name, value in said.items()}
     for module, found in quantised.items():
-        own = said.get(module, said.get(f"model.{module}"))
+        own = single.get(module)
         wanted = own if isinstance(own, dict) else said
         if any(wanted.get(key, value) != value for key, value in vars(found).items()):
             raise CorruptModelError(

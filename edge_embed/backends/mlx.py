@@ -88,7 +88,7 @@ class MlxBackend(Held):
 
     def _checked(self, batch: Batch, longest: int) -> Any:
         """Return the model; refuse what would read beyond a table, since MLX does not look."""
-        model = self._open_model()
+        model = self._loaded()
         limit, words = model.max_positions, model.vocab_size
         if limit is not None and longest > limit:
             raise BackendError(f"a text has {longest} tokens, the weights have positions for {limit}: set max_tokens")

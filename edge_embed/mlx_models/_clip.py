@@ -63,7 +63,8 @@ class Embeddings(nn.Module):
         """Return (tiles, 3, height, width) as (tiles, 1 + patches, dim)."""
         patches = self.patch_embedding(pixels)
         token = mx.broadcast_to(self.class_embedding, (len(pixels), 1, patches.shape[-1]))
-        return mx.concatenate([token, patches], axis=1) + self.position_embedding.weight
+        places = self.position_embedding(mx.arange(1 + patches.shape[1]))  # a table that may be quantised
+        return mx.concatenate([token, patches], axis=1) + places
 
 
 class Attention(nn.Module):
