@@ -51,10 +51,18 @@ class MlxBackend(Held):
     def _forward(self, batch: Batch) -> list[Rows]:
         longest = max(len(ids) for ids in batch.ids)
         model = self._checked(batch, longest)
-        more: dict[str, Any] = {}
+        try:
+            return self._rows(model, batch)
+        except (RuntimeError, ValueError) as error:
+            what = f"{len(batch.ids)} texts of up to {longest} tokens"
+            raise BackendError(f"MLX failed on {what}: {error}") from error
+        finally:
+            trim()
+
+    def _rows(self, model: Any, batch: Batch) -> list[Rows]:
+        """Compute what stands behind a prefix that is known, with pictures' rows among the tokens."""
         past = self._past(model, batch)
-        if past:
-            more["past"] = self._prefixes[past]
+        more: dict[str, Any] = {"past": self._prefixes[past]} if past else {}
         if any(batch.inserted):
             more["inserted"] = [(n, one.at, mx.array(one.rows)) for n, one in enumerate(batch.inserted) if one]
         texts = [ids[len(past) :] for ids in batch.ids]
@@ -66,12 +74,8 @@ class MlxBackend(Held):
         ids = np.zeros(real.shape, np.int32)
         ids[real] = np.concatenate(texts)
         inputs = mx.array(ids), mx.array(lengths)
-        try:
-            states = self._one(*inputs, more) if single else model(*inputs, not real.all(), self._pooling, **more)
-            out = np.array(states.astype(mx.float32))
-        except (RuntimeError, ValueError) as error:
-            raise BackendError(f"MLX failed on a batch of {ids.shape}: {error}") from error
-        trim()
+        states = self._one(*inputs, more) if single else model(*inputs, not real.all(), self._pooling, **more)
+        out = np.array(states.astype(mx.float32))
         return [row[None] for row in out] if out.ndim == 2 else [row[:n] for row, n in zip(out, lengths, strict=True)]
 
     def _past(self, model: Any, batch: Batch) -> tuple[int, ...]:
