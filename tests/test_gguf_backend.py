@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
-from edge_embed.backends._llama_calls import TOGETHER, calls
+from edge_embed.backends._llama_calls import TOGETHER, calls, room_for
 from edge_embed.backends._llama_memory import Mapped, check_room
 from edge_embed.backends._llama_model import PINNED, check_version
 from edge_embed.backends.gguf import ONE_CALL, GgufBackend, load
@@ -146,6 +146,11 @@ def test_calls_hold_what_they_may() -> None:
     assert sorted(n for call in found for n in call) == list(range(len(lengths)))
     assert all(len(call) <= 64 and (sum(lengths[n] for n in call) <= TOGETHER or len(call) == 1) for call in found)
     assert list(calls([TOGETHER - 12, 20, 12], shared=8)) == [[0, 1], [2]], "the prompt's 8 tokens count once"
+
+
+def test_a_long_text_has_little_more_room_than_it_needs() -> None:
+    """2,953 tokens are E5-V's longest picture with its prompt."""
+    assert [room_for(n) for n in (257, 600, 1024, 2953, 4097, 1 << 20)] == [320, 640, 1024, 3072, 4608, 1 << 20]
 
 
 def test_threads_may_share_it(models: tuple[Path, dict[str, Model]]) -> None:

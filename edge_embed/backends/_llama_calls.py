@@ -48,6 +48,12 @@ def pieces(start: int, stop: int) -> list[tuple[int, int]]:
     return [(at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
 
 
+def room_for(tokens: int) -> int:
+    """Round up by an eighth at most, so that contexts come in few sizes: all of their keys and values are in memory."""
+    step = 1 << max(6, tokens.bit_length() - 4)
+    return -(-tokens // step) * step
+
+
 def rounded(count: int) -> int:
     """Round up to a power of two, so that contexts come in a few sizes."""
     return 1 << (count - 1).bit_length()

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import BackendError, InputError, UnsupportedModelError
 from ..spec import ModelSpec, Weights
 from . import Batch, Inserted, Rows
-from ._llama_calls import TOGETHER, calls, pieces, places, rounded
+from ._llama_calls import TOGETHER, calls, pieces, places, room_for, rounded
 from ._llama_context import Context, Ids
 from ._llama_model import Model, Vocabulary
 from ._llama_table import Table
@@ -184,7 +184,7 @@ class GgufBackend:
                 if self._long is not None:
                     self._long.close()
                     self._long = None
-                self._long = self._context(rounded(tokens), 1, flash=True, steps=self._causal)
+                self._long = self._context(room_for(tokens), 1, flash=True, steps=self._causal)
             return self._long
         if self._short.tokens < tokens or self._short.sequences < sequences:
             tokens = SMALL if max(tokens, self._short.tokens) <= SMALL else TOGETHER
