@@ -8,7 +8,8 @@ parameters are called as the checkpoint calls them, with
 - `vocab_size`, and `max_positions`, the longest text that has positions, None where there is no such limit;
 - `__call__(ids, lengths, padded, pooling)`: ids int32 (batch, tokens), padded on the right if `padded`, lengths int32
   (batch,) -> hidden states: (batch, dim) of the row that the pooling needs, or (batch, tokens, dim). A language model
-  that reads pictures takes `inserted` as well: input, place and rows (n, dim) of each picture.
+  that reads pictures takes `inserted` as well: input, place and rows (n, dim) of each picture;
+- `causal`, if texts may have their beginning computed once: prefix(ids) gives what is called with as `past`.
 
 One that takes pictures has a second part: read_image(config) and ImageModel, IMAGE_PREFIXES and image_unused(config)
 in the place of PREFIXES and UNUSED, with
