@@ -9,6 +9,7 @@ import onnxruntime as ort
 
 from ..device import int8_products_overflow
 from ..errors import BackendError, CorruptModelError, OutOfMemoryError
+from ._onnx_pages import drop_mapped
 
 NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 SHRINK = ort.RunOptions()  # give what a call took back to the system after it
@@ -25,9 +26,11 @@ def open_session(path: Path, threads: int) -> Any:
     if int8_products_overflow():  # ask for the exact kernels, which take 1.5 times as long
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
+    drop_mapped(path)
+    return session
 
 
 def failure(error: Exception, what: str) -> BackendError:
