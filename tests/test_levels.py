@@ -147,3 +147,12 @@ def test_rounding_by_block() -> None:
     plain = (weight[1:, :64].reshape(4, 2, 32).max(axis=2) - weight[1:, :64].reshape(4, 2, 32).min(axis=2)) / 15
     error = ((back[1:, :64] - weight[1:, :64]) ** 2).mean()
     assert error < (plain**2 / 12).mean()
+
+
+def test_rounding_in_pieces_is_rounding_each_row() -> None:
+    weight = (
+        np.random.default_rng(0).standard_normal((3000, 70), np.float32) * np.arange(1, 3001, dtype=np.float32)[:, None]
+    )
+    for whole, ends in ((by_block(weight), by_block(weight[2990:])), (by_row(weight), by_row(weight[2990:]))):
+        for part, end in zip(whole, ends, strict=True):
+            np.testing.assert_array_equal(part[2990:], end)
