@@ -12,6 +12,7 @@ from edge_embed.errors import CorruptModelError
 
 from .calibrate import LONGEST, Moments
 from .gguf_names import Entry
+from .source import Array
 
 DATASET = "whole prompted texts with their closing token"
 
@@ -24,6 +25,11 @@ def importance(entries: Sequence[Entry], moments: Mapping[str, Moments]) -> dict
     return {name: moments[source] for name, source in wanted.items()}
 
 
+def mean_squares(importance: Mapping[str, Moments]) -> dict[str, Array]:
+    """Return the mean squares (in,) as llama-quantize reads them from the file, to the last bit."""
+    return {name: _sums(moments) / np.float32(moments.count) for name, moments in importance.items()}
+
+
 def write_imatrix(path: Path, importance: Mapping[str, Moments]) -> None:
     """Write the sums of squares and counts of each matrix, as llama-imatrix does."""
     writer = gguf.GGUFWriter(path, "")
@@ -33,8 +39,7 @@ def write_imatrix(path: Path, importance: Mapping[str, Moments]) -> None:
     writer.add_uint32("imatrix.chunk_count", max(1, max(m.count for m in importance.values()) // LONGEST))
     writer.add_uint32("imatrix.chunk_size", LONGEST)
     for name, moments in sorted(importance.items()):
-        sums = (moments.square.astype(np.float64) * moments.count).astype(np.float32)
-        writer.add_tensor(f"{name}.in_sum2", sums[None])
+        writer.add_tensor(f"{name}.in_sum2", _sums(moments)[None])
         writer.add_tensor(f"{name}.counts", np.array([[moments.count]], np.float32))
     try:
         writer.write_header_to_file()
@@ -42,3 +47,7 @@ def write_imatrix(path: Path, importance: Mapping[str, Moments]) -> None:
         writer.write_tensors_to_file()
     finally:
         writer.close()
+
+
+def _sums(moments: Moments) -> Array:
+    return (moments.square.astype(np.float64) * moments.count).astype(np.float32)

@@ -22,7 +22,7 @@ from .export import Export
 from .gguf_file import TYPES, entries, write_file
 from .gguf_ids import check_ids
 from .gguf_quantize import quantize
-from .imatrix import importance, write_imatrix
+from .imatrix import importance, mean_squares, write_imatrix
 from .onnx_file import parts_of
 from .source import Source
 from .to_onnx import write_image
@@ -111,7 +111,7 @@ def stem_of(name: str) -> str:
 
 def _quantize(export: Export, paths: Mapping[str, Path], seen: Mapping[str, Moments] | None) -> None:
     levels = [level for level in export.levels if level not in TYPES]
-    weighed = None if seen is None else {name: moments.square for name, moments in seen.items()}
+    weighed = None if seen is None else mean_squares(seen)
     tensors = len(entries(export.source))
     with tqdm(total=len(levels) * tensors, unit=" tensors", disable=None, leave=False) as bar:
         for level in levels:
