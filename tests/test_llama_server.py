@@ -23,6 +23,7 @@ from edge_embed_convert import convert
 from edge_embed_convert.calibrate import read_texts
 
 import tiny
+import tiny_llava
 from conftest import MINIATURES
 
 SERVER = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
@@ -91,9 +92,18 @@ def test_minilm_gives_the_same_vectors(minilm: Path, tmp_path: Path) -> None:
     assert compare(made, "F16") >= 0.9999
 
 
-@pytest.mark.parametrize(("name", "pooling"), [("qwen3", "lasttoken"), ("eurobert", "mean"), ("bert", "cls_token")])
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("qwen3", "lasttoken"), ("llama", "lasttoken"), ("eurobert", "mean"), ("bert", "cls_token")]
+)
 def test_random_models_give_the_same_vectors(name: str, pooling: str, tmp_path: Path) -> None:
     """Measured: 0.999998 at least. These models take 64 tokens, so texts are short."""
     tiny.make(name, tmp_path / name, pooling)
     (made,) = convert(tmp_path / name, tmp_path / "out", ["gguf:F16"])
     assert compare(made, "F16", longest=40) >= 0.9999
+
+
+def test_models_that_take_pictures_give_the_same_vectors_of_texts(tmp_path: Path) -> None:
+    """Measured: 0.999996 at least; llama-server adds the first token itself, and finds those inside a prompt."""
+    tiny_llava.make(tmp_path / "e5-v")
+    (made,) = convert(tmp_path / "e5-v", tmp_path / "out", ["gguf:F16"])
+    assert compare(made, "F16", longest=100) >= 0.9999
