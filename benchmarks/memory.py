@@ -3,7 +3,7 @@
     python benchmarks/memory.py FOLDER... --tokens 16 512 2048
 
 For every candidate of every model (a folder or a .gguf file) and every length: load, embed one text of random token ids
-drawn from the whole vocabulary, and read the peak. A table, then one JSON line.
+drawn from the whole vocabulary, after eight pictures where the model takes any, and read the peak. A table, then JSON.
 """
 
 from __future__ import annotations
@@ -24,13 +24,19 @@ import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device import resident_peak
-from edge_embed.repo import open_repo
+from edge_embed.image_spec import Picture
+from edge_embed.repo import image_part, open_repo
 from edge_embed.tokens import TextTokenizer
 
 place, candidate, tokens, vocabulary = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 repo = open_repo(place)
-weights = next(one for one in repo.spec.weights if f"{one.format}:{one.level}" == candidate)
+weights = next(w for w in repo.spec.weights if (f"{w.format}:{w.level}", w.part) == (candidate, "text"))
 backend = load(weights.format, repo.folder, repo.spec, weights, 2)
+part = image_part(repo.spec.weights, weights)
+if part and repo.spec.image:
+    vision = load(part.format, repo.folder, repo.spec, part, 2)
+    pixels = np.zeros((8, 3, *repo.spec.image.size), np.float32)
+    vision.forward(Batch((), [Picture(tile[None], repo.spec.image.size) for tile in pixels]))
 tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens) if repo.tokenizer.is_file() else None
 ids = np.random.default_rng(0).integers(0, vocabulary, tokens).astype(np.int32)
 for _ in range(2):

@@ -162,7 +162,7 @@ def _plan(args: argparse.Namespace) -> None:
         chosen = {"choice": name_of(choice.weights), "why": choice.why}
         print(json.dumps({"max_memory": limit, "candidates": rows} | chosen, indent=2))
         return
-    names = ["weights", "kv", "compute", "output", "tokenizer", "runtime", "total"]
+    names = ["weights", "kv", "compute", "output", "picture", "tokenizer", "runtime", "total"]
     print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
     for plan in candidates:
         fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")

@@ -42,6 +42,11 @@ class Device:
     graphics: tuple[str, ...]
 
     @property
+    def apple(self) -> bool:
+        """Whether it is a Mac with Apple's processor, whose GPU shares the memory."""
+        return self.system == "Darwin" and self.machine == "arm64"
+
+    @property
     def threads(self) -> int:
         """How many threads a computation should use: the fast cores, as far as the quota pays for them."""
         return _within(self.fast_cores, self.quota)

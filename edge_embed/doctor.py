@@ -49,7 +49,7 @@ def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
     """Say what to install or to choose so that embedding is faster on a machine."""
     installed = {engine.backend for engine in found if engine.version is not None}
     advice = []
-    if device.system == "Darwin" and device.machine == "arm64" and "mlx" not in installed:
+    if device.apple and "mlx" not in installed:
         advice.append("The GPU is not used: pip install 'edge-embed[mlx]'.")
     for engine in found:
         if engine.warning:

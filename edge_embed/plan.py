@@ -13,68 +13,79 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .device import this_device
 from .errors import CorruptModelError, InputError
 from .gguf_file import Header, read_header
+from .mlx_layout import safetensors_header
 from .onnx_header import read_graph
-from .repo import Repo
+from .plan_pictures import Tower, most_rows, read_tower
+from .repo import Repo, image_part
 from .spec import ModelSpec, Weights
 
 MB = 1 << 20
 UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
-RUNTIME = {"onnx": 72 * MB, "gguf": 60 * MB, "mlx": 75 * MB}  # Python, NumPy, tokenizer library, engine
-TOKENIZER, TOKENIZER_CODE = (
-    9,
-    7 * MB,
-)  # times the size of tokenizer.json (10 MB take 90), and its code
+RUNTIME = {"onnx": 72 * MB, "gguf": 60 * MB, "mlx": 62 * MB}  # Python, NumPy, tokenizer library, engine
+TOKENIZER, TOKENIZER_CODE = 9, 7 * MB  # times the size of tokenizer.json (10 MB take 90), and its code
 TOUCHED = 64 << 10  # bytes of a mapped table that one row brings into memory, with its neighbours
 INT4_COPIES = 1.45  # MatMulNBits keeps its scales as they were beside the packed copy
 MLP_COPIES = 4  # buffers of the MLP's width that are alive at once, for each token
 ATTENTION_COPIES = {"GroupQueryAttention": 3.3}  # buffers of the model's width beside them
 OTHER_COPIES = 6.7  # of attention that copies queries, keys and values: MultiHeadAttention
+MLX_COPIES = 6, 14  # of the MLP's width and of the model's: it frees less between operations
 LLAMA_COPIES = 3
-REPACKED = {2: 4.5, 10: 2.625, 12: 4.5, 20: 4.5}  # ggml types copied into another order on x86, bits a weight
 # What backends/gguf.py does: texts up to TOGETHER tokens share calls, longer ones go by STEP with TAIL outputs.
-TOGETHER, STEP, TAIL = 512, 512, 64
+TOGETHER, STEP, TAIL = 256, 512, 64
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4}
 PER_WEIGHT = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "int8": 1.0, "8bit": 1.07, "int4": 0.64, "4bit": 0.57}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What one candidate, `format:level`, will take at its peak, in bytes; `output` is the engine's own buffer."""
+    """What one candidate, `format:level`, will take at its peak, in bytes; `output` is the engine's own buffer.
+
+    `picture` is what the image part takes beside the text part, where the model has one.
+    """
 
     candidate: str
     weights: int
     kv: int = 0
     compute: int = 0
     output: int = 0
+    picture: int = 0
     tokenizer: int = 0
     runtime: int = 0
 
     @property
     def total(self) -> int:
         """The resident peak."""
-        return self.weights + self.kv + self.compute + self.output + self.tokenizer + self.runtime
+        parts = (self.weights, self.kv, self.compute, self.output, self.picture, self.tokenizer, self.runtime)
+        return sum(parts)
 
 
 def plans(repo: Repo, max_tokens: int | None, batch_tokens: int) -> list[Plan]:
     """Predict the peak of every candidate for texts of up to `max_tokens` (None: the model's own limit) tokens.
 
     Candidates are the weights that lie in the folder; of a checkpoint alone, the ONNX levels that it can be converted
-    to. A batch holds `batch_tokens`, or one text if that is longer. Raises CorruptModelError for a damaged header.
+    to. A batch holds `batch_tokens`, or one text, or one picture's rows, if that is longer. Raises CorruptModelError
+    for a damaged header.
     """
     longest = min(max_tokens or repo.spec.max_tokens, repo.spec.max_tokens)
-    tokens = max(longest, batch_tokens)
     tokenizer = TOKENIZER * repo.tokenizer.stat().st_size + TOKENIZER_CODE if repo.tokenizer.is_file() else 0
     found = []
-    for weights in repo.spec.weights:
+    for weights in (one for one in repo.spec.weights if one.part == "text"):
+        part = image_part(repo.spec.weights, weights)
+        tower = read_tower(repo.folder, part) if part and repo.spec.image else None
+        rows = max(longest, min(most_rows(repo.spec, tower.patch), repo.spec.max_tokens)) if tower else longest
+        parts = _PARTS[weights.format](repo.folder, repo.spec, weights, max(rows, batch_tokens), rows)
+        if tower and part:
+            parts["picture"] = _picture(tower, repo.spec, parts["compute"], apart=part.files != weights.files)
         fixed = {"tokenizer": tokenizer, "runtime": RUNTIME.get(weights.format, RUNTIME["onnx"])}
-        parts = _PARTS[weights.format](repo.folder, repo.spec, weights, tokens, longest)
         found.append(Plan(candidate=f"{weights.format}:{weights.level}", **parts, **fixed))
     if not found and repo.checkpoint is not None:
         fixed = {"tokenizer": tokenizer, "runtime": RUNTIME["onnx"]}
         for level in ("float32", "int8", "int4"):
-            found.append(Plan(candidate=f"onnx:{level}", **_checkpoint(repo, level, tokens), **fixed))
+            parts = _checkpoint(repo, level, max(longest, batch_tokens))
+            found.append(Plan(candidate=f"onnx:{level}", **parts, **fixed))
     return found
 
 
@@ -84,6 +95,15 @@ def size_in_bytes(size: int | str) -> int:
     if found is None:
         raise InputError(f"{size!r} is not a size: give bytes, or a text such as '512MB' or '2GB'")
     return int(float(found[1]) * UNITS[found[2].upper()])
+
+
+def _picture(tower: Tower, spec: ModelSpec, text: int, apart: bool) -> int:
+    """Return what an image part adds: its weights, unless they lie in the text part's file, and what it computes with.
+
+    Where a language model reads its rows, the tower's memory is given back before that begins.
+    """
+    compute = tower.compute(spec)
+    return (tower.weights if apart else 0) + (max(0, compute - text) if spec.image_token else compute)
 
 
 def _onnx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
@@ -108,16 +128,11 @@ def _gguf(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest:
     files = [folder / file.path for file in weights.files]
     headers = [read_header(path) for path in files]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
-    copied = sum(
-        math.prod(tensor.shape) * REPACKED[tensor.type] / 8
-        for name, tensor in tensors.items()
-        if tensor.type in REPACKED and len(tensor.shape) == 2 and not name.startswith(("token_embd", "output"))
-    )
     layers, width, kv_width, vocabulary = _llama_shape(headers[0], spec, tensors["token_embd.weight"].shape[1])
     per_token = 4 * (MLP_COPIES * width + LLAMA_COPIES * spec.dim)
     together = min(tokens, TOGETHER)
     long = longest if longest > TOGETHER else 0
-    parts = {"weights": int(sum(path.stat().st_size for path in files) + copied)}
+    parts = {"weights": sum(path.stat().st_size for path in files)}  # what is repacked is let go of
     if spec.attention == "causal":
         outputs = TAIL * vocabulary * 4 * (2 if long else 1)  # scores over the vocabulary, computed and copied out
         kv = layers * kv_width * 2 * max(4 * together, 2 * _rounded(long))
@@ -127,9 +142,19 @@ def _gguf(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest:
 
 
 def _mlx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
-    size = sum((folder / file.path).stat().st_size for file in weights.files)
+    """Plan as the backend loads: on a CPU all in float32, one tensor after the other."""
+    whole, halves = 0, [0]
+    for file in weights.files:
+        for name, entry in safetensors_header(folder / file.path).items():
+            if name != "__metadata__":
+                start, stop = entry["data_offsets"]
+                whole += stop - start
+                halves += [stop - start] * (entry["dtype"] in ("F16", "BF16"))
     width = _config(folder).get("intermediate_size", 4 * spec.dim)
-    return {"weights": size, "compute": int(4 * tokens * (MLP_COPIES * width + OTHER_COPIES * spec.dim))}
+    compute = 4 * tokens * (MLX_COPIES[0] * width + MLX_COPIES[1] * spec.dim)
+    if this_device().apple:
+        return {"weights": whole, "compute": compute}
+    return {"weights": whole + sum(halves), "compute": max(compute, *halves)}
 
 
 _PARTS = {"onnx": _onnx, "gguf": _gguf, "mlx": _mlx}
@@ -196,6 +221,7 @@ def _config(folder: Path) -> dict[str, int]:
     """Return the numbers of config.json; none where there is no such file."""
     try:
         config = json.loads((folder / "config.json").read_text("utf-8"))
-        return {key: value for key, value in config.items() if isinstance(value, int)}
-    except (OSError, ValueError, AttributeError):
+        merged = {**config.get("text_config", {}), **config}  # a model of two parts has one for each
+        return {key: value for key, value in merged.items() if isinstance(value, int)}
+    except (OSError, ValueError, AttributeError, TypeError):
         return {}

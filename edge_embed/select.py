@@ -179,9 +179,10 @@ def thread_count(threads: int | None) -> int:
 
 def peak(repo: Repo, weights: Weights, max_tokens: int | None, batch_tokens: int) -> int:
     """Predict the resident peak in bytes with these weights, and the image part that goes with them."""
-    (plan,) = plans(replace(repo, spec=replace(repo.spec, weights=(weights,))), max_tokens, batch_tokens)
     part = image_part(repo.spec.weights, weights)
-    return plan.total + (sum((repo.folder / file.path).stat().st_size for file in part.files) if part else 0)
+    both = (weights, part) if part else (weights,)
+    (plan,) = plans(replace(repo, spec=replace(repo.spec, weights=both)), max_tokens, batch_tokens)
+    return plan.total
 
 
 def batch_budget(repo: Repo, weights: Weights, max_tokens: int, max_memory: int | None) -> int:

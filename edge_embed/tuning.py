@@ -79,8 +79,7 @@ def check_workload(workload: str) -> None:
 def judged(weights: Weights, workload: Workload = "bulk") -> float:
     """Return how fast weights of this kind are on machines like this one, relative to float32 in ONNX Runtime."""
     device = this_device()
-    apple = device.system == "Darwin" and device.machine == "arm64"
-    kind = "apple" if apple else "vnni" if device.features & {"avx512_vnni", "avx_vnni"} else "cpu"
+    kind = "apple" if device.apple else "vnni" if device.features & {"avx512_vnni", "avx_vnni"} else "cpu"
     found = JUDGED[kind][weights.format].get(weights.level, (UNKNOWN, UNKNOWN))
     return found[workload == "single"]
 

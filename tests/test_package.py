@@ -22,7 +22,8 @@ ROWS = [
     | {"llava_config"},
     {"spec", "mmproj"},
     {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
-    {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"},
+    {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"}
+    | {"plan_pictures"},
     {"hub_repository", "plan", "images", "backends", "items"},
     {"hub", "hub_headers", "tuning", "joint", "work"},
     {"select", "prepare", "pipeline"},

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,14 +17,21 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
 
 from edge_embed import CorruptModelError, InputError
+from edge_embed import plan as plan_module
 from edge_embed.cli import main
+from edge_embed.device import this_device
+from edge_embed.image_spec import ImageSpec
 from edge_embed.onnx_header import read_graph
 from edge_embed.plan import MB, plans, size_in_bytes
-from edge_embed.repo import open_repo
-from edge_embed.select import choose
+from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
+from edge_embed.repo import Repo, open_repo
+from edge_embed.select import choose, peak
+from edge_embed.spec import File, Weights
 from edge_embed.tuning import JUDGED, name_of
+from edge_embed_convert import convert
 
 PROCESS = """
 import sys
@@ -32,15 +40,18 @@ import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device import resident_peak
-from edge_embed.repo import open_repo
-from edge_embed.select import choose
+from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
+from edge_embed.repo import Repo, open_repo
+from edge_embed.select import choose, peak
+from edge_embed.spec import File, Weights
 from edge_embed.tuning import JUDGED, name_of
+from edge_embed_convert import convert
 from edge_embed.tokens import TextTokenizer
 
 level, tokens, texts = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 repo = open_repo(Path(sys.argv[1]))
 weights = next(one for one in repo.spec.weights if one.level == level)
-backend = load("onnx", repo.folder, repo.spec, weights, 2)
+backend = load(weights.format, repo.folder, repo.spec, weights, 2)
 tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens)
 draw = np.random.default_rng(0)
 backend.forward(Batch([draw.integers(1000, 30000, tokens).astype(np.int32) for _ in range(texts)]))
@@ -96,7 +107,7 @@ def test_damaged_headers_are_refused_or_read(converted: Path, tmp_path: Path) ->
 
 
 def measured(folder: Path, level: str, tokens: int, texts: int) -> int:
-    for path in (folder / "onnx").iterdir():  # what was just written lies in large pages, of which a row maps more
+    for path in folder.rglob("*.onnx*"):  # what was just written lies in large pages, of which a row maps more
         with path.open("rb") as file:
             os.fsync(file.fileno())
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
@@ -113,6 +124,33 @@ def test_the_plan_is_near_the_measured_peak(converted: Path, level: str, tokens:
     planned = found[f"onnx:{level}"].total
     print(f"{level} {texts} x {tokens}: planned {planned / MB:.0f}, measured {actual / MB:.0f} MB")
     assert planned == pytest.approx(actual, rel=0.15)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the plan's figures are Linux'")
+def test_the_plan_of_mlx_is_near_the_measured_peak(minilm: Path, tmp_path: Path) -> None:
+    (folder,) = convert(minilm, tmp_path, ["mlx:float32"])
+    for tokens, texts in ((16, 1), (256, 8)):
+        actual = measured(folder, "float32", tokens, texts)
+        (plan,) = plans(open_repo(folder), tokens, tokens * texts)
+        print(f"MLX {texts} x {tokens}: planned {plan.total / MB:.0f}, measured {actual / MB:.0f} MB")
+        assert plan.total == pytest.approx(actual, rel=0.15)
+
+
+def test_mlx_on_a_cpu_keeps_half_precision_twice_as_long(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights of 16 bits become float32 there; a Mac keeps them."""
+    tensors = {"a.weight": np.zeros((100, 200), np.float16), "b.weight": np.zeros(1000, np.float32)}
+    spec = replace(open_repo(minilm).spec, weights=(Weights(format="mlx", level="float16", files=(File(path="m"),)),))
+
+    def weights_on(machine: str, folder: Path) -> int:
+        known = replace(this_device(), system="Darwin" if machine == "arm64" else "Linux", machine=machine)
+        monkeypatch.setattr(plan_module, "this_device", lambda: known)
+        (plan,) = plans(Repo(folder, spec), 16, 16)
+        return plan.weights
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_file(tensors, Path(folder) / "m")
+        assert weights_on("arm64", Path(folder)) == 2 * 20_000 + 4000
+        assert weights_on("x86_64", Path(folder)) == 4 * 20_000 + 4000
 
 
 def test_a_checkpoint_is_planned_as_what_it_will_become(minilm: Path, converted: Path) -> None:
@@ -144,6 +182,42 @@ def test_a_graph_with_plain_attention_grows_with_the_square(converted: Path, tmp
     repo = replace(repo, spec=replace(repo.spec, max_tokens=2048))
     plain = plans(repo, 2048, 2048)[0].compute - plans(open_repo(converted), 256, 2048)[0].compute
     assert plain == 2 * 4 * 2048 * 2048 * 12
+
+
+PINPOINTS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
+
+
+def test_a_picture_may_have_more_rows_than_the_longest_text(converted: Path) -> None:
+    """E5-V: an overview of 24 x 24 patches, and 48 lines of 48 patches and a newline each."""
+    spec = open_repo(converted).spec
+    image = ImageSpec(size=(336, 336), edge=336, pinpoints=PINPOINTS)
+    assert most_rows(replace(spec, image=image, image_token="<image>"), 14) == 24 * 24 + 48 * 49
+    assert most_rows(replace(spec, image=replace(image, pinpoints=()), image_token="<image>"), 14) == 24 * 24
+    assert most_rows(replace(spec, image=image), 14) == most_rows(spec, 14) == 0
+
+
+def test_pictures_are_planned_beside_texts(converted: Path, tmp_path: Path) -> None:
+    """A tower of one convolution and one layer: its weights once, and what eight tiles take."""
+    folder = Path(shutil.copytree(converted, tmp_path / "copy"))
+    shapes = {"patch": (32, 3, 16, 16), "up": (32, 128), "down": (128, 32)}
+    tensors = [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()]
+    node = helper.make_node("Conv", ["pixel_values", "patch"], ["out"])
+    output = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
+    onnx.save(helper.make_model(helper.make_graph([node], "g", [], [output], tensors)), folder / "onnx" / "v.onnx")
+    tower = Weights(format="onnx", level="float32", files=(File(path="onnx/v.onnx"),), part="image")
+    alone = open_repo(folder)
+    image = ImageSpec(size=(64, 64))
+    both = replace(alone, spec=replace(alone.spec, weights=(*alone.spec.weights, tower), image=image))
+    size = 4 * (32 * 3 * 256 + 2 * 32 * 128)
+    assert [plan.candidate for plan in plans(both, 16, 16)] == alone.levels()
+    for with_it, without in zip(plans(both, 16, 16), plans(alone, 16, 16), strict=True):
+        compute = with_it.picture - int(PACKED * size + SESSION)
+        assert compute == Tower(0, 16, 32, 128).compute(both.spec) > 4 * 8 * 17 * 128
+        assert with_it.total == without.total + with_it.picture
+        assert peak(both, both.spec.weights[0], 16, 16) == plans(both, 16, 16)[0].total
+    joint = replace(both, spec=replace(both.spec, image_token="<image>", max_tokens=64))
+    assert plans(joint, 64, 1)[0].picture < plans(both, 64, 1)[0].picture  # its memory is given back before texts
+    assert plans(joint, 2, 1)[0].compute == plans(joint, 16, 1)[0].compute  # a picture has 16 rows
 
 
 @pytest.mark.parametrize(("text", "size"), [("1GB", 1 << 30), ("512 mb", 512 << 20), (77, 77), ("1.5KB", 1536)])
