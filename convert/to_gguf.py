@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge_embed.errors import InputError, listing
+from edge_embed.gguf_layout import image_level
 from edge_embed.spec import LEVELS as KNOWN
 from edge_embed.spec import Weights
 
@@ -35,7 +36,6 @@ ALL = (
     *("IQ4_XS", "Q3_K_M", "IQ3_M", "Q2_K", "IQ2_M", "IQ1_M", "IQ1_S"),
 )
 BASE = "F16"
-IMAGE_LEVEL = "float16"
 # Measured over the probes on two trained models of 4 x 256 and on all-MiniLM-L6-v2 (mean, least; the lowest of them):
 # F16 .999999 .999997, BF16 .999994 .999987, Q8_0 .9995 .9977, Q6_K .9984 .9954, Q5_K_M .9960 .9879, Q4_K_M .9895 .9675,
 # IQ4_XS .975 .928, Q3_K_M .978 .914, IQ3_M .959 .871, Q2_K .953 .826, IQ2_M .892 .633, IQ1_S .70 .44. The probes are in
@@ -99,8 +99,11 @@ def _image_part(export: Export) -> list[Weights]:
     """Write the graph for pictures, where there is one: llama.cpp packs tiles otherwise, and lacks the other tower."""
     if "image" not in parts_of(export.source.spec.architecture):
         return []
-    export.report(f"onnx:{IMAGE_LEVEL}, image part")
-    return [write_image(export.source, export.folder, IMAGE_LEVEL)]
+    parts = []
+    for level in sorted({image_level(level) for level in export.levels}):  # float16 before int8
+        export.report(f"onnx:{level}, image part")
+        parts.append(write_image(export.source, export.folder, level))
+    return parts
 
 
 def stem_of(name: str) -> str:

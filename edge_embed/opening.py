@@ -11,7 +11,7 @@ from .backends import Backend, Switches, load
 from .device import this_device
 from .errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
 from .find import Wish, find, why_there
-from .gguf_layout import find_mmproj
+from .gguf_layout import find_mmproj, image_level
 from .pipeline import Pipeline
 from .prepare import cache_folder, prepare, prepare_pictures
 from .repo import Repo, image_part
@@ -130,7 +130,7 @@ def _image_part(source: Repo, weights: Weights, request: Request) -> tuple[Path,
     if tower is None or source.spec.image is None:
         return None
     try:
-        return prepare_pictures(source.folder / tower, request.cache_dir)
+        return prepare_pictures(source.folder / tower, image_level(weights.level), request.cache_dir)
     except MissingDependencyError as error:  # its texts can be embedded all the same
         warnings.warn(f"pictures cannot be embedded: {error}", FallbackWarning, stacklevel=5)
         return None

@@ -17,7 +17,6 @@ from .repo import Repo, find_onnx, open_repo
 from .spec import FILE_NAME, Weights
 
 CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
-PICTURES = "float16"  # the level of an image part that is made of another's file
 logger = logging.getLogger(__name__)
 
 
@@ -42,13 +41,13 @@ def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None
     return open_repo(_made(folder)[0])
 
 
-def prepare_pictures(mmproj: Path, cache_dir: Path | None = None) -> tuple[Path, Weights]:
-    """Return a folder and the image part in it, made once of llama.cpp's file of a picture tower, and kept.
+def prepare_pictures(mmproj: Path, level: str, cache_dir: Path | None = None) -> tuple[Path, Weights]:
+    """Return a folder and the image part in it, made once of llama.cpp's file of a picture tower at a level, and kept.
 
     Raises as prepare() does, and UnsupportedModelError for a tower that is not implemented.
     """
     stat, path = mmproj.stat(), mmproj.resolve()
-    key = hashlib.sha256(repr((str(path), stat.st_size, stat.st_mtime_ns, CONVERTER)).encode()).hexdigest()[:16]
+    key = hashlib.sha256(repr((str(path), stat.st_size, stat.st_mtime_ns, level, CONVERTER)).encode()).hexdigest()[:16]
     folder = cache_folder(cache_dir) / "converted" / key
 
     def made(folder: Path) -> list[Path]:
@@ -56,9 +55,9 @@ def prepare_pictures(mmproj: Path, cache_dir: Path | None = None) -> tuple[Path,
 
     def convert() -> None:
         converter = _converter("edge_embed_convert.mmproj", f"{mmproj} is a picture tower", folder)
-        converter.write_image_part(mmproj, folder, PICTURES)
+        converter.write_image_part(mmproj, folder, level)
 
-    _once(folder, made, mmproj, f"onnx:{PICTURES}", convert)
+    _once(folder, made, mmproj, f"onnx:{level}", convert)
     place = made(folder)[0].parent
     (weights,) = find_onnx(place)
     return place, weights

@@ -15,7 +15,16 @@ from .config import OWN_CODE, architecture_of
 from .decoding import read_json
 from .errors import CorruptModelError, ModelNotFoundError, listing
 from .facts import plain
-from .gguf_layout import check_pooling, file_level, find_gguf, gguf_files, gguf_needed, parts_of, read_gguf_spec
+from .gguf_layout import (
+    check_pooling,
+    file_level,
+    find_gguf,
+    gguf_files,
+    gguf_needed,
+    image_level,
+    parts_of,
+    read_gguf_spec,
+)
 from .mlx_layout import find_mlx, safetensors_header
 from .sentence_transformers import read_spec
 from .spec import File, ModelSpec, Weights
@@ -191,7 +200,9 @@ def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
     every = [one for one in weights if one.part == "image"]
     parts = [one for one in every if one.format == text.format]
     if not parts:
-        return next((one for one in every if one.format == "onnx"), None)
+        others = [one for one in every if one.format == "onnx"]
+        fitting = (one for one in others if text.format == "gguf" and one.level == image_level(text.level))
+        return next(fitting, next(iter(others), None))
     above = [one for one in parts if levels.index(one.level) <= levels.index(text.level)]
     return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
 

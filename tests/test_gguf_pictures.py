@@ -23,9 +23,10 @@ from edge_embed.backends._llama_context import Context
 from edge_embed.backends._llama_table import Table
 from edge_embed.backends.gguf import SHARED, GgufBackend
 from edge_embed.golden import sample_picture
-from edge_embed.repo import open_repo
-from edge_embed_convert import convert
+from edge_embed.repo import image_part, open_repo
+from edge_embed_convert import convert, to_gguf
 from edge_embed_convert.calibrate import calibrate
+from edge_embed_convert.export import Export
 from edge_embed_convert.gguf_file import entries, write_file
 from edge_embed_convert.gguf_ids import check_ids
 from edge_embed_convert.gguf_quantize import quantize
@@ -284,6 +285,22 @@ def test_the_readmes_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.Mo
     names: dict[str, Any] = {}
     exec(compile(block.replace("./e5-v-GGUF:Q4_K_M", f"{joint}:F16"), "README.md", "exec"), names)
     assert names["scores"].shape == (1, 2)
+
+
+def test_the_image_part_is_no_finer_than_it_need_be(llava: tuple[Any, Path], tmp_path: Path) -> None:
+    source = open_source(open_repo(llava[1]))
+    found = {}
+    for levels in (["Q4_K_M"], ["Q8_0", "Q4_K_M"]):
+        export = Export(folder=tmp_path / levels[0], source=source, levels=levels)
+        export.folder.mkdir()
+        for one in (weights := to_gguf.write(export)):
+            if one.part == "text":
+                part = image_part(weights, one)
+                assert part is not None
+                found[levels[0], one.level] = part.level
+    assert found == {("Q4_K_M", "Q4_K_M"): "int8", ("Q8_0", "Q8_0"): "float16", ("Q8_0", "Q4_K_M"): "int8"}
+    names = sorted(path.name for path in (tmp_path / "Q4_K_M" / "onnx").iterdir())
+    assert names == ["vision_model_int8.onnx", "vision_model_int8.onnx_data"]
 
 
 def test_the_language_model_is_a_llama_like_any_other(llava: tuple[Any, Path], joint: Path) -> None:

@@ -202,15 +202,16 @@ def test_a_folder_of_others_says_what_it_is(foreign: Path, llava: tuple[Any, Pat
 
 
 def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Path) -> None:
-    place, weights = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", tmp_path)
+    place, weights = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (weights.part, weights.level) == ("image", "float16")
     found = rows(place, open_repo(foreign).spec, weights)
     for one, other in zip(found, expected, strict=True):
         cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
         assert cosines.min() >= 0.9999
     before = (place / weights.files[0].path).stat().st_mtime_ns
-    again, same = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", tmp_path)
+    again, same = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (again, same) == (place, weights)
+    assert prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "int8", tmp_path)[1].level == "int8"
     assert (place / weights.files[0].path).stat().st_mtime_ns == before
 
 
