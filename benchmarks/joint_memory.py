@@ -19,6 +19,7 @@ from pathlib import Path
 
 import joint_model
 
+from edge_embed.gguf_layout import image_level
 from edge_embed.spec import FILE_NAME, Weights
 from edge_embed.spec import LEVELS as KNOWN
 from edge_embed_convert.card import describe
@@ -68,7 +69,7 @@ def write_gguf(source: Source, level: str) -> list[Weights]:
     write_file(exact, source, "F16", source.folder / "tokenizer.json")
     quantize(exact, path, level, None)
     exact.unlink()
-    image = write_image(source, source.folder, "float16")
+    image = write_image(source, source.folder, image_level(level))
     return [Weights(format="gguf", level=level, files=(describe(path, source.folder),)), image]
 
 
