@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
-from . import cli_models
+from . import cli_advice, cli_models
 from .errors import EdgeEmbedError, InputError, MissingDependencyError
 from .output import Format, opened, write
 from .vectors import Precision
@@ -86,7 +86,8 @@ def _parser(converting: bool) -> argparse.ArgumentParser:
         command.add_argument(
             "--task", help="one of the model's tasks, or retrieval.query or .passage for that side's prompt"
         )
-    cli_models.configure(commands, DEFAULT_MODEL)
+    cli_models.configure(commands)
+    cli_advice.configure(commands, DEFAULT_MODEL)
     convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
     if converting:  # its libraries are an extra, and slow to load
         converter = _converter()

@@ -31,12 +31,12 @@ ROWS = [
     {"opening"},
     {"embedder"},
     {"compat"},
-    {"cli", "cli_models", "demo", "demo_images", "doctor", "output"},
+    {"cli", "cli_advice", "cli_models", "demo", "demo_images", "doctor", "output"},
 ]
 INSIDE = {
-    "cli": {"cli_models", "demo", "demo_images", "doctor", "output"},  # a command's parts
+    "cli": {"cli_advice", "cli_models", "demo", "demo_images", "doctor", "output"},  # a command's parts
     "demo_images": {"output"},
-    "cli_models": {"demo", "doctor"},
+    "cli_advice": {"cli_models", "demo", "doctor"},
 }
 
 
