@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -203,3 +206,17 @@ def test_a_checkpoint_is_converted_to_what_is_fast_here(checkpoint: Path, monkey
     assert chosen(choose(repo, level="Q4_K_M")) == "gguf:Q4_K_M"
     with pytest.raises(InputError, match="has no Q4_K_M for backend 'onnx'"):
         choose(repo, "onnx", "Q4_K_M")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to CPUs")
+@pytest.mark.parametrize("workload", ["bulk", "single"])
+def test_a_process_bound_to_one_cpu_computes_with_one_thread(converted: Path, workload: str) -> None:
+    code = f"""
+import os
+os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
+from edge_embed import Embedder
+with Embedder({str(converted)!r}, workload={workload!r}) as model:
+    print(model.explain().splitlines()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith(", 1 threads\n")
