@@ -2,7 +2,7 @@
 
     python benchmarks/joint_memory.py --format onnx --level int4 --out /tmp/joint
 
-The folder is written once (13 minutes and 5 GB for int4) and used again if it is there. A fresh process then opens it
+The folder is written once (5 minutes and 5.3 GB for int4) and used again if it is there. A fresh process then opens it
 through Embedder and embeds a text and the picture of most rows, 2,928. A table, then one JSON line.
 """
 
