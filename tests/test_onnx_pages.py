@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_embed.backends import _onnx_pages
 from edge_embed.backends._onnx_pages import MAPS, drop_mapped
 from edge_embed.backends._onnx_session import open_session
 from edge_embed_convert.source import Tensors
@@ -35,14 +36,15 @@ def mapped(path: Path) -> mmap.mmap:
     with path.open("rb") as file:
         view = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
     assert len(view[:]) == SIZE
-    assert resident(path) == SIZE
+    assert resident(path) > SIZE / 2  # all, but that the system may take pages back at any time
     return view
 
 
 def test_pages_of_the_data_file_are_dropped_and_come_back(tmp_path: Path) -> None:
     ours, other = mapped(tmp_path / "model.onnx_data"), mapped(tmp_path / "other.onnx_data")
     assert drop_mapped(tmp_path / "model.onnx") == SIZE
-    assert (resident(tmp_path / "model.onnx_data"), resident(tmp_path / "other.onnx_data")) == (0, SIZE)
+    assert resident(tmp_path / "model.onnx_data") == 0
+    assert resident(tmp_path / "other.onnx_data") > SIZE / 2
     assert ours[:] == (tmp_path / "model.onnx_data").read_bytes()
     assert len(other[:]) == SIZE
 
@@ -50,6 +52,21 @@ def test_pages_of_the_data_file_are_dropped_and_come_back(tmp_path: Path) -> Non
 def test_what_was_written_is_kept(tmp_path: Path) -> None:
     view = mapped(tmp_path / "model.onnx_data")
     view[5:8] = b"abc"
+    assert drop_mapped(tmp_path / "model.onnx") == 0
+    assert view[5:8] == b"abc"
+
+
+def test_memory_without_a_name_after_a_mapping_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    view = mapped(tmp_path / "model.onnx_data")
+    view[5:8] = b"abc"
+    nameless = "7f0000000000-7f0000001000 rw-p 00000000 00:00 0 \nAnonymous:             0 kB\n"
+    maps = tmp_path / "smaps"
+    entries = re.split(r"\n(?=[0-9a-f]+-[0-9a-f]+ )", MAPS.read_text("utf-8", "surrogateescape"))
+    ours = next(entry for entry in entries if entry.partition("\n")[0].endswith("model.onnx_data"))
+    maps.write_text(f"{ours}\n{nameless}")
+    monkeypatch.setattr(_onnx_pages, "MAPS", maps)
     assert drop_mapped(tmp_path / "model.onnx") == 0
     assert view[5:8] == b"abc"
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 MAPS = Path("/proc/self/smaps")
-SPAN = re.compile(r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) \S+ \S+ \S+ \d+ +(?P<name>/.*)")
+SPAN = re.compile(r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) \S+ \S+ \S+ \d+ *(?P<name>.*)")  # no name: no file
 WRITTEN = re.compile(r"Anonymous: +(?P<size>\d+) kB")  # pages of a mapping that are no longer the file's
 DONTNEED = 4  # madvise: drop the pages, which a read brings back from the file
 
