@@ -7,13 +7,11 @@ pixels go in, the class token's row comes out; the last layer computes queries a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from edge_embed.config import check_config
-from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.jina_clip_config import EPSILON, Tower, angles, image_tower
 
 from .onnx_builder import IMAGE_ROW, Builder
 from .onnx_levels import MICROSOFT
@@ -22,58 +20,11 @@ from .smooth import Pair
 from .source import Array, Reader
 
 PREFIXES = ("vision_model.",)
-EPSILON = 1e-6
-THETA = 1e4
-NEEDED = ("embed_dim", "head_width", "image_size", "layers", "mlp_ratio", "patch_size", "width")
-# What EVA02-CLIP-B/16 sets; a key that is absent has the value that stands first.
-SET = {
-    "intp_freq": (False, True),
-    "ls_init_value": (None,),
-    "naive_swiglu": (True,),
-    "post_norm": (False,),
-    "proj_type": (None,),
-    "qkv_bias": (True,),
-    "rope_embeddings": (True,),
-    "subln": (True,),
-}
-
-
-@dataclass(frozen=True)
-class Tower:
-    """The numbers of vision_config; `grid` patches a side, `trained` patches a side whose positions the angles span."""
-
-    dim: int
-    inner: int
-    heads: int
-    layers: int
-    patch: int
-    grid: int
-    trained: float
-
-    @property
-    def head_dim(self) -> int:
-        """Channels of one head."""
-        return self.dim // self.heads
-
-
-def tower_of(config: Mapping[str, Any]) -> Tower:
-    """Read and check config.json's vision_config; raises for values that would change the numbers."""
-    check_config(config, {"add_projections": (False,)}, ("vision_config",))
-    vision = config["vision_config"]
-    check_config(vision, SET, (*NEEDED, "naive_swiglu", "rope_embeddings", "subln"))
-    dim, patch, image, head = (vision[key] for key in ("width", "patch_size", "image_size", "head_width"))
-    if vision["embed_dim"] != dim:
-        raise UnsupportedModelError(f"config.json: embed_dim={vision['embed_dim']} needs a projection from width={dim}")
-    if dim % head or head % 4 or image % patch:
-        raise CorruptModelError(f"config.json: width={dim}, head_width={head}, image_size={image}, patch_size={patch}")
-    grid = image // patch
-    trained = vision.get("pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid
-    return Tower(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
 
 
 def build_image(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> tuple[str, str]:
     """Add the graph of the tower: `pixel_values` (batch, 3, height, width) -> IMAGE_ROW, not normalised."""
-    tower = tower_of(config)
+    tower = image_tower(config)
     read = Reader(tensors, PREFIXES)
     x = _patches(b, read, tower)
     cos, sin = (b.weight(f"rope.{name}", table) for name, table in zip(("cos", "sin"), angles(tower), strict=True))
@@ -88,7 +39,7 @@ def build_image(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Arr
 
 def smooth_image_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
     """List what makes the channels that linear layers read: gain and shift of the four norms of each layer."""
-    tower, prefix = tower_of(config), Reader(tensors, PREFIXES).prefix
+    tower, prefix = image_tower(config), Reader(tensors, PREFIXES).prefix
     pairs = []
     for n in range(tower.layers):
         at = f"blocks.{n}."
@@ -102,21 +53,6 @@ def smooth_image_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) 
             readers = tuple(f"{prefix}{at}{name}.weight" for name in names)
             pairs += [Pair(f"{prefix}{at}{norm}.{part}", readers, f"{at}{layer}") for part in ("weight", "bias")]
     return pairs
-
-
-def angles(tower: Tower) -> tuple[Array, Array]:
-    """Return cosines and sines (1 + grid * grid, head_dim / 2): the class token's row turns nothing.
-
-    The first half of the pairs turns with the line, the second with the column (Su et al. 2021 in two dimensions).
-    """
-    half = tower.head_dim // 2
-    frequencies = THETA ** -(np.arange(0, half, 2, dtype=np.float64) / half)
-    places = np.arange(tower.grid) / tower.grid * tower.trained
-    along = places[:, None] * frequencies
-    turned = np.zeros((1 + tower.grid**2, half))
-    turned[1:, : half // 2] = np.repeat(along, tower.grid, axis=0)
-    turned[1:, half // 2 :] = np.tile(along, (tower.grid, 1))
-    return np.cos(turned).astype(np.float32), np.sin(turned).astype(np.float32)
 
 
 def _patches(b: Builder, read: Reader, tower: Tower) -> str:

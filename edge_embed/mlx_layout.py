@@ -44,6 +44,14 @@ def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
     return (*texts, *(part for text in texts for part in image_within(folder, text)))
 
 
+def checkpoint_as_is(checkpoint: Path) -> Weights:
+    """Return a checkpoint, of one file or of several by their index, as MLX reads it without a conversion."""
+    index = read_json(checkpoint)["weight_map"].values() if checkpoint.suffix == ".json" else [checkpoint.name]
+    names = sorted(set(index))
+    level = stored_level(checkpoint.with_name(names[0]), read_json(checkpoint.with_name("config.json")))
+    return Weights(format="mlx", level=level, files=tuple(File(path=name) for name in names))
+
+
 def image_within(folder: Path, text: Weights) -> tuple[Weights, ...]:
     """List the image part that lies in the same files as a text part, if one does."""
     headers = (safetensors_header(folder / file.path) for file in text.files)
@@ -52,7 +60,7 @@ def image_within(folder: Path, text: Weights) -> tuple[Weights, ...]:
 
 def stored_level(path: Path, config: dict[str, Any]) -> str:
     """Return the level of a safetensors file: its dtype, or the bits that its quantised tensors have."""
-    tensors = {name: entry for name, entry in safetensors_header(path).items() if name != "__metadata__"}
+    tensors = safetensors_header(path)
     bits = (config.get("quantization") or {}).get("bits")
     scaled = [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]
     if scaled and bits is None:
@@ -78,7 +86,7 @@ def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], pa
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:
-    """Read the header of a safetensors file: name -> dtype, shape and place; raise CorruptModelError if it has none."""
+    """Read a safetensors file's header: tensor -> dtype, shape and place; raise CorruptModelError if it has none."""
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
@@ -89,4 +97,5 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
     if not isinstance(header, dict):
         raise CorruptModelError(f"{path} is not a safetensors file: its header is no object")
+    header.pop("__metadata__", None)
     return header

@@ -12,6 +12,7 @@ from .device import this_device
 from .errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
 from .find import Wish, find, why_there
 from .gguf_layout import find_mmproj, image_level
+from .mlx_layout import image_within
 from .pipeline import Pipeline
 from .prepare import cache_folder, prepare, prepare_pictures
 from .repo import Repo, image_part
@@ -85,6 +86,9 @@ def _open(source: Repo, request: Request) -> Opened:
         source = prepare(source, to, request.cache_dir, task if source.adapters else None)
         choice = replace(choice, weights=source.spec.weights[0])
     weights = choice.weights
+    if weights not in source.spec.weights:  # the checkpoint itself, which may hold an image part as well
+        every = (*source.spec.weights, weights, *image_within(source.folder, weights))
+        source = replace(source, spec=replace(source.spec, weights=every))
     spec = _shorten(with_task(source.spec, request.task), request.max_tokens)
     batch_tokens = select.batch_budget(source, weights, spec.max_tokens, request.max_memory)
     backend = load(weights.format, source.folder, spec, weights, request.threads, source.adapters)

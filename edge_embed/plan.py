@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .device import this_device
-from .errors import CorruptModelError, InputError
+from .errors import InputError
 from .gguf_file import Header, read_header
 from .mlx_layout import safetensors_header
 from .onnx_header import read_graph
@@ -145,11 +145,10 @@ def _mlx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: 
     """Plan as the backend loads: on a CPU all in float32, one tensor after the other."""
     whole, halves = 0, [0]
     for file in weights.files:
-        for name, entry in safetensors_header(folder / file.path).items():
-            if name != "__metadata__":
-                start, stop = entry["data_offsets"]
-                whole += stop - start
-                halves += [stop - start] * (entry["dtype"] in ("F16", "BF16"))
+        for entry in safetensors_header(folder / file.path).values():
+            start, stop = entry["data_offsets"]
+            whole += stop - start
+            halves += [stop - start] * (entry["dtype"] in ("F16", "BF16"))
     width = _config(folder).get("intermediate_size", 4 * spec.dim)
     compute = 4 * tokens * (MLX_COPIES[0] * width + MLX_COPIES[1] * spec.dim)
     if this_device().apple:
@@ -165,28 +164,16 @@ def _checkpoint(repo: Repo, level: str, tokens: int) -> dict[str, int]:
     assert repo.checkpoint is not None  # the caller looked
     embedding, others = 0, 0
     for path in repo.checkpoint.parent.glob("model*.safetensors"):
-        for name, shape in _safetensors(path):
+        for name, entry in safetensors_header(path).items():
             if name.endswith(("embed_tokens.weight", "word_embeddings.weight")):
-                embedding += math.prod(shape)
+                embedding += math.prod(entry["shape"])
             else:
-                others += math.prod(shape)
+                others += math.prod(entry["shape"])
     table = int(embedding * (4 if level == "float32" else 1))
     width = _config(repo.folder).get("intermediate_size", 4 * repo.spec.dim)
     packed = others * PER_WEIGHT[level] * (INT4_COPIES if level == "int4" else 1.02)
     compute = 4 * tokens * (MLP_COPIES * width + OTHER_COPIES * repo.spec.dim)
     return {"weights": int(packed) + _touched(table, tokens), "compute": int(compute)}
-
-
-def _safetensors(path: Path) -> list[tuple[str, list[int]]]:
-    try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError(f"a header of {length} bytes")
-            header = json.loads(file.read(length))
-        return [(name, facts["shape"]) for name, facts in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptModelError(f"{path} cannot be read as safetensors: {error}") from error
 
 
 def _touched(table: int, rows: int) -> int:

@@ -25,6 +25,7 @@ from .gguf_layout import (
     parts_of,
     read_gguf_spec,
 )
+from .mlx_layout import IMAGE as MLX_IMAGE
 from .mlx_layout import find_mlx, safetensors_header
 from .sentence_transformers import read_spec
 from .spec import File, ModelSpec, Weights
@@ -224,7 +225,7 @@ def weight_files(
         parts = [text, *filter(None, [image_part(there, text)])]
         return [file.path for weights in reversed(parts) for file in reversed(weights.files)]
     if named := {f"model-{level}.safetensors"} & set(names):
-        return [*named]
+        return [*({MLX_IMAGE} & set(names)), *named]
     if (gguf := gguf_needed(level or _gguf_level(names, pick), names)) and (level or "model.safetensors" not in names):
         return gguf
     levels = [level] if level else [*ONNX_NAMES]

@@ -9,13 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .backends import check
-from .decoding import read_json
 from .device import this_device
 from .errors import InputError, QualityWarning, listing
-from .mlx_layout import stored_level
+from .mlx_layout import checkpoint_as_is
 from .plan import plans
 from .repo import Repo, image_part, most_exact
-from .spec import LEVELS, File, Weights
+from .spec import LEVELS, Weights
 from .tuning import Speeds, Workload, judged, name_of
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
@@ -73,11 +72,10 @@ def choose(
         choice = _fastest(repo, usable, max_memory, max_tokens, workload, rank or partial(judge, workload=workload))
         left = sorted({w.format for w in fits if w not in usable})
         return replace(choice, why=choice.why + "".join(f"; no {one}, {MODULES[one]} is not installed" for one in left))
-    if backend == "mlx" and repo.checkpoint is not None and repo.checkpoint.suffix == ".safetensors":
-        stored = stored_level(repo.checkpoint, read_json(repo.folder / "config.json"))
-        if level in (None, stored):  # MLX reads a checkpoint as it is
-            files = (File(path=repo.checkpoint.name),)
-            return Choice(Weights(format="mlx", level=stored, files=files), "the checkpoint itself")
+    if backend == "mlx" and repo.checkpoint is not None:
+        stored = checkpoint_as_is(repo.checkpoint)
+        if level in (None, stored.level):
+            return Choice(stored, "the checkpoint itself")
     formats = [name for name in ("onnx", "gguf", "mlx") if backend in ("auto", name)]
     target = next((name for name in formats if level is None or level in LEVELS[name]), None)
     if repo.checkpoint is not None and target is not None:

@@ -455,3 +455,20 @@ def test_pixels_and_parts_that_are_not_there(clip: Path, checkpoint: Path) -> No
     spec = ModelSpec(name="x", architecture="bert", dim=32, max_tokens=9, pooling="mean", normalize=True)
     with pytest.raises(UnsupportedModelError, match="architecture 'bert' has no image part"):
         load(checkpoint, replace(spec, image=ImageSpec(size=(8, 8))), weights, 1)
+
+
+def test_a_checkpoint_is_read_as_it_is_in_one_file_or_several(tmp_path: Path) -> None:
+    folder = tmp_path / "e5-v"
+    tiny_llava.make(folder)
+    inputs = ["a cat", {"image": samples(1)[0]}]
+    with Embedder(folder, backend="mlx") as model:
+        assert "mlx:float32 (the checkpoint itself)" in model.explain()
+        whole = model.encode(inputs)
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = {name: f"model-0000{1 + n % 2}-of-00002.safetensors" for n, name in enumerate(sorted(tensors))}
+    for file in set(files.values()):
+        save_file({name: tensor for name, tensor in tensors.items() if files[name] == file}, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": files}))
+    with Embedder(folder, backend="mlx") as model:
+        np.testing.assert_array_equal(model.encode(inputs), whole)

@@ -20,7 +20,7 @@ ROWS = [
     {"errors"},
     {"config", "decoding", "facts", "gguf_file", "golden", "image_spec", "onnx_header", "hub_fetch", "cgroup", "cpu"}
     | {"llava_config"},
-    {"spec", "mmproj"},
+    {"spec", "mmproj", "jina_clip_config"},
     {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
     {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"}
     | {"plan_pictures"},

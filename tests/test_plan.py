@@ -232,7 +232,7 @@ def test_a_size_that_is_none_is_refused() -> None:
 
 def test_a_damaged_checkpoint_is_named(source: Path) -> None:
     (source / "model.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(CorruptModelError, match=r"model\.safetensors cannot be read as safetensors: a header of"):
+    with pytest.raises(CorruptModelError, match=r"model\.safetensors is not a whole safetensors file: a header of"):
         plans(open_repo(source), None, 1)
 
 

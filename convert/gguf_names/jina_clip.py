@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..onnx_graphs.jina_clip import PREFIXES, UNUSED, text_shape
+from edge_embed.jina_clip_config import text_shape
+
+from ..onnx_graphs.jina_clip import PREFIXES, UNUSED
 from . import Entry, Value
 
 __all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]

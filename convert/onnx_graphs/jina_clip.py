@@ -12,8 +12,7 @@ from typing import Any
 
 from onnx import TensorProto
 
-from edge_embed.config import check_config
-from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.jina_clip_config import text_shape
 from edge_embed.spec import Pooling
 
 from ..onnx_alibi import attend
@@ -23,60 +22,16 @@ from ..onnx_levels import MICROSOFT
 from ..smooth import Pair
 from ..source import Array, Reader
 
-__all__ = ["ATTENTION", "build", "build_image", "build_text", "smooth_image_pairs", "smooth_pairs", "text_shape"]
+__all__ = ["ATTENTION", "build", "build_image", "build_text", "smooth_image_pairs", "smooth_pairs"]
 
 ATTENTION = "full"
 PREFIXES = ("text_model.transformer.",)
 UNUSED = ("vision_model.", "logit_scale")
-ALLOWED = {"model_type": ("jina_clip",), "add_projections": (False,)}
-ALLOWED_TEXT = {
-    "hf_model_name_or_path": ("jinaai/jina-bert-flash-implementation",),
-    "pooler_type": ("mean_pooler",),
-    "proj_type": (None,),
-}
-# config.json names the text tower's repository and says what differs from it. That repository says this; the number of
-# parameters that the hub states for the whole model, 222,672,128, is met by it exactly.
-PUBLISHED = {
-    "hidden_act": "gelu",
-    "hidden_size": 768,
-    "intermediate_size": 3072,
-    "layer_norm_eps": 1e-12,
-    "num_attention_heads": 12,
-    "num_hidden_layers": 12,
-    "position_embedding_type": "alibi",
-    "type_vocab_size": 2,
-    "use_qk_norm": False,
-    "vocab_size": 30528,
-}
-ALLOWED_SHAPE = {
-    "hidden_act": ("gelu",),
-    "position_embedding_type": ("alibi",),
-    "use_qk_norm": (False,),
-}
 
 
 def build(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
     """Add the graph of the text tower, the part that every embedding model has."""
     return build_text(b, config, tensors, pooling)
-
-
-def text_shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the text tower's numbers under BERT's names.
-
-    Raises UnsupportedModelError for another tower or a value that is not implemented, CorruptModelError for sizes that
-    contradict one another.
-    """
-    check_config(config, ALLOWED, ("model_type", "text_config"))
-    text = config["text_config"]
-    check_config(text, ALLOWED_TEXT, ("hf_model_name_or_path", "pooler_type"))
-    shape = {**PUBLISHED, **(text.get("hf_model_config_kwargs") or {})}
-    check_config(shape, ALLOWED_SHAPE, ())
-    dim = shape["hidden_size"]
-    if text.get("embed_dim", 768) != dim:
-        raise UnsupportedModelError(f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {dim}")
-    if dim % shape["num_attention_heads"]:
-        raise CorruptModelError(f"config.json: {shape['num_attention_heads']} heads do not share hidden_size={dim}")
-    return shape
 
 
 def build_text(

@@ -6,69 +6,14 @@ token's row comes out; the last layer computes queries and MLP for that row alon
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import mlx.core as mx
-import numpy as np
 from mlx import nn
 
-from ..config import check_config
-from ..errors import CorruptModelError, UnsupportedModelError
+from ..jina_clip_config import EPSILON, Tower, angles
 from ._attention import attend, merge_heads, split_heads
 from ._patches import Patches
 
 PREFIXES = ("vision_model.",)
-EPSILON = 1e-6
-THETA = 1e4
-NEEDED = ("embed_dim", "head_width", "image_size", "layers", "mlp_ratio", "patch_size", "width")
-# What EVA02-CLIP-B/16 sets; a key that is absent has the value that stands first.
-SET = {
-    "intp_freq": (False, True),
-    "ls_init_value": (None,),
-    "naive_swiglu": (True,),
-    "post_norm": (False,),
-    "proj_type": (None,),
-    "qkv_bias": (True,),
-    "rope_embeddings": (True,),
-    "subln": (True,),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tower:
-    """The numbers of vision_config; `grid` patches a side, `trained` patches a side whose positions the angles span."""
-
-    dim: int
-    inner: int
-    heads: int
-    layers: int
-    patch: int
-    grid: int
-    trained: float
-
-
-def read_image(config: Mapping[str, Any]) -> Tower:
-    """Read and check config.json's vision_config; raises for values that would change the vectors."""
-    check_config(config, {"add_projections": (False,)}, ("vision_config",))
-    vision = config["vision_config"]
-    check_config(vision, SET, (*NEEDED, "naive_swiglu", "rope_embeddings", "subln"))
-    dim, patch, image, head = (vision[key] for key in ("width", "patch_size", "image_size", "head_width"))
-    if vision["embed_dim"] != dim:
-        raise UnsupportedModelError(f"config.json: embed_dim={vision['embed_dim']} needs a projection from width={dim}")
-    if dim % head or head % 4 or image % patch:
-        raise CorruptModelError(f"config.json: width={dim}, head_width={head}, image_size={image}, patch_size={patch}")
-    grid = image // patch
-    return Tower(
-        dim=dim,
-        inner=int(dim * vision["mlp_ratio"]),
-        heads=dim // head,
-        layers=vision["layers"],
-        patch=patch,
-        grid=grid,
-        trained=vision.get("pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid,
-    )
 
 
 def image_unused(tower: Tower) -> tuple[str, ...]:
@@ -77,19 +22,10 @@ def image_unused(tower: Tower) -> tuple[str, ...]:
 
 
 class Turn:
-    """Rotary positions in two dimensions (Su et al. 2021, arXiv 2104.09864): neighbouring channels turn together.
-
-    The first half of the pairs turns with the line, the second with the column; the class token's row turns nothing.
-    """
+    """Rotary positions in two dimensions: neighbouring channels turn together, by the tower's angles."""
 
     def __init__(self, tower: Tower) -> None:
-        half = tower.dim // tower.heads // 2
-        speeds = THETA ** -(np.arange(0, half, 2, dtype=np.float64) / half)
-        along = (np.arange(tower.grid) / tower.grid * tower.trained)[:, None] * speeds
-        angles = np.zeros((1 + tower.grid**2, half))
-        angles[1:, : half // 2] = np.repeat(along, tower.grid, axis=0)
-        angles[1:, half // 2 :] = np.tile(along, (tower.grid, 1))
-        self._cos, self._sin = (mx.array(table.astype(np.float32)) for table in (np.cos(angles), np.sin(angles)))
+        self._cos, self._sin = map(mx.array, angles(tower))
 
     def __call__(self, x: mx.array) -> mx.array:
         """Turn (batch, heads, rows, head_dim), whose rows are the first ones."""

@@ -13,13 +13,13 @@ from typing import Any
 import mlx.core as mx
 from mlx import nn
 
-from ..config import check_config, check_heads
-from ..errors import UnsupportedModelError
+from ..jina_clip_config import image_tower as read_image
+from ..jina_clip_config import text_shape
 from ..spec import Pooling
 from ._alibi import attend, slopes
 from ._attention import key_mask, merge_heads, split_heads
 from ._eva02 import PREFIXES as IMAGE_PREFIXES
-from ._eva02 import ImageModel, image_unused, read_image
+from ._eva02 import ImageModel, image_unused
 
 __all__ = [
     "FINER",
@@ -37,43 +37,25 @@ __all__ = [
 PREFIXES = ("text_model.transformer.",)
 UNUSED = ("vision_model.", "logit_scale")
 FINER = ("mixer.out_proj",)  # queries, keys and values are one tensor
-ALLOWED = {"model_type": ("jina_clip",), "add_projections": (False,)}
-ALLOWED_TEXT = {
-    "hf_model_name_or_path": ("jinaai/jina-bert-flash-implementation",),
-    "pooler_type": ("mean_pooler",),
-    "proj_type": (None,),
-}
-ALLOWED_SHAPE = {"hidden_act": ("gelu",), "position_embedding_type": ("alibi",), "use_qk_norm": (False,)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The numbers of the text tower. config.json says what differs from its repository, which says these."""
+    """The numbers of the text tower."""
 
-    hidden_size: int = 768
-    intermediate_size: int = 3072
-    num_hidden_layers: int = 12
-    num_attention_heads: int = 12
-    layer_norm_eps: float = 1e-12
-    vocab_size: int = 30528
-    type_vocab_size: int = 2
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    layer_norm_eps: float
+    vocab_size: int
+    type_vocab_size: int
 
 
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the text tower's numbers; raises for values that would change the vectors."""
-    check_config(config, ALLOWED, ("model_type", "text_config"))
-    text = config["text_config"]
-    check_config(text, ALLOWED_TEXT, ("hf_model_name_or_path", "pooler_type"))
-    said = text.get("hf_model_config_kwargs") or {}
-    check_config(said, ALLOWED_SHAPE, ())
-    names = [field.name for field in fields(Config)]
-    shape = Config(**{name: said[name] for name in names if name in said})
-    if text.get("embed_dim", 768) != shape.hidden_size:
-        raise UnsupportedModelError(
-            f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {shape.hidden_size}"
-        )
-    check_heads(shape.hidden_size, shape.num_attention_heads)
-    return shape
+    shape = text_shape(config)
+    return Config(**{field.name: shape[field.name] for field in fields(Config)})
 
 
 class Embeddings(nn.Module):
