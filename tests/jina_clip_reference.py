@@ -16,6 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+import letters
+
 # The shapes that jinaai/jina-clip-v1 publishes.
 TEXT: dict[str, Any] = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12}
 TEXT |= {"intermediate_size": 3072, "vocab_size": 30528, "layer_norm_eps": 1e-12}
@@ -252,3 +254,12 @@ def save(model: JinaClip, config: dict[str, Any], folder: Path) -> None:
         folder / "model.safetensors",
         {"format": "pt"},
     )
+
+
+def publish(model: JinaClip, config: dict[str, Any], folder: Path) -> None:
+    """Write a folder as the published one is: code of its own, no modules.json, Jina's preprocessor format."""
+    save(model, config, folder)
+    letters.tokenizer().save(str(folder / "tokenizer.json"))
+    side = config["vision_config"]["image_size"]
+    kind = {"image_processor_type": "JinaCLIPImageProcessor", "size": side, "resize_mode": "shortest"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(kind))

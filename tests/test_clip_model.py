@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from edge_embed import Embedder, InputError, ModelSpec, SelfTestError, demo_images
 from edge_embed.cli import main
@@ -28,7 +27,6 @@ import jina_clip_reference as reference
 import tiny
 
 CONFIG = reference.config_of({**reference.TINY_TEXT, "vocab_size": len(tiny.WORDS)}, reference.TINY_VISION)
-SIDE = CONFIG["vision_config"]["image_size"]
 TEXTS = ["a cat", "two dogs run", "x"]
 
 
@@ -41,12 +39,7 @@ def model() -> reference.JinaClip:
 def clip(model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder as the published one is: code of its own, no modules.json, Jina's preprocessor format."""
     folder = tmp_path_factory.mktemp("clip") / "jina-clip-v1"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(CONFIG))
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "model.safetensors")
-    tiny.tokenizer().save(str(folder / "tokenizer.json"))
-    kind = {"image_processor_type": "JinaCLIPImageProcessor", "size": SIDE, "resize_mode": "shortest"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(kind))
+    reference.publish(model, CONFIG, folder)
     return folder
 
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors.torch import save_file
 
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch, Inserted
@@ -68,18 +67,7 @@ def clip_model() -> clip.JinaClip:
 @pytest.fixture(scope="module")
 def clip_folder(clip_model: clip.JinaClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clip") / "jina-clip-v1"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(CLIP))
-    save_file(
-        {name: value.contiguous() for name, value in clip_model.state_dict().items()}, folder / "model.safetensors"
-    )
-    tiny.tokenizer().save(str(folder / "tokenizer.json"))
-    kind = {
-        "image_processor_type": "JinaCLIPImageProcessor",
-        "size": CLIP["vision_config"]["image_size"],
-        "resize_mode": "shortest",
-    }
-    (folder / "preprocessor_config.json").write_text(json.dumps(kind))
+    clip.publish(clip_model, CLIP, folder)
     return folder
 
 

@@ -56,10 +56,7 @@ def clip_model() -> reference.JinaClip:
 def clip(clip_model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return jina-clip-v1's folder as published, small."""
     folder = tmp_path_factory.mktemp("clip") / "jina-clip-v1"
-    reference.save(clip_model, CLIP, folder)
-    tiny.tokenizer().save(str(folder / "tokenizer.json"))
-    kind = {"image_processor_type": "JinaCLIPImageProcessor", "size": SIDE, "resize_mode": "shortest"}
-    (folder / "preprocessor_config.json").write_text(json.dumps(kind))
+    reference.publish(clip_model, CLIP, folder)
     return folder
 
 
