@@ -27,7 +27,9 @@ UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 RUNTIME = {"onnx": 72 * MB, "gguf": 60 * MB, "mlx": 62 * MB}  # Python, NumPy, tokenizer library, engine
 TOKENIZER, TOKENIZER_CODE = 9, 7 * MB  # times the size of tokenizer.json (10 MB take 90), and its code
 TOUCHED = 64 << 10  # bytes of a mapped table that one row brings into memory, with its neighbours
-INT4_COPIES = 1.45  # MatMulNBits keeps its scales as they were beside the packed copy
+# Times the weights of MatMulNBits: while its scales lie in memory as they were, beside the packed copy, and after the
+# file's pages were given back (backends/_onnx_pages.py).
+INT4_LOADING, INT4_KEPT = 1.45, 1.19
 MLP_COPIES = 4  # buffers of the MLP's width that are alive at once, for each token
 ATTENTION_COPIES = {"GroupQueryAttention": 3.3}  # buffers of the model's width beside them
 OTHER_COPIES = 6.7  # of attention that copies queries, keys and values: MultiHeadAttention
@@ -118,10 +120,10 @@ def _onnx(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest:
     compute = 4 * tokens * (MLP_COPIES * width + copies * spec.dim)
     if "Softmax" in ops:  # a graph with plain attention: scores of every token with every other, and their copy
         compute += 2 * 4 * longest * longest * _heads(folder) * max(1, tokens // longest)
-    return {
-        "weights": int(packed * (INT4_COPIES if "MatMulNBits" in ops else 1.02)) + _touched(looked_up, tokens),
-        "compute": int(compute),
-    }
+    kept = 1.02
+    if "MatMulNBits" in ops:
+        kept, compute = INT4_KEPT, max(compute, (INT4_LOADING - INT4_KEPT) * packed)
+    return {"weights": int(packed * kept) + _touched(looked_up, tokens), "compute": int(compute)}
 
 
 def _gguf(folder: Path, spec: ModelSpec, weights: Weights, tokens: int, longest: int) -> dict[str, int]:
@@ -171,7 +173,7 @@ def _checkpoint(repo: Repo, level: str, tokens: int) -> dict[str, int]:
                 others += math.prod(entry["shape"])
     table = int(embedding * (4 if level == "float32" else 1))
     width = _config(repo.folder).get("intermediate_size", 4 * repo.spec.dim)
-    packed = others * PER_WEIGHT[level] * (INT4_COPIES if level == "int4" else 1.02)
+    packed = others * PER_WEIGHT[level] * (INT4_LOADING if level == "int4" else 1.02)
     compute = 4 * tokens * (MLP_COPIES * width + OTHER_COPIES * repo.spec.dim)
     return {"weights": int(packed) + _touched(table, tokens), "compute": int(compute)}
 
