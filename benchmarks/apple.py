@@ -32,7 +32,8 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
 from edge_embed.backends.mlx import load
-from edge_embed.spec import File, ModelSpec, Weights
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import File, Weights
 
 CASES = {"16": [16], "8 x 64": [64] * 8, "32 x 160": [160] * 32, "2048": [2048]}
 LEVELS = ("float32", "bfloat16", "float16", "8bit", "4bit")

@@ -27,9 +27,11 @@ from edge_embed.backends import Batch, load
 from edge_embed.batches import plan
 from edge_embed.device import this_device
 from edge_embed.golden import Fidelity
-from edge_embed.repo import Repo, find_onnx
+from edge_embed.onnx_layout import find_onnx
+from edge_embed.repo import Repo
 from edge_embed.select import BATCH_TOKENS, choose, judge, keeps_quality
-from edge_embed.spec import File, ModelSpec, Weights
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import File, Weights
 
 SINGLE = [16]
 BULK = [12, 18, 25, 33, 47, 64, 90, 130, 180, 250, 20, 35, 64, 64, 100, 150]

@@ -19,9 +19,9 @@ from pathlib import Path
 
 import joint_model
 
-from edge_embed.gguf_layout import image_level
-from edge_embed.spec import FILE_NAME, Weights
-from edge_embed.spec import LEVELS as KNOWN
+from edge_embed.spec import FILE_NAME
+from edge_embed.weights import LEVELS as KNOWN
+from edge_embed.weights import Weights, image_level
 from edge_embed_convert.card import describe
 from edge_embed_convert.onnx_levels import LEVELS
 from edge_embed_convert.source import Source

@@ -25,7 +25,8 @@ import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device import resident_peak
 from edge_embed.image_spec import Picture
-from edge_embed.repo import image_part, open_repo
+from edge_embed.repo import open_repo
+from edge_embed.weights import image_part
 from edge_embed.tokens import TextTokenizer
 
 place, candidate, tokens, vocabulary = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

@@ -34,8 +34,8 @@ def edge(folder: Path) -> Callable[[Ids], Any]:
     from edge_embed.pooling import pool
     from edge_embed.repo import open_repo
     from edge_embed.select import BATCH_TOKENS
-    from edge_embed.spec import File, Weights
     from edge_embed.vectors import normalize
+    from edge_embed.weights import File, Weights
 
     spec = open_repo(folder).spec
     backend = load(folder, spec, Weights(format="mlx", level="float32", files=(File(path="model.safetensors"),)), 1)

@@ -23,7 +23,7 @@ def edge(level: str, folder: Path) -> Callable[[Ids], object]:
     from edge_embed.backends.onnx import OnnxBackend
     from edge_embed.batches import plan
     from edge_embed.device import usable_cpus
-    from edge_embed.repo import ONNX_NAMES
+    from edge_embed.onnx_layout import NAMES as ONNX_NAMES
     from edge_embed.select import BATCH_TOKENS
     from edge_embed.spec import ModelSpec
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError
-from edge_embed.spec import FILE_NAME, ModelSpec, Weights, space_fingerprint
+from edge_embed.spec import FILE_NAME, ModelSpec, space_fingerprint
+from edge_embed.weights import Weights
 
 from .calibrate import Moments, calibrate, read_texts
 from .card import Results, describe, write_card

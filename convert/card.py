@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from edge_embed.spec import FILE_NAME, File, ModelSpec
+from edge_embed.spec import FILE_NAME, ModelSpec
+from edge_embed.weights import File
 
 from .source import feed
 from .verify import Result

@@ -18,8 +18,9 @@ from edge_embed.golden import (
 )
 from edge_embed.images import load_picture
 from edge_embed.selftest import embed_ids, embed_pictures
-from edge_embed.spec import TEXT, ModelSpec, Weights
+from edge_embed.spec import TEXT, ModelSpec
 from edge_embed.tokens import TextTokenizer
+from edge_embed.weights import Weights
 
 from .probes import probes
 

@@ -13,9 +13,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge_embed.errors import InputError, listing
-from edge_embed.gguf_layout import image_level
-from edge_embed.spec import LEVELS as KNOWN
-from edge_embed.spec import Weights
+from edge_embed.weights import LEVELS as KNOWN
+from edge_embed.weights import Weights, image_level
 
 from .calibrate import Moments
 from .card import describe

@@ -16,7 +16,7 @@ import mlx.core as mx
 from edge_embed.errors import InputError, listing
 from edge_embed.mlx_layout import IMAGE, PLAIN
 from edge_embed.mlx_models import Part, build, parts_of
-from edge_embed.spec import Weights
+from edge_embed.weights import Weights
 
 from .card import describe
 from .export import Export

@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.repo import ONNX_NAMES, ONNX_PARTS
-from edge_embed.spec import Pooling, Weights
+from edge_embed.onnx_layout import NAMES as ONNX_NAMES
+from edge_embed.onnx_layout import PARTS as ONNX_PARTS
+from edge_embed.spec import Pooling
+from edge_embed.weights import Weights
 
 from .calibrate import Moments
 from .card import describe

@@ -15,7 +15,8 @@ from edge_embed.errors import TruncationWarning, VerificationError
 from edge_embed.golden import sample_picture
 from edge_embed.images import load_picture
 from edge_embed.selftest import embed_pictures
-from edge_embed.spec import ModelSpec, Weights
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import Weights
 
 from .probes import probes
 

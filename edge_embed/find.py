@@ -20,10 +20,10 @@ from .hub_cache import read_note, snapshot_of, whole
 from .hub_fetch import Entry, Snapshot
 from .hub_headers import preview
 from .hub_repository import find_cached, is_offline, listed
-from .repo import Repo, checkpoint_files, image_part, open_repo, weight_files
+from .repo import Repo, checkpoint_files, open_repo, weight_files
 from .select import LEAST_TOKENS, MODULES, Choice, batch_budget, best_format, choose, installed, peak, pick
-from .spec import LEVELS
 from .tuning import Workload
+from .weights import LEVELS, image_part
 
 Found = TypeVar("Found")
 

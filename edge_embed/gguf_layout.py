@@ -16,7 +16,8 @@ from .errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError
 from .facts import facts_of
 from .gguf_file import Header, read_header
 from .mmproj import image_spec_of, read_mmproj
-from .spec import FORMAT, LEVELS, File, Level, ModelSpec, Pooling, Weights, changed
+from .spec import FORMAT, ModelSpec, Pooling, changed
+from .weights import LEVELS, File, Weights
 
 SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
 POOLING: dict[int, Pooling] = {1: "mean", 2: "first", 3: "last"}
@@ -58,15 +59,6 @@ def find_mmproj(names: Iterable[str]) -> str | None:
     """Return the name of llama.cpp's file of a picture tower, the most exact of several; None where there is none."""
     found = [name for name in names if MMPROJ.fullmatch(base(name))]
     return min(found, key=lambda name: (_exactness(name), name), default=None)
-
-
-def image_level(level: Level) -> Level:
-    """Return the level of the ONNX image part that goes with a level of GGUF: no coarser than what it stands beside.
-
-    CLIP-L at 336 pixels: float16, which is computed in float32, takes 1.5 GB and 14.7 CPU seconds for five tiles, int8
-    takes 0.5 GB and 7.4 seconds, at a mean cosine of 0.9994 to float32 in jina-clip-v1's tower.
-    """
-    return "float16" if LEVELS["gguf"].index(level) <= LEVELS["gguf"].index("Q8_0") else "int8"
 
 
 def _exactness(name: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from .errors import InputError, ModelNotFoundError, listing
 from .hub_cache import Needed as Needed
 from .hub_repository import repository
-from .spec import LEVELS
+from .weights import LEVELS
 
 PACKAGE = "package:"
 HUB = "hf://"  # may stand before user/repo, and then no local folder is meant

@@ -21,7 +21,7 @@ from .hub_fetch import Entry, Snapshot, busy, patiently
 from .hub_repository import explained
 from .mlx_layout import LONGEST
 from .onnx_header import look_beside_weights
-from .repo import find_onnx
+from .onnx_layout import find_onnx
 
 WEIGHTS = re.compile(r"[^/]+\.(gguf|safetensors)|(onnx/)?[^/]+\.onnx([._]\w+)?|adapters/.*")
 SMALL = 8 << 20  # bytes of a graph or a description that is read whole; other JSON is the tokenizer's

@@ -13,7 +13,7 @@ from typing import Any
 
 from .decoding import read_json
 from .errors import CorruptModelError, UnsupportedModelError, listing
-from .spec import LEVELS, File, Weights
+from .weights import LEVELS, File, Weights
 
 PLAIN, IMAGE = "model.safetensors", "vision_model.safetensors"
 TOWERS = ("vision_model.", "vision_tower.", "model.vision_tower.")  # how an image part's tensors are called

@@ -11,15 +11,16 @@ from .backends import Backend, Switches, load
 from .device import this_device
 from .errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
 from .find import Wish, find, why_there
-from .gguf_layout import find_mmproj, image_level
+from .gguf_layout import find_mmproj
 from .mlx_layout import image_within
 from .pipeline import Pipeline
 from .prepare import cache_folder, prepare, prepare_pictures
-from .repo import Repo, image_part
+from .repo import Repo
 from .selftest import check_once
-from .spec import ModelSpec, Weights, with_task
+from .spec import ModelSpec, with_task
 from .tokens import TextTokenizer, Tokenizes
 from .vocabulary import VocabularyTokenizer
+from .weights import Weights, image_level, image_part
 
 
 @dataclass(frozen=True, kw_only=True)

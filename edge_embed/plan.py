@@ -19,8 +19,9 @@ from .gguf_file import Header, read_header
 from .mlx_layout import safetensors_header
 from .onnx_header import read_graph
 from .plan_pictures import Tower, most_rows, read_tower
-from .repo import Repo, image_part
-from .spec import ModelSpec, Weights
+from .repo import Repo
+from .spec import ModelSpec
+from .weights import Weights, image_part
 
 MB = 1 << 20
 UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}

@@ -12,7 +12,8 @@ from pathlib import Path
 from .decoding import read_json
 from .image_tiles import packed_rows
 from .onnx_header import read_graph
-from .spec import ModelSpec, Weights
+from .spec import ModelSpec
+from .weights import Weights
 
 HEAD = 64  # numbers of a tower's attention head
 TILES = 8  # that a backend computes at once

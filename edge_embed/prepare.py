@@ -13,8 +13,10 @@ from typing import Any
 from filelock import FileLock
 
 from .errors import MissingDependencyError, ModelError
-from .repo import Repo, find_onnx, open_repo
-from .spec import FILE_NAME, Weights
+from .onnx_layout import find_onnx
+from .repo import Repo, open_repo
+from .spec import FILE_NAME
+from .weights import Weights
 
 CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ Knows which files hold weights and adapters, and opens none of them.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,33 +15,19 @@ from .config import OWN_CODE, architecture_of
 from .decoding import read_json
 from .errors import CorruptModelError, ModelNotFoundError, listing
 from .facts import plain
-from .gguf_layout import (
-    check_pooling,
-    file_level,
-    find_gguf,
-    gguf_files,
-    gguf_needed,
-    image_level,
-    parts_of,
-    read_gguf_spec,
-)
+from .gguf_layout import check_pooling, file_level, find_gguf, gguf_files, gguf_needed, parts_of, read_gguf_spec
 from .mlx_layout import IMAGE as MLX_IMAGE
 from .mlx_layout import find_mlx, safetensors_header
+from .onnx_layout import NAMES as ONNX_NAMES
+from .onnx_layout import PARTS as ONNX_PARTS
+from .onnx_layout import find_onnx
 from .sentence_transformers import read_spec
-from .spec import File, ModelSpec, Weights
+from .spec import ModelSpec
+from .weights import LEVELS, File, Weights, image_part, most_exact
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 ADAPTER = re.compile(r"adapters/[^/]+/adapter_(config\.json|model\.safetensors)")
-# What stands before a graph's name where a model has several parts, as jina-clip-v1 and transformers.js name them.
-ONNX_PARTS = {"text": "text_", "image": "vision_"}
-# What transformers.js, optimum and sentence-transformers call their graphs; the first that exists is the level's.
-ONNX_NAMES = {
-    "float32": ("model.onnx", "model_O3.onnx", "model_O2.onnx", "model_O1.onnx"),
-    "float16": ("model_fp16.onnx", "model_float16.onnx", "model_O4.onnx"),
-    "int8": ("model_int8.onnx", "model_quantized.onnx", "model_qint8_avx512_vnni.onnx", "model_quint8_avx2.onnx"),
-    "int4": ("model_int4.onnx", "model_q4.onnx"),
-}
 
 
 @dataclass(frozen=True)
@@ -174,40 +160,6 @@ def find_adapters(path: Path) -> dict[str, Path]:
     return {config.parent.name: config.parent for config in sorted(path.glob("adapters/*/adapter_config.json"))}
 
 
-def find_onnx(path: Path) -> tuple[Weights, ...]:
-    """List the ONNX graphs in a folder or its `onnx/`, one a level and part, by their usual names."""
-    found = []
-    for part, prefix in [("text", ""), *ONNX_PARTS.items()]:
-        for level, names in ONNX_NAMES.items():
-            graphs = (path / place / (prefix + name) for name in names for place in ("onnx", "."))
-            graph = next((graph for graph in graphs if graph.is_file()), None)
-            if graph is not None:
-                file = File(path=graph.relative_to(path).as_posix())
-                found.append(Weights(format="onnx", level=level, files=(file,), part=part))
-    return tuple(found)
-
-
-def most_exact(weights: Sequence[Weights]) -> Weights:
-    """Return the weights of the level that its format lists first; ONNX before the others, whose engines are extras."""
-    return min(weights, key=lambda one: (one.format != "onnx", specs.LEVELS[one.format].index(one.level)))
-
-
-def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
-    """Return the weights of the image part that go with the text part's: of its level, or the least exact above it.
-
-    Where the text part's format has none, as GGUF, it is the ONNX one.
-    """
-    levels = specs.LEVELS[text.format]
-    every = [one for one in weights if one.part == "image"]
-    parts = [one for one in every if one.format == text.format]
-    if not parts:
-        others = [one for one in every if one.format == "onnx"]
-        fitting = (one for one in others if text.format == "gguf" and one.level == image_level(text.level))
-        return next(fitting, next(iter(others), None))
-    above = [one for one in parts if levels.index(one.level) <= levels.index(text.level)]
-    return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
-
-
 def weight_files(
     level: str | None, folder: Path, names: Sequence[str], pick: Callable[[Sequence[Weights]], Weights] = most_exact
 ) -> list[str]:
@@ -242,7 +194,7 @@ def weight_files(
 
 def _gguf_level(names: Sequence[str], pick: Callable[[Sequence[Weights]], Weights]) -> str | None:
     """Return the level to take of GGUF files whose names say theirs."""
-    known = {level: files for level, files in gguf_files(names).items() if level in specs.LEVELS["gguf"]}
+    known = {level: files for level, files in gguf_files(names).items() if level in LEVELS["gguf"]}
     found = [
         Weights(format="gguf", level=level, files=tuple(File(path=name) for name in files))
         for level, files in known.items()

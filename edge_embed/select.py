@@ -13,9 +13,9 @@ from .device import this_device
 from .errors import InputError, QualityWarning, listing
 from .mlx_layout import checkpoint_as_is
 from .plan import plans
-from .repo import Repo, image_part, most_exact
-from .spec import LEVELS, Weights
+from .repo import Repo
 from .tuning import Speeds, Workload, judged, name_of
+from .weights import LEVELS, Weights, image_part, most_exact
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
 LEAST_TOKENS = 16  # a batch that a budget may shrink to

@@ -22,9 +22,10 @@ from .golden import Golden, golden_vectors, ids_digest, sample_picture
 from .image_spec import Picture
 from .images import load_picture
 from .pooling import pool
-from .spec import ModelSpec, Weights
+from .spec import ModelSpec
 from .tokens import Tokenizes
 from .vectors import normalize
+from .weights import Weights
 
 SWITCH = "EDGE_EMBED_SELFTEST"  # "off", "always", else once for these files, this engine and this machine
 SLACK, SHARE = 0.003, 0.15  # how far a cosine may lie below the maker's: so much, and so much of what it lacked to 1

@@ -15,8 +15,9 @@ from typing import Any, Literal
 
 from .decoding import decode
 from .errors import CorruptModelError, InputError, UnsupportedModelError, listing
-from .golden import Fidelity, Golden, GoldenPicture
+from .golden import Golden, GoldenPicture
 from .image_spec import ImageSpec
+from .weights import Weights
 
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
@@ -27,51 +28,6 @@ Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
 Kind = Literal["text", "image", "composed"]  # of an input: a text, a picture, or a picture with a text
 SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
-Level = str
-
-# Most exact first.
-LEVELS: dict[str, tuple[Level, ...]] = {
-    "onnx": ("float32", "float16", "int8", "int4"),
-    "mlx": ("float32", "bfloat16", "float16", "8bit", "6bit", "5bit", "4bit", "3bit", "2bit"),
-    "gguf": (
-        *("F32", "BF16", "F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_1", "Q5_K_S", "Q5_0", "Q4_K_M", "Q4_1", "Q4_K_S"),
-        *(
-            "IQ4_NL",
-            "IQ4_XS",
-            "Q4_0",
-            "Q3_K_L",
-            "Q3_K_M",
-            "IQ3_M",
-            "IQ3_S",
-            "Q3_K_S",
-            "IQ3_XS",
-            "IQ3_XXS",
-            "Q2_K",
-            "Q2_K_S",
-        ),
-        *("IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
-    ),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """One file of a model: path relative to the model's folder, SHA-256 in hex, size in bytes (None: not known)."""
-
-    path: str
-    sha256: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Weights:
-    """The files that hold one part of a model in one format at one quantisation level; the first is the one to open."""
-
-    format: str
-    level: Level
-    files: tuple[File, ...]
-    part: str = "text"
-    fidelity: Fidelity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from .backends import Batch, load
 from .device import this_device
 from .errors import EdgeEmbedError, InputError, listing
 from .repo import Repo
-from .spec import Weights
+from .weights import Weights
 
 SWITCH = "EDGE_EMBED_TUNE"  # "off": nothing is measured
 CLOSE = 0.5  # candidates whose judged speed is at least this share of the best are measured, the three best of them

@@ -150,7 +150,7 @@ def graph(path: Path, inputs: dict[str, int], outputs: dict[str, list[str | int]
 def foreign(repo: Repo, tmp_path: Path, **shape: object) -> Backend:
     from dataclasses import replace
 
-    from edge_embed.spec import File, Weights
+    from edge_embed.weights import File, Weights
 
     graph(tmp_path / "model.onnx", **shape)  # type: ignore[arg-type]
     weights = Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
@@ -195,7 +195,7 @@ def test_left_padding_where_the_graph_wants_it(repo: Repo, tmp_path: Path) -> No
 
 
 def _weights() -> object:
-    from edge_embed.spec import File, Weights
+    from edge_embed.weights import File, Weights
 
     return Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
 

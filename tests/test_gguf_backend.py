@@ -31,7 +31,8 @@ from edge_embed.errors import (
     MissingDependencyError,
     UnsupportedModelError,
 )
-from edge_embed.spec import File, ModelSpec, Weights
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import File, Weights
 
 import gguf_files
 import tiny

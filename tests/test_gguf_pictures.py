@@ -22,7 +22,8 @@ from edge_embed.backends._llama_context import Context
 from edge_embed.backends._llama_table import Table
 from edge_embed.backends.gguf import SHARED, GgufBackend
 from edge_embed.golden import sample_picture
-from edge_embed.repo import image_part, open_repo
+from edge_embed.repo import open_repo
+from edge_embed.weights import image_part
 from edge_embed_convert import convert, to_gguf
 from edge_embed_convert.calibrate import calibrate
 from edge_embed_convert.export import Export

@@ -14,7 +14,7 @@ import pytest
 from edge_embed import InputError, ModelNotFoundError, ModelSpec
 from edge_embed.hub import Reference, family, parse, resolve
 from edge_embed.repo import weight_files
-from edge_embed.spec import File, Weights
+from edge_embed.weights import File, Weights
 
 from hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
 

@@ -13,9 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, load
-from edge_embed.spec import File, Weights
 from edge_embed.tokens import TextTokenizer
 from edge_embed.vectors import normalize
+from edge_embed.weights import File, Weights
 from edge_embed_convert.calibrate import Moments, calibrate, read_texts
 from edge_embed_convert.merge import Merged, open_adapter
 from edge_embed_convert.onnx_levels import by_block, by_row

@@ -22,7 +22,7 @@ from edge_embed.backends import Backend, Batch, Inserted, load
 from edge_embed.images import load_picture
 from edge_embed.llava_config import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
 from edge_embed.repo import open_repo
-from edge_embed.spec import File, Weights
+from edge_embed.weights import File, Weights
 from edge_embed_convert import convert
 from edge_embed_convert.source import Tensors
 from edge_embed_convert.to_onnx import to_onnx, write_image

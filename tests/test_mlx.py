@@ -23,7 +23,8 @@ from edge_embed.backends import Batch, _mlx_owner
 from edge_embed.backends._mlx_owner import CACHE
 from edge_embed.backends.mlx import SHORT, MlxBackend, bucket, load, load_base
 from edge_embed.mlx_models import _alibi, _attention
-from edge_embed.spec import File, ModelSpec, Weights
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import File, Weights
 
 import tiny
 from conftest import SPEC

@@ -25,9 +25,9 @@ from edge_embed.golden import sample_picture
 from edge_embed.image_spec import ImageSpec, Picture, parse
 from edge_embed.images import load_picture
 from edge_embed.repo import open_repo
-from edge_embed.spec import File, Weights
 from edge_embed.tokens import TextTokenizer
 from edge_embed.vectors import normalize
+from edge_embed.weights import File, Weights
 from edge_embed_convert import convert, to_mlx
 from edge_embed_convert.export import Export
 from edge_embed_convert.source import open_source

@@ -28,8 +28,9 @@ from edge_embed.gguf_layout import find_mmproj, gguf_needed
 from edge_embed.golden import sample_picture
 from edge_embed.images import load_picture
 from edge_embed.mmproj import image_spec_of, read_mmproj
+from edge_embed.onnx_layout import find_onnx
 from edge_embed.prepare import prepare_pictures
-from edge_embed.repo import find_onnx, open_repo
+from edge_embed.repo import open_repo
 from edge_embed.spec import ModelSpec
 from edge_embed_convert.gguf_file import write_file
 from edge_embed_convert.mmproj import config_of, write_image_part

@@ -20,7 +20,8 @@ ROWS = [
     {"errors"},
     {"config", "decoding", "facts", "gguf_file", "golden", "image_spec", "onnx_header", "hub_fetch", "cgroup", "cpu"}
     | {"llava_config"},
-    {"spec", "mmproj", "jina_clip_config"},
+    {"weights", "mmproj", "jina_clip_config"},
+    {"spec", "onnx_layout"},
     {"sentence_transformers", "gguf_layout", "mlx_layout", "hub_cache", "sums", "tokens", "image_urls", "image_tiles"},
     {"repo", "engines", "vocabulary", "batches", "pooling", "vectors", "device", "mlx_models", "image_sources"}
     | {"plan_pictures"},

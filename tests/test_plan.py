@@ -29,8 +29,8 @@ from edge_embed.plan import MB, plans, size_in_bytes
 from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
 from edge_embed.repo import Repo, open_repo
 from edge_embed.select import choose, peak
-from edge_embed.spec import File, Weights
 from edge_embed.tuning import JUDGED, name_of
+from edge_embed.weights import File, Weights
 from edge_embed_convert import convert
 
 PROCESS = """
@@ -43,7 +43,7 @@ from edge_embed.device import resident_peak
 from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
 from edge_embed.repo import Repo, open_repo
 from edge_embed.select import choose, peak
-from edge_embed.spec import File, Weights
+from edge_embed.weights import File, Weights
 from edge_embed.tuning import JUDGED, name_of
 from edge_embed_convert import convert
 from edge_embed.tokens import TextTokenizer

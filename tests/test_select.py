@@ -21,7 +21,7 @@ from edge_embed.hub import Reference
 from edge_embed.plan import plans
 from edge_embed.repo import Repo, open_repo
 from edge_embed.select import Choice, choose, keeps_quality, pick
-from edge_embed.spec import File, Weights
+from edge_embed.weights import File, Weights
 
 FAITHFUL = Fidelity(cosines=(0.97,), company=1e-3)
 

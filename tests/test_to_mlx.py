@@ -17,9 +17,9 @@ from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
 from edge_embed.backends.mlx import load, load_base
 from edge_embed.repo import open_repo
-from edge_embed.spec import Weights
 from edge_embed.tokens import TextTokenizer
 from edge_embed.vectors import normalize
+from edge_embed.weights import Weights
 from edge_embed_convert import convert
 from edge_embed_convert.export import Export
 from edge_embed_convert.merge import Merged, open_adapter

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, MissingDependencyError, listing
 from ..image_spec import Picture
-from ..spec import ModelSpec, Weights
+from ..spec import ModelSpec
+from ..weights import Weights
 
 Rows = NDArray[np.float32]
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..spec import ModelSpec, Weights
+from ..spec import ModelSpec
+from ..weights import Weights
 from . import Batch, Rows
 
 

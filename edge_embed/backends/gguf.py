@@ -18,7 +18,8 @@ import llama_cpp
 import numpy as np
 
 from ..errors import BackendError, InputError, UnsupportedModelError
-from ..spec import ModelSpec, Weights
+from ..spec import ModelSpec
+from ..weights import Weights
 from . import Batch, Inserted, Rows
 from ._llama_calls import TOGETHER, calls, pieces, places, room_for, rounded
 from ._llama_context import Context, Ids

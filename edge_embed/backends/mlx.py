@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import BackendError, CorruptModelError, InputError, listing
 from ..mlx_models import architecture
-from ..spec import ModelSpec, Pooling, Weights
+from ..spec import ModelSpec, Pooling
+from ..weights import Weights
 from . import Backend, Batch, Rows
 from ._mlx_adapters import Adapters
 from ._mlx_images import MlxImageBackend

@@ -15,7 +15,8 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from ..errors import BackendError, UnsupportedModelError, listing
-from ..spec import ModelSpec, Weights
+from ..spec import ModelSpec
+from ..weights import Weights
 from . import Backend, Batch, Inserted, Rows
 from ._onnx_images import OnnxImageBackend
 from ._onnx_session import SHRINK, failure, open_session
