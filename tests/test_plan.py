@@ -40,12 +40,7 @@ import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device import resident_peak
-from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
-from edge_embed.repo import Repo, open_repo
-from edge_embed.select import choose, peak
-from edge_embed.weights import File, Weights
-from edge_embed.tuning import JUDGED, name_of
-from edge_embed_convert import convert
+from edge_embed.repo import open_repo
 from edge_embed.tokens import TextTokenizer
 
 level, tokens, texts = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
