@@ -189,7 +189,8 @@ def test_a_process_ends_in_peace(folder: Path, end: str) -> None:
 from pathlib import Path
 import numpy as np
 from edge_embed.backends import Batch, load
-from edge_embed.spec import *
+from edge_embed.spec import ModelSpec
+from edge_embed.weights import File, Weights
 spec = ModelSpec(name="x", architecture="qwen3", dim=64, max_tokens=9, pooling="last", normalize=True)
 weights = Weights(format="mlx", level="float32", files=(File(path="model.safetensors"),))
 backend = load("mlx", Path({str(folder)!r}), spec, weights, 1)
