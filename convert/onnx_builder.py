@@ -152,3 +152,9 @@ class Builder:
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")
+
+
+def biased(b: Builder, read: Callable[..., NDArray[np.float32]], at: str, x: str, out: int, size: int) -> str:
+    """Add a linear layer (size -> out) with its bias; `read` gives a tensor by its name and shape."""
+    product = b.linear(x, at, read(f"{at}.weight", out, size))
+    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))

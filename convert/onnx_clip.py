@@ -10,7 +10,7 @@ import numpy as np
 from edge_embed.config import check_config, check_heads
 from edge_embed.errors import CorruptModelError
 
-from .onnx_builder import Builder
+from .onnx_builder import Builder, biased
 from .onnx_levels import MICROSOFT
 from .onnx_vit import patches
 from .source import Reader
@@ -73,12 +73,6 @@ def activation(b: Builder, name: str, x: str) -> str:
     if name == "gelu":
         return b.node("Gelu", x, domain=MICROSOFT)
     return b.node("QuickGelu", x, domain=MICROSOFT, alpha=1.702)
-
-
-def biased(b: Builder, read: Reader, at: str, x: str, out: int, size: int) -> str:
-    """Add a linear layer with its bias."""
-    product = b.linear(x, at, read(f"{at}.weight", out, size))
-    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))
 
 
 def _norm(b: Builder, read: Reader, vision: Mapping[str, Any], at: str, x: str) -> str:

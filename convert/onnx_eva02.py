@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_embed.jina_clip_config import EPSILON, Tower, angles, image_tower
 
-from .onnx_builder import IMAGE_ROW, Builder
+from .onnx_builder import IMAGE_ROW, Builder, biased
 from .onnx_levels import MICROSOFT
 from .onnx_vit import patches
 from .smooth import Pair
@@ -72,7 +72,7 @@ def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tupl
     dim, inner = tower.dim, tower.inner
     attended = _attend(b, read, tower, f"{at}attn.", _norm(b, read, f"{at}norm1", x, dim), tables, last)
     attended = _norm(b, read, f"{at}attn.inner_attn_ln", attended, dim)
-    x = b.node("Add", _first(b, x) if last else x, _biased(b, read, f"{at}attn.proj", attended, dim, dim))
+    x = b.node("Add", _first(b, x) if last else x, biased(b, read, f"{at}attn.proj", attended, dim, dim))
     h = _norm(b, read, f"{at}norm2", x, dim)
     w12 = [read(f"{at}mlp.{name}.weight", inner, dim) for name in ("w1", "w2")]
     shifts = [read(f"{at}mlp.{name}.bias", inner) for name in ("w1", "w2")]
@@ -81,7 +81,7 @@ def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tupl
     gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
     active = _norm(b, read, f"{at}mlp.ffn_ln", active, inner)
-    return b.node("Add", x, _biased(b, read, f"{at}mlp.w3", active, dim, inner))
+    return b.node("Add", x, biased(b, read, f"{at}mlp.w3", active, dim, inner))
 
 
 def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
@@ -107,11 +107,6 @@ def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tup
 def _first(b: Builder, x: str) -> str:
     zero, one = b.constant([0], np.int64), b.constant([1], np.int64)
     return b.node("Slice", x, zero, one, one)
-
-
-def _biased(b: Builder, read: Reader, at: str, x: str, out: int, size: int) -> str:
-    product = b.linear(x, at, read(f"{at}.weight", out, size))
-    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))
 
 
 def _norm(b: Builder, read: Reader, at: str, x: str, dim: int) -> str:

@@ -16,7 +16,7 @@ from edge_embed.jina_clip_config import text_shape
 from edge_embed.spec import Pooling
 
 from ..onnx_alibi import attend
-from ..onnx_builder import ALL_ROWS, Builder
+from ..onnx_builder import ALL_ROWS, Builder, biased
 from ..onnx_eva02 import build_image, smooth_image_pairs
 from ..onnx_levels import MICROSOFT
 from ..smooth import Pair
@@ -62,18 +62,13 @@ def _layer(b: Builder, read: Reader, shape: Mapping[str, Any], at: str, x: str, 
     qkv = b.node("Add", qkv, b.weight(f"{at}mixer.Wqkv.bias", read(f"{at}mixer.Wqkv.bias", 3 * dim)))
     q, k, v = b.split("Split", qkv, outputs=3, axis=-1, num_outputs=3)
     attended = attend(b, shape["num_attention_heads"], q, k, v, mask, at, dim)
-    x = b.node("Add", x, _biased(b, read, f"{at}mixer.out_proj", attended, dim, dim))
+    x = b.node("Add", x, biased(b, read, f"{at}mixer.out_proj", attended, dim, dim))
     x = _norm(b, read, shape, f"{at}norm1", x)
     gated = b.linear(x, f"{at}mlp.gated_layers", read(f"{at}mlp.gated_layers.weight", 2 * inner, dim))
     gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
     active = b.node("Mul", b.node("Gelu", gate, domain=MICROSOFT), up)
-    x = b.node("Add", x, _biased(b, read, f"{at}mlp.wo", active, dim, inner))
+    x = b.node("Add", x, biased(b, read, f"{at}mlp.wo", active, dim, inner))
     return _norm(b, read, shape, f"{at}norm2", x)
-
-
-def _biased(b: Builder, read: Reader, at: str, x: str, out: int, size: int) -> str:
-    product = b.linear(x, at, read(f"{at}.weight", out, size))
-    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))
 
 
 def _norm(b: Builder, read: Reader, shape: Mapping[str, Any], at: str, x: str) -> str:
