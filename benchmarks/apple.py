@@ -31,9 +31,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
-from edge_embed.backends.mlx import load
-from edge_embed.spec import ModelSpec
-from edge_embed.weights import File, Weights
+from edge_embed.backends.mlx.backend import load
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import File, Weights
 
 CASES = {"16": [16], "8 x 64": [64] * 8, "32 x 160": [160] * 32, "2048": [2048]}
 LEVELS = ("float32", "bfloat16", "float16", "8bit", "4bit")
@@ -52,7 +52,7 @@ class Random(Mapping[str, NDArray[np.float32]]):
     def __init__(self, config: dict[str, Any]) -> None:
         from mlx.utils import tree_flatten
 
-        from edge_embed.mlx_models import architecture
+        from edge_embed.backends.mlx.models import architecture
 
         module = architecture(config["model_type"])
         parameters = dict(tree_flatten(module.Model(module.read(config)).parameters()))
@@ -78,9 +78,9 @@ def spec_of(config: dict[str, Any]) -> ModelSpec:
 
 def make(config: dict[str, Any], folder: Path, level: str) -> str:
     """Write random weights at a level and return the file's name."""
+    from edge_embed_convert.checkpoint.source import Source
     from edge_embed_convert.export import Export
-    from edge_embed_convert.source import Source
-    from edge_embed_convert.to_mlx import write
+    from edge_embed_convert.mlx.export import write
 
     source = Source(folder, spec_of(config), config, Random(config), ())
     (weights,) = write(Export(folder=folder, source=source, levels=[level]))

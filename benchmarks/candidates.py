@@ -22,16 +22,16 @@ from typing import Any, get_args
 
 import numpy as np
 
-from edge_embed import tuning
 from edge_embed.backends import Batch, load
-from edge_embed.batches import plan
-from edge_embed.device import this_device
-from edge_embed.golden import Fidelity
-from edge_embed.onnx_layout import find_onnx
-from edge_embed.repo import Repo
-from edge_embed.select import BATCH_TOKENS, choose, judge, keeps_quality
-from edge_embed.spec import ModelSpec
-from edge_embed.weights import File, Weights
+from edge_embed.device.machine import this_device
+from edge_embed.layouts.folder import Repo
+from edge_embed.layouts.onnx import find_onnx
+from edge_embed.pipeline.batches import plan
+from edge_embed.selection import speed as tuning
+from edge_embed.selection.choose import BATCH_TOKENS, choose, judge, keeps_quality
+from edge_embed.spec.golden import Fidelity
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import File, Weights
 
 SINGLE = [16]
 BULK = [12, 18, 25, 33, 47, 64, 90, 130, 180, 250, 20, 35, 64, 64, 100, 150]

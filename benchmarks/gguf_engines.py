@@ -91,8 +91,8 @@ def peak() -> float:
 def query(path: str, threads: int) -> None:
     """Print what one query costs: time over a bare call, memory of 20 and 8,192 tokens, time to load."""
     from edge_embed.backends import Batch
-    from edge_embed.backends.gguf import GgufBackend
-    from edge_embed.repo import open_repo
+    from edge_embed.backends.gguf.backend import GgufBackend
+    from edge_embed.layouts.folder import open_repo
 
     spec = open_repo(Path(path)).spec
     rng = np.random.default_rng(0)

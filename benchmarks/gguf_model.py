@@ -18,7 +18,7 @@ import gguf
 import llama_cpp
 import numpy as np
 
-from edge_embed_convert.source import Tensors
+from edge_embed_convert.checkpoint.source import Tensors
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import gguf_files

@@ -25,11 +25,11 @@ from tokenizers import Tokenizer
 
 from edge_embed import Embedder
 from edge_embed.vectors import similarity
-from edge_embed_convert import gguf_file
 from edge_embed_convert.calibrate import LONGEST, Moments, calibrate, measure, read_texts
-from edge_embed_convert.gguf_quantize import NEED_IMPORTANCE, quantize
-from edge_embed_convert.imatrix import importance
-from edge_embed_convert.to_gguf import ALL
+from edge_embed_convert.gguf import file as gguf_file
+from edge_embed_convert.gguf.export import ALL
+from edge_embed_convert.gguf.imatrix import importance
+from edge_embed_convert.gguf.quantize import NEED_IMPORTANCE, quantize
 from edge_embed_convert.variant import open_variant
 
 COMPARED = 250  # queries, and as many documents, whose cosine to float32 is taken

@@ -22,7 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from edge_embed.device import usable_cpus
+from edge_embed.device.machine import usable_cpus
 
 from corpus import texts
 

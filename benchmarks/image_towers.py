@@ -26,7 +26,7 @@ CLIP_L = {
 
 def write_graphs(tower: str, levels: Sequence[str], folder: Path) -> None:
     """Write the tower at each level as LEVEL.onnx."""
-    from edge_embed_convert.onnx_file import write_graph
+    from edge_embed_convert.onnx.file import write_graph
 
     config, tensors = (_jina_clip if tower == "jina-clip-v1" else _e5v)()
     for level in levels:
@@ -35,7 +35,7 @@ def write_graphs(tower: str, levels: Sequence[str], folder: Path) -> None:
 
 def image_spec(tower: str) -> Any:
     """Return how pictures become the tower's pixels."""
-    from edge_embed.image_spec import ImageSpec
+    from edge_embed.spec.image import ImageSpec
 
     if tower == "jina-clip-v1":
         return ImageSpec(size=(224, 224))

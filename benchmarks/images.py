@@ -51,9 +51,9 @@ def edge(tower: str, level: str, folder: Path) -> Steps:
     """Return edge_embed's steps: decode, preprocess, encode a batch, and files -> preprocessed pictures."""
     import onnxruntime as ort
 
-    from edge_embed.device import usable_cpus
-    from edge_embed.image_sources import ImageSources, load_rgb
-    from edge_embed.images import load_ahead, preprocess
+    from edge_embed.device.machine import usable_cpus
+    from edge_embed.images.preprocess import load_ahead, preprocess
+    from edge_embed.images.sources import ImageSources, load_rgb
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = usable_cpus()

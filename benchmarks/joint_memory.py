@@ -19,13 +19,13 @@ from pathlib import Path
 
 import joint_model
 
-from edge_embed.spec import FILE_NAME
-from edge_embed.weights import LEVELS as KNOWN
-from edge_embed.weights import Weights, image_level
-from edge_embed_convert.card import describe
-from edge_embed_convert.onnx_levels import LEVELS
-from edge_embed_convert.source import Source
-from edge_embed_convert.to_onnx import IMAGE_LEVELS, to_onnx, write_image
+from edge_embed.spec.model import FILE_NAME
+from edge_embed.spec.weights import LEVELS as KNOWN
+from edge_embed.spec.weights import Weights, image_level
+from edge_embed_convert.checkpoint.source import Source
+from edge_embed_convert.onnx.export import IMAGE_LEVELS, to_onnx, write_image
+from edge_embed_convert.onnx.levels import LEVELS
+from edge_embed_convert.publishing.card import describe
 
 GB = 1e9
 SIDE = 800  # pixels; a square becomes an overview and four tiles without padding
@@ -62,8 +62,8 @@ def write_onnx(source: Source, level: str) -> list[Weights]:
 
 def write_gguf(source: Source, level: str) -> list[Weights]:
     """Write the text part by way of F16, 16 GB that are deleted, and the image part as an ONNX graph."""
-    from edge_embed_convert.gguf_file import write_file
-    from edge_embed_convert.gguf_quantize import quantize
+    from edge_embed_convert.gguf.file import write_file
+    from edge_embed_convert.gguf.quantize import quantize
 
     exact, path = source.folder / "exact.gguf", source.folder / f"{joint_model.NAME}-{level}.gguf"
     write_file(exact, source, "F16", source.folder / "tokenizer.json")

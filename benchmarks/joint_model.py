@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_embed.sentence_transformers import read_spec
-from edge_embed_convert.source import Array, Source
+from edge_embed.layouts.sentence_transformers import read_spec
+from edge_embed_convert.checkpoint.source import Array, Source
 
 NAME = "e5-v"  # facts on E5-V are found by it
 CONFIG: dict[str, Any] = {

@@ -14,8 +14,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_embed.plan import MB, plans
-from edge_embed.repo import open_repo
+from edge_embed.layouts.folder import open_repo
+from edge_embed.selection.memory import MB, plans
 
 WORKER = """
 import sys

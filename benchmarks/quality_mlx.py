@@ -21,12 +21,12 @@ from mlx.utils import tree_unflatten
 from quality import Vectors, read, views
 
 from edge_embed import Embedder
-from edge_embed.backends._mlx_weights import load_model
-from edge_embed.backends.mlx import MlxBackend
-from edge_embed.tokens import TextTokenizer
+from edge_embed.backends.mlx.backend import MlxBackend
+from edge_embed.backends.mlx.weights import load_model
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed_convert.checkpoint.source import Source
 from edge_embed_convert.export import Export
-from edge_embed_convert.source import Source
-from edge_embed_convert.to_mlx import ALL, write
+from edge_embed_convert.mlx.export import ALL, write
 from edge_embed_convert.variant import open_variant
 
 

@@ -20,12 +20,12 @@ Ids = list[np.ndarray[Any, np.dtype[np.int32]]]
 def edge(level: str, folder: Path) -> Callable[[Ids], object]:
     """Open our graph through the backend, and batch as the pipeline does."""
     from edge_embed.backends import Batch
-    from edge_embed.backends.onnx import OnnxBackend
-    from edge_embed.batches import plan
-    from edge_embed.device import usable_cpus
-    from edge_embed.onnx_layout import NAMES as ONNX_NAMES
-    from edge_embed.select import BATCH_TOKENS
-    from edge_embed.spec import ModelSpec
+    from edge_embed.backends.onnx.backend import OnnxBackend
+    from edge_embed.device.machine import usable_cpus
+    from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
+    from edge_embed.pipeline.batches import plan
+    from edge_embed.selection.choose import BATCH_TOKENS
+    from edge_embed.spec.model import ModelSpec
 
     spec = ModelSpec(name="shape", architecture="-", dim=1, max_tokens=1, pooling="last", normalize=True)
     name = ONNX_NAMES[level][0] if level in ONNX_NAMES else f"{level}.onnx"

@@ -50,8 +50,8 @@ def checkpoint(shape: str, folder: Path) -> None:
 
 def graphs(folder: Path, levels: list[str], dynamic: bool, out: Path, pooling: Literal["last", "mean"]) -> None:
     """Write our graphs, and the float32 one quantised with one activation scale for a tensor."""
-    from edge_embed_convert.source import Tensors
-    from edge_embed_convert.to_onnx import to_onnx
+    from edge_embed_convert.checkpoint.source import Tensors
+    from edge_embed_convert.onnx.export import to_onnx
 
     config = json.loads((folder / "config.json").read_text())
     tensors = Tensors([folder / "model.safetensors"])

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from .artefacts import convert
+from .conversion import convert
 
 __all__ = ["convert"]

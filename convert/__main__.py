@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_embed import hub
 from edge_embed.errors import EdgeEmbedError, InputError, listing
-from edge_embed.find import find
-from edge_embed.repo import Repo, checkpoint_files
+from edge_embed.hub import reference as hub
+from edge_embed.layouts.folder import Repo, checkpoint_files
+from edge_embed.loading.find import find
 
-from .artefacts import convert
+from .conversion import convert
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -18,11 +18,11 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError
-from edge_embed.spec import TEXT, ModelSpec, Pooling
-from edge_embed.tokens import TextTokenizer
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.model import TEXT, ModelSpec, Pooling
 
-from .onnx_file import write_graph
-from .source import Array
+from .checkpoint.source import Array
+from .onnx.file import write_graph
 
 TEXTS = Path(__file__).with_name("calibration.txt")
 LONGEST = 512  # tokens of one text: statistics need many texts more than long ones

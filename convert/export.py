@@ -1,4 +1,4 @@
-"""What a format's exporter is given, and which exporters there are: `to_FORMAT.py`, one file a format.
+"""What a format's exporter is given, and which exporters there are: FORMAT/export.py.
 
 An exporter has SUFFIX (added to the folder's name), LEVELS (all that it writes), ALL (what `FORMAT:all` stands for),
 BOUNDS (what `verify` demands of each level), `calibrated(source, levels)` and `write(export) -> list[Weights]`.
@@ -7,7 +7,6 @@ BOUNDS (what `verify` demands of each level), `calibrated(source, levels)` and `
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,7 @@ from typing import Any
 from edge_embed.errors import InputError, MissingDependencyError, listing
 
 from .calibrate import Moments
-from .source import Source
-
-PREFIX = "to_"
+from .checkpoint.source import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +32,13 @@ class Export:
 
 def formats() -> list[str]:
     """List the formats that exist, installed or not."""
-    here = [str(Path(__file__).parent)]
-    names = [module.name for module in pkgutil.iter_modules(here)]
-    return sorted(name.removeprefix(PREFIX) for name in names if name.startswith(PREFIX))
+    return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/export.py"))
 
 
 def exporter(name: str) -> Any:
     """Return a format's module; raise MissingDependencyError with the remedy when what it needs is not installed."""
     try:
-        return importlib.import_module(f".{PREFIX}{name}", __package__)
+        return importlib.import_module(f".{name}.export", __package__)
     except ModuleNotFoundError as error:
         extras = "convert" if name == "onnx" else f"convert,{name}"
         raise MissingDependencyError(

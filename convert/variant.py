@@ -13,13 +13,13 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from edge_embed.errors import InputError, UnsupportedModelError, listing
-from edge_embed.repo import Repo, open_repo
-from edge_embed.spec import TEXT, ModelSpec, changed, space_fingerprint
+from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed.spec.model import TEXT, ModelSpec, changed, space_fingerprint
 
-from .adapters import CONFIG, WEIGHTS, open_adapter
-from .merge import Merged
-from .onnx_file import architecture
-from .source import Source, open_source
+from .checkpoint.adapters import CONFIG, WEIGHTS, open_adapter
+from .checkpoint.merge import Merged
+from .checkpoint.source import Source, open_source
+from .onnx.file import architecture
 
 MADE = ("weights", "fingerprint", "golden")  # in an edge_embed.json that is given whole, they are another conversion's
 

@@ -21,7 +21,7 @@ from .errors import (
     UnsupportedModelError,
     VerificationError,
 )
-from .spec import ModelSpec
+from .spec.model import ModelSpec
 
 if TYPE_CHECKING:
     from .embedder import Embedder

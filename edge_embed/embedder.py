@@ -13,18 +13,21 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import hub, select, tuning, vectors
+from . import vectors
 from .backends import Backend
 from .errors import InputError
-from .image_sources import ImageSources
-from .items import Templates
-from .opening import Opened, Request, open_model, switch_task
-from .pipeline import Pipeline
-from .plan import size_in_bytes
-from .spec import ModelSpec, Side
-from .tokens import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
+from .hub import reference as hub
+from .images.sources import ImageSources
+from .loading.load import Opened, Request, open_model, switch_task
+from .pipeline.inputs import Templates
+from .pipeline.pipeline import Pipeline
+from .pipeline.tokenizer import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
+from .pipeline.windows import EVERYWHERE, Options
+from .selection import choose as select
+from .selection import speed as tuning
+from .selection.memory import size_in_bytes
+from .spec.model import ModelSpec, Side
 from .vectors import Metric, Precision
-from .work import EVERYWHERE, Options
 
 
 class Embedder:

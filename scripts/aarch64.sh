@@ -41,7 +41,7 @@ import sys
 from pathlib import Path
 
 from edge_embed import Embedder
-from edge_embed.repo import open_repo
+from edge_embed.layouts.folder import open_repo
 
 for weights in open_repo(Path(sys.argv[1])).spec.weights:
     with Embedder(f"{sys.argv[1]}:{weights.level}") as model:

@@ -10,7 +10,7 @@ import pytest
 
 from edge_embed import Embedder, ModelSpec
 from edge_embed.backends.fake import FakeBackend
-from edge_embed.tokens import TextTokenizer
+from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 
 import letters

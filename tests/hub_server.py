@@ -232,7 +232,7 @@ class Shell:
 
     def __call__(self, *words: str, fails: bool = False) -> str:
         """Return what it printed; its errors, where it must fail."""
-        command = [sys.executable, "-m", "edge_embed.cli", *words]
+        command = [sys.executable, "-m", "edge_embed.cli.main", *words]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
         assert done.returncode == int(fails), done.stderr
         return (done.stderr if fails else done.stdout).strip()

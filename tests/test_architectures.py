@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed import Embedder, ModelError
-from edge_embed.tokens import TextTokenizer
+from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 
 import tiny

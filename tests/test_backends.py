@@ -21,7 +21,7 @@ from edge_embed import (
     UnsupportedModelError,
 )
 from edge_embed.backends import Backend, Batch, load, names
-from edge_embed.repo import Repo, open_repo
+from edge_embed.layouts.folder import Repo, open_repo
 from edge_embed_convert import convert
 
 import tiny
@@ -114,7 +114,7 @@ def test_unknown_and_missing_backends(repo: Repo, monkeypatch: pytest.MonkeyPatc
     ):
         load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
-    monkeypatch.delitem(__import__("sys").modules, "edge_embed.backends.onnx", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "edge_embed.backends.onnx.backend", raising=False)
     with pytest.raises(MissingDependencyError, match=r"pip install 'edge-embed\[onnx\]'"):
         load("onnx", repo.folder, repo.spec, repo.spec.weights[0], 1)
 
@@ -150,7 +150,7 @@ def graph(path: Path, inputs: dict[str, int], outputs: dict[str, list[str | int]
 def foreign(repo: Repo, tmp_path: Path, **shape: object) -> Backend:
     from dataclasses import replace
 
-    from edge_embed.weights import File, Weights
+    from edge_embed.spec.weights import File, Weights
 
     graph(tmp_path / "model.onnx", **shape)  # type: ignore[arg-type]
     weights = Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
@@ -195,7 +195,7 @@ def test_left_padding_where_the_graph_wants_it(repo: Repo, tmp_path: Path) -> No
 
 
 def _weights() -> object:
-    from edge_embed.weights import File, Weights
+    from edge_embed.spec.weights import File, Weights
 
     return Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_embed.batches import CALL_COST, plan
+from edge_embed.pipeline.batches import CALL_COST, plan
 
 
 @given(st.lists(st.integers(1, 300), max_size=60), st.integers(1, 800))

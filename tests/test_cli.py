@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_embed import Embedder, cli, demo
-from edge_embed.cli import main
+from edge_embed import Embedder
+from edge_embed.cli import demo
+from edge_embed.cli import main as cli
+from edge_embed.cli.main import main
 
 
 @pytest.fixture
@@ -147,7 +149,17 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
 def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge_embed.cli", "embed", "-", "--model", model, "-o", str(tmp_path / "x.jsonl")]
+    command = [
+        sys.executable,
+        "-m",
+        "edge_embed.cli.main",
+        "embed",
+        "-",
+        "--model",
+        model,
+        "-o",
+        str(tmp_path / "x.jsonl"),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(b"some text\n" * 5000)
@@ -168,7 +180,7 @@ def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
 def test_a_reader_that_goes_away_is_no_crash(model: str) -> None:
     words = ["embed", *(["word"] * 3000), "--format", "jsonl", "--model", model]
     first = subprocess.Popen(
-        [sys.executable, "-m", "edge_embed.cli", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-m", "edge_embed.cli.main", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert first.stdout is not None
     assert first.stderr is not None

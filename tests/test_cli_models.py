@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed import Embedder
-from edge_embed.cli import main
+from edge_embed.cli.main import main
 
 from hub_server import CHECKPOINT, GRAPHS, METADATA, HubServer, Shell
 

@@ -13,15 +13,17 @@ import pytest
 import torch
 from PIL import Image
 
-from edge_embed import Embedder, InputError, ModelSpec, SelfTestError, demo_images
-from edge_embed.cli import main
-from edge_embed.golden import sample_picture
-from edge_embed.image_sources import UNTRUSTED
-from edge_embed.images import load_picture
-from edge_embed.repo import open_repo, weight_files
-from edge_embed.tokens import TextTokenizer
-from edge_embed_convert import convert, to_onnx
-from edge_embed_convert.verify import Bound
+from edge_embed import Embedder, InputError, ModelSpec, SelfTestError
+from edge_embed.cli import demo_images
+from edge_embed.cli.main import main
+from edge_embed.images.preprocess import load_picture
+from edge_embed.images.sources import UNTRUSTED
+from edge_embed.layouts.folder import open_repo, weight_files
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.golden import sample_picture
+from edge_embed_convert import convert
+from edge_embed_convert.onnx import export as to_onnx
+from edge_embed_convert.verification.verify import Bound
 
 import jina_clip_reference as reference
 import tiny

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
 from edge_embed.backends.fake import FakeBackend
-from edge_embed.cli import main
+from edge_embed.cli.main import main
 from edge_embed.compat import compare
-from edge_embed.tokens import TextTokenizer
+from edge_embed.pipeline.tokenizer import TextTokenizer
 
 from conftest import SPEC
 

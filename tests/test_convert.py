@@ -16,9 +16,11 @@ from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelError, VerificationError
-from edge_embed_convert import artefacts, convert, to_onnx
+from edge_embed_convert import conversion as artefacts
+from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
-from edge_embed_convert.verify import Bound
+from edge_embed_convert.onnx import export as to_onnx
+from edge_embed_convert.verification.verify import Bound
 
 
 def left_in(folder: Path) -> list[str]:
@@ -150,8 +152,8 @@ def test_below_its_bound_nothing_is_kept(minilm: Path, tmp_path: Path, monkeypat
 
 def test_a_batch_dependent_graph_is_not_kept(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One activation scale for the whole batch, as common int8 exports have, must not pass."""
-    from edge_embed_convert import onnx_levels
-    from edge_embed_convert.onnx_builder import Builder
+    from edge_embed_convert.onnx import levels as onnx_levels
+    from edge_embed_convert.onnx.builder import Builder
 
     def per_tensor(b: Builder, x: str) -> tuple[str, str]:
         peak = b.node("Unsqueeze", b.node("ReduceMax", b.node("Abs", x), keepdims=0), b.constant([0], np.int64))

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from edge_embed import device
-from edge_embed.cgroup import cpu_quota, memory_limit, parse_groups, parse_mounts
-from edge_embed.cpu import fast_cpus, parse_cpu_list, parse_features, parse_name
-from edge_embed.device import describe, int8_products_overflow, resident_peak, usable_cpus
-from edge_embed.engines import build_warning, engines, parse_system_info
+from edge_embed.device import machine as device
+from edge_embed.device.cgroup import cpu_quota, memory_limit, parse_groups, parse_mounts
+from edge_embed.device.cpu import fast_cpus, parse_cpu_list, parse_features, parse_name
+from edge_embed.device.engines import build_warning, engines, parse_system_info
+from edge_embed.device.machine import describe, int8_products_overflow, resident_peak, usable_cpus
 
 GB = 1 << 30
 V2 = "30 23 0:26 / /sys/fs/cgroup rw,nosuid,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate\n"

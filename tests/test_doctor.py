@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_embed.cli import main
-from edge_embed.device import Device
-from edge_embed.doctor import GB, Diagnosis, advise, diagnose
-from edge_embed.engines import Engine
+from edge_embed.cli.main import main
+from edge_embed.device.doctor import GB, Diagnosis, advise, diagnose
+from edge_embed.device.engines import Engine
+from edge_embed.device.machine import Device
 
 PI = Device(
     system="Linux",

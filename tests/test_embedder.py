@@ -10,9 +10,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from edge_embed import BackendError, Embedder, InputError, TruncationWarning, work
+from edge_embed import BackendError, Embedder, InputError, TruncationWarning
 from edge_embed.backends import Batch
 from edge_embed.backends.fake import FakeBackend
+from edge_embed.pipeline import windows as work
 from edge_embed.vectors import quantize
 
 TEXTS = ["b", "a long text of many letters"[:20], "", "c d e", "b"]

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_embed import select, tuning
-from edge_embed.device import this_device
-from edge_embed.find import Wish, _places, why_there
-from edge_embed.hub import Reference, parse
-from edge_embed.hub_fetch import Snapshot
-from edge_embed.repo import weight_files
-from edge_embed.select import best_format, pick
+from edge_embed.device.machine import this_device
+from edge_embed.hub.fetch import Snapshot
+from edge_embed.hub.reference import Reference, parse
+from edge_embed.layouts.folder import weight_files
+from edge_embed.loading.find import Wish, _places, why_there
+from edge_embed.selection import choose as select
+from edge_embed.selection import speed as tuning
+from edge_embed.selection.choose import best_format, pick
 
 from hub_server import HubServer, Shell
 

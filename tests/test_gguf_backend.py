@@ -20,19 +20,13 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
-from edge_embed.backends._llama_calls import TOGETHER, calls, room_for
-from edge_embed.backends._llama_memory import Mapped, check_room
-from edge_embed.backends._llama_model import PINNED, check_version
-from edge_embed.backends.gguf import ONE_CALL, GgufBackend, load
-from edge_embed.errors import (
-    BackendError,
-    CorruptModelError,
-    InputError,
-    MissingDependencyError,
-    UnsupportedModelError,
-)
-from edge_embed.spec import ModelSpec
-from edge_embed.weights import File, Weights
+from edge_embed.backends.gguf.backend import ONE_CALL, GgufBackend, load
+from edge_embed.backends.gguf.calls import TOGETHER, calls, room_for
+from edge_embed.backends.gguf.memory import Mapped, check_room
+from edge_embed.backends.gguf.model import PINNED, check_version
+from edge_embed.errors import BackendError, CorruptModelError, InputError, MissingDependencyError, UnsupportedModelError
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import File, Weights
 
 import gguf_files
 import tiny

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from edge_embed import CorruptModelError, ModelError, ModelNotFoundError, ModelSpec, UnsupportedModelError
-from edge_embed.gguf_file import Array, read_header
-from edge_embed.gguf_layout import gguf_files, gguf_needed
-from edge_embed.repo import open_repo, weight_files
+from edge_embed.formats.gguf import Array, read_header
+from edge_embed.layouts.folder import open_repo, weight_files
+from edge_embed.layouts.gguf import gguf_files, gguf_needed
 
 KEYS = {"embedding_length": 64, "context_length": 512, "pooling_type": 3}
 

@@ -18,20 +18,21 @@ from PIL import Image
 
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch, Inserted
-from edge_embed.backends._llama_context import Context
-from edge_embed.backends._llama_table import Table
-from edge_embed.backends.gguf import SHARED, GgufBackend
-from edge_embed.golden import sample_picture
-from edge_embed.repo import open_repo
-from edge_embed.weights import image_part
-from edge_embed_convert import convert, to_gguf
+from edge_embed.backends.gguf.backend import SHARED, GgufBackend
+from edge_embed.backends.gguf.context import Context
+from edge_embed.backends.gguf.table import Table
+from edge_embed.layouts.folder import open_repo
+from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.weights import image_part
+from edge_embed_convert import convert
 from edge_embed_convert.calibrate import calibrate
+from edge_embed_convert.checkpoint.source import Source, open_source
 from edge_embed_convert.export import Export
-from edge_embed_convert.gguf_file import entries, write_file
-from edge_embed_convert.gguf_ids import check_ids
-from edge_embed_convert.gguf_quantize import quantize
-from edge_embed_convert.imatrix import importance
-from edge_embed_convert.source import Source, open_source
+from edge_embed_convert.gguf import export as to_gguf
+from edge_embed_convert.gguf.file import entries, write_file
+from edge_embed_convert.gguf.imatrix import importance
+from edge_embed_convert.gguf.quantize import quantize
+from edge_embed_convert.gguf.token_ids import check_ids
 
 import jina_clip_reference as clip
 import tiny

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from edge_embed import InputError, ModelNotFoundError, ModelSpec
-from edge_embed.hub import Reference, family, parse, resolve
-from edge_embed.repo import weight_files
-from edge_embed.weights import File, Weights
+from edge_embed.hub.reference import Reference, family, parse, resolve
+from edge_embed.layouts.folder import weight_files
+from edge_embed.spec.weights import File, Weights
 
 from hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
 

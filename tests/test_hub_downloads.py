@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed import CorruptModelError, ModelNotFoundError
-from edge_embed.hub_cache import snapshot_of, wrong_files
+from edge_embed.hub.cache import snapshot_of, wrong_files
 
 from hub_server import GRAPHS, METADATA, Client, Fault, HubServer
 
@@ -152,7 +152,7 @@ def test_the_licence_and_the_size_are_said_once(
 def test_a_full_disk_is_noticed_before_the_download(
     server: HubServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge_embed import hub_repository
+    from edge_embed.hub import repository as hub_repository
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))  # type: ignore[attr-defined]
     with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: free"):

@@ -14,10 +14,10 @@ import onnx
 import pytest
 
 from edge_embed import CorruptModelError
-from edge_embed.gguf_file import read_header
-from edge_embed.hub_headers import _Window
-from edge_embed.onnx_header import look_beside_weights, read_graph
-from edge_embed_convert.source import Tensors
+from edge_embed.formats.gguf import read_header
+from edge_embed.formats.onnx import look_beside_weights, read_graph
+from edge_embed.loading.preview import _Window
+from edge_embed_convert.checkpoint.source import Tensors
 
 import gguf_files
 from hub_server import HubServer, Shell
@@ -207,7 +207,7 @@ def test_damaged_graphs_end_in_an_error_or_a_graph(folders: dict[str, Path], tmp
 
 def test_a_long_vocabulary_is_read_to_its_end(tmp_path: Path) -> None:
     """3 MB of words: the first megabyte does not hold them."""
-    from edge_embed.hub_headers import _copy_gguf
+    from edge_embed.loading.preview import _copy_gguf
 
     writer = gguf.GGUFWriter(tmp_path / "whole.gguf", "bert")
     writer.add_token_list([f"a rather long word, number {n}" for n in range(80_000)])

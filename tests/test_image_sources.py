@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_embed import InputError, image_urls
-from edge_embed.image_sources import UNTRUSTED, ImageSources, load_rgb
-from edge_embed.image_spec import ImageSpec
-from edge_embed.images import load_picture
+from edge_embed import InputError
+from edge_embed.images import urls as image_urls
+from edge_embed.images.preprocess import load_picture
+from edge_embed.images.sources import UNTRUSTED, ImageSources, load_rgb
+from edge_embed.spec.image import ImageSpec
 
 import pictures
 

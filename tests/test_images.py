@@ -17,10 +17,10 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
 
 from edge_embed import InputError, ModelError
-from edge_embed import images as images_module
-from edge_embed.image_spec import ImageSpec, parse
-from edge_embed.image_tiles import NEWLINE, packed_rows
-from edge_embed.images import Picture, load_ahead, load_picture
+from edge_embed.images import preprocess as images_module
+from edge_embed.images.preprocess import Picture, load_ahead, load_picture
+from edge_embed.images.tiles import NEWLINE, packed_rows
+from edge_embed.spec.image import ImageSpec, parse
 
 import pictures
 

@@ -14,11 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed import ModelError
-from edge_embed.image_spec import ImageSpec
-from edge_embed.images import load_picture
-from edge_embed_convert.onnx_builder import Builder
-from edge_embed_convert.onnx_graphs import jina_clip
-from edge_embed_convert.source import Tensors
+from edge_embed.images.preprocess import load_picture
+from edge_embed.spec.image import ImageSpec
+from edge_embed_convert.checkpoint.source import Tensors
+from edge_embed_convert.onnx.builder import Builder
+from edge_embed_convert.onnx.graphs import jina_clip
 
 import jina_clip_reference as reference
 import pictures
@@ -171,7 +171,7 @@ def test_a_saved_checkpoint_is_read_whole(model: reference.JinaClip, tmp_path: P
 
 def test_smoothing_leaves_the_tower_as_it_was(model: reference.JinaClip, tmp_path: Path) -> None:
     from edge_embed_convert.calibrate import Moments
-    from edge_embed_convert.smooth import Smoothed
+    from edge_embed_convert.checkpoint.smooth import Smoothed
 
     tensors = arrays(model)
     plain = Graph("image", "float32", TINY, tensors, tmp_path)

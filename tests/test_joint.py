@@ -11,10 +11,10 @@ import pytest
 
 from edge_embed import Embedder, InputError, ModelSpec, TruncationWarning, UnsupportedModelError
 from edge_embed.backends.fake import FakeBackend
-from edge_embed.facts import facts_of
-from edge_embed.image_spec import ImageSpec
-from edge_embed.spec import changed
-from edge_embed.tokens import TextTokenizer
+from edge_embed.layouts.facts import facts_of
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.image import ImageSpec
+from edge_embed.spec.model import changed
 
 import tiny_llava
 

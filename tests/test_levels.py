@@ -13,14 +13,14 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, load
-from edge_embed.tokens import TextTokenizer
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
-from edge_embed.weights import File, Weights
 from edge_embed_convert.calibrate import Moments, calibrate, read_texts
-from edge_embed_convert.merge import Merged, open_adapter
-from edge_embed_convert.onnx_levels import by_block, by_row
-from edge_embed_convert.source import Tensors
-from edge_embed_convert.to_onnx import to_onnx
+from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.source import Tensors
+from edge_embed_convert.onnx.export import to_onnx
+from edge_embed_convert.onnx.levels import by_block, by_row
 
 from conftest import MINIATURES, SPEC
 from corpus import texts

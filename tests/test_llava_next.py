@@ -18,14 +18,14 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 
 from edge_embed import Embedder, ModelError, ModelSpec
+from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
 from edge_embed.backends import Backend, Batch, Inserted, load
-from edge_embed.images import load_picture
-from edge_embed.llava_config import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
-from edge_embed.repo import open_repo
-from edge_embed.weights import File, Weights
+from edge_embed.images.preprocess import load_picture
+from edge_embed.layouts.folder import open_repo
+from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
-from edge_embed_convert.source import Tensors
-from edge_embed_convert.to_onnx import to_onnx, write_image
+from edge_embed_convert.checkpoint.source import Tensors
+from edge_embed_convert.onnx.export import to_onnx, write_image
 from edge_embed_convert.variant import open_variant
 
 import pictures
@@ -195,7 +195,7 @@ def test_the_image_part_for_another_format_is_the_same_file(made: Made, tmp_path
 def test_int4_takes_an_int8_tower(made: Made, tmp_path: Path) -> None:
     """Random weights do not keep int4's bounds, so the exporter is called without verification."""
     from edge_embed_convert.export import Export
-    from edge_embed_convert.to_onnx import write
+    from edge_embed_convert.onnx.export import write
 
     source = open_variant(made.folder, None, None, None, {})
     parts = write(Export(folder=tmp_path, source=source, levels=["int4", "int8"]))

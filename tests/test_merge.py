@@ -29,15 +29,9 @@ from transformers import (
     Qwen3Model,
 )
 
-from edge_embed.errors import (
-    CorruptModelError,
-    EdgeEmbedError,
-    InputError,
-    ModelNotFoundError,
-    UnsupportedModelError,
-)
-from edge_embed_convert.merge import Merged, open_adapter, write_safetensors
-from edge_embed_convert.source import Tensors
+from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, ModelNotFoundError, UnsupportedModelError
+from edge_embed_convert.checkpoint.merge import Merged, open_adapter, write_safetensors
+from edge_embed_convert.checkpoint.source import Tensors
 
 # PEFT warns of every option that is tested here: embeddings saved as well, magnitudes, ranks, tied weights.
 pytestmark = [

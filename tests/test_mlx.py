@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
 from edge_embed import BackendError, CorruptModelError, InputError, MissingDependencyError, UnsupportedModelError
-from edge_embed.backends import Batch, _mlx_owner
-from edge_embed.backends._mlx_owner import CACHE
-from edge_embed.backends.mlx import SHORT, MlxBackend, bucket, load, load_base
-from edge_embed.mlx_models import _alibi, _attention
-from edge_embed.spec import ModelSpec
-from edge_embed.weights import File, Weights
+from edge_embed.backends import Batch
+from edge_embed.backends.mlx import owner as _mlx_owner
+from edge_embed.backends.mlx.backend import SHORT, MlxBackend, bucket, load, load_base
+from edge_embed.backends.mlx.models import _alibi, _attention
+from edge_embed.backends.mlx.owner import CACHE
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import File, Weights
 
 import tiny
 from conftest import SPEC
@@ -113,7 +114,7 @@ def test_company_and_order_do_not_matter(name: str, tmp_path: Path) -> None:
 def test_long_texts_attend_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("qwen3", "eurobert"):
         model = tiny.make(name, tmp_path / name)
-        monkeypatch.setattr("edge_embed.mlx_models._attention.BLOCK", 16)
+        monkeypatch.setattr("edge_embed.backends.mlx.models._attention.BLOCK", 16)
         backend = load(tmp_path / name, spec_of(tmp_path / name, "mean"), WEIGHTS, 1)
         ids = some_ids(70, 9, 33)
         vectors = [pooled(rows, "mean") for rows in backend.forward(Batch(ids))]
@@ -374,11 +375,15 @@ def test_ids_and_lengths_beyond_the_tables(tmp_path: Path) -> None:
 )
 def test_without_mlx_the_install_command_is_told(system: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.system", lambda: system)
-    for name in [name for name in sys.modules if name.startswith(("edge_embed.mlx_models", "edge_embed.backends.mlx"))]:
+    for name in [
+        name
+        for name in sys.modules
+        if name.startswith(("edge_embed.backends.mlx.models", "edge_embed.backends.mlx.backend"))
+    ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "mlx.core", None)
     with pytest.raises(MissingDependencyError, match=message):
-        __import__("edge_embed.mlx_models")
+        __import__("edge_embed.backends.mlx.models")
 
 
 def adapters_of(folder: Path, **tasks: dict[str, Any]) -> tuple[dict[str, Path], dict[str, Any]]:

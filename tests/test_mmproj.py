@@ -15,27 +15,20 @@ import pytest
 import torch
 from PIL import Image
 
-from edge_embed import (
-    CorruptModelError,
-    Embedder,
-    FallbackWarning,
-    InputError,
-    ModelError,
-    UnsupportedModelError,
-)
+from edge_embed import CorruptModelError, Embedder, FallbackWarning, InputError, ModelError, UnsupportedModelError
 from edge_embed.backends import Batch, load
-from edge_embed.gguf_layout import find_mmproj, gguf_needed
-from edge_embed.golden import sample_picture
-from edge_embed.images import load_picture
-from edge_embed.mmproj import image_spec_of, read_mmproj
-from edge_embed.onnx_layout import find_onnx
-from edge_embed.prepare import prepare_pictures
-from edge_embed.repo import open_repo
-from edge_embed.spec import ModelSpec
-from edge_embed_convert.gguf_file import write_file
-from edge_embed_convert.mmproj import config_of, write_image_part
-from edge_embed_convert.source import open_source
-from edge_embed_convert.to_onnx import write_image
+from edge_embed.formats.mmproj import image_spec_of, read_mmproj
+from edge_embed.images.preprocess import load_picture
+from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.gguf import find_mmproj, gguf_needed
+from edge_embed.layouts.onnx import find_onnx
+from edge_embed.loading.prepare import prepare_pictures
+from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.model import ModelSpec
+from edge_embed_convert.checkpoint.mmproj import config_of, write_image_part
+from edge_embed_convert.checkpoint.source import open_source
+from edge_embed_convert.gguf.file import write_file
+from edge_embed_convert.onnx.export import write_image
 
 import tiny_llava
 
@@ -182,7 +175,7 @@ def foreign(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -
     folder.mkdir()
     source = open_source(open_repo(llava[1]))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edge_embed_convert.gguf_file.SPEC_KEY", "general.description")
+        patch.setattr("edge_embed_convert.gguf.file.SPEC_KEY", "general.description")
         write_file(folder / "e5-v.F16.gguf", source, "F16", source.folder / "tokenizer.json")
     write(folder / "mmproj-e5-v-F16.gguf", llava[0], kind=F16)
     return folder
@@ -290,7 +283,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     given = zip(prompts, ("a cat", "", "blue"), (None, picture, picture), strict=True)
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
-    monkeypatch.setitem(sys.modules, "edge_embed_convert.mmproj", None)
+    monkeypatch.setitem(sys.modules, "edge_embed_convert.checkpoint.mmproj", None)
     with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
     with embedder:

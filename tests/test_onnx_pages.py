@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_embed.backends import _onnx_pages
-from edge_embed.backends._onnx_pages import MAPS, drop_mapped
-from edge_embed.backends._onnx_session import open_session
-from edge_embed_convert.source import Tensors
-from edge_embed_convert.to_onnx import to_onnx
+from edge_embed.backends.onnx import pages as _onnx_pages
+from edge_embed.backends.onnx.pages import MAPS, drop_mapped
+from edge_embed.backends.onnx.session import open_session
+from edge_embed_convert.checkpoint.source import Tensors
+from edge_embed_convert.onnx.export import to_onnx
 
 import tiny
 

@@ -20,17 +20,17 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from edge_embed import CorruptModelError, InputError
-from edge_embed import plan as plan_module
-from edge_embed.cli import main
-from edge_embed.device import this_device
-from edge_embed.image_spec import ImageSpec
-from edge_embed.onnx_header import read_graph
-from edge_embed.plan import MB, plans, size_in_bytes
-from edge_embed.plan_pictures import PACKED, SESSION, Tower, most_rows
-from edge_embed.repo import Repo, open_repo
-from edge_embed.select import choose, peak
-from edge_embed.tuning import JUDGED, name_of
-from edge_embed.weights import File, Weights
+from edge_embed.cli.main import main
+from edge_embed.device.machine import this_device
+from edge_embed.formats.onnx import read_graph
+from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed.selection import memory as plan_module
+from edge_embed.selection.choose import choose, peak
+from edge_embed.selection.image_memory import PACKED, SESSION, Tower, most_rows
+from edge_embed.selection.memory import MB, plans, size_in_bytes
+from edge_embed.selection.speed import JUDGED, name_of
+from edge_embed.spec.image import ImageSpec
+from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
 
 PROCESS = """

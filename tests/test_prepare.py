@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, ModelError
-from edge_embed.prepare import cache_folder, prepare
-from edge_embed.repo import Repo, open_repo
+from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed.loading.prepare import cache_folder, prepare
 
 import tiny
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder
-from edge_embed.cli import main
+from edge_embed.cli.main import main
 
 from conftest import MINIATURES
 

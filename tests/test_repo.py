@@ -9,17 +9,10 @@ from typing import Any
 
 import pytest
 
-from edge_embed import (
-    CorruptModelError,
-    Embedder,
-    InputError,
-    ModelNotFoundError,
-    ModelSpec,
-    UnsupportedModelError,
-)
-from edge_embed.facts import PATH, facts_of
-from edge_embed.repo import checkpoint_files, open_repo, weight_files
-from edge_embed.select import peak
+from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, ModelSpec, UnsupportedModelError
+from edge_embed.layouts.facts import PATH, facts_of
+from edge_embed.layouts.folder import checkpoint_files, open_repo, weight_files
+from edge_embed.selection.choose import peak
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -282,7 +275,7 @@ def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "cuda"}, "unknown backend 'cuda': choose from 'auto', 'fake', 'gguf', 'mlx', 'onnx'"),
+        ({"backend": "cuda"}, "unknown backend 'cuda': choose from 'auto', 'gguf', 'mlx', 'onnx'"),
         ({"backend": "fake"}, "has no weights for backend 'fake'"),
         ({"task": "retrieval"}, "unknown task 'retrieval': all-MiniLM-L6-v2 has none"),
         ({"max_tokens": 257}, "max_tokens=257: all-MiniLM-L6-v2 takes 1 to 256"),

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_embed import Embedder, InputError, MemoryWarning, OutOfMemoryError, QualityWarning, select, tuning
+from edge_embed import Embedder, InputError, MemoryWarning, OutOfMemoryError, QualityWarning
 from edge_embed.backends import Batch
-from edge_embed.backends.onnx import OnnxBackend
-from edge_embed.find import find, format_of
-from edge_embed.golden import Fidelity
-from edge_embed.hub import Reference
-from edge_embed.plan import plans
-from edge_embed.repo import Repo, open_repo
-from edge_embed.select import Choice, choose, keeps_quality, pick
-from edge_embed.weights import File, Weights
+from edge_embed.backends.onnx.backend import OnnxBackend
+from edge_embed.hub.reference import Reference
+from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed.loading.find import find, format_of
+from edge_embed.selection import choose as select
+from edge_embed.selection import speed as tuning
+from edge_embed.selection.choose import Choice, choose, keeps_quality, pick
+from edge_embed.selection.memory import plans
+from edge_embed.spec.golden import Fidelity
+from edge_embed.spec.weights import File, Weights
 
 FAITHFUL = Fidelity(cosines=(0.97,), company=1e-3)
 

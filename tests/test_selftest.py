@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from edge_embed import CorruptModelError, Embedder, ModelSpec, SelfTestError
 from edge_embed.backends import Batch
-from edge_embed.backends.onnx import OnnxBackend
-from edge_embed.golden import golden_vectors
-from edge_embed.selftest import SWITCH
+from edge_embed.backends.onnx.backend import OnnxBackend
+from edge_embed.loading.selftest import SWITCH
+from edge_embed.spec.golden import golden_vectors
 from edge_embed_convert import convert
 
 from conftest import MINIATURES
@@ -59,7 +59,7 @@ def test_a_sound_model_passes_once_and_is_not_asked_again(
     assert min(exact.cosines) > 0.99999 > max(int8.cosines) > min(int8.cosines) > 0.97
     Embedder(f"{converted}:int8").close()
     assert len(list(cache.glob("checked/*"))) == 1
-    monkeypatch.setattr("edge_embed.selftest.self_test", lambda *args: pytest.fail("tested again"))
+    monkeypatch.setattr("edge_embed.loading.selftest.self_test", lambda *args: pytest.fail("tested again"))
     Embedder(f"{converted}:int8").close()
     monkeypatch.setenv(SWITCH, "always")
     with pytest.raises(pytest.fail.Exception, match="tested again"):

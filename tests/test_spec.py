@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from edge_embed import CorruptModelError, InputError, ModelSpec, UnsupportedModelError
-from edge_embed.spec import changed, space_fingerprint, with_task
-from edge_embed.weights import File, Weights
+from edge_embed.spec.model import changed, space_fingerprint, with_task
+from edge_embed.spec.weights import File, Weights
 
 from conftest import SPEC
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from edge_embed.prepare import prepare
-from edge_embed.repo import open_repo
-from edge_embed.sums import named_sums, wrong_sums
+from edge_embed.hub.checksums import named_sums, wrong_sums
+from edge_embed.layouts.folder import open_repo
+from edge_embed.loading.prepare import prepare
 from edge_embed_convert import convert
-from edge_embed_convert.stages import LOCK, OLDER, SUFFIX, publish, remove_leftovers, staging
+from edge_embed_convert.publishing.staging import LOCK, OLDER, SUFFIX, publish, remove_leftovers, staging
 
 KILLS = int(os.environ.get("EDGE_EMBED_KILLS", "6"))
 # Each says when it begins, so that the kills fall on the work and not on imports.

@@ -27,11 +27,12 @@ from edge_embed import (
     InputError,
     ModelNotFoundError,
     UnsupportedModelError,
-    find,
-    hub,
 )
-from edge_embed.repo import open_repo
-from edge_embed_convert import artefacts, convert
+from edge_embed.hub import reference as hub
+from edge_embed.layouts.folder import open_repo
+from edge_embed.loading import find
+from edge_embed_convert import conversion as artefacts
+from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
 
 import tiny

@@ -19,15 +19,17 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, pr
 
 from edge_embed import Embedder, ModelSpec
 from edge_embed.errors import BackendError, CorruptModelError, InputError, UnsupportedModelError, VerificationError
-from edge_embed_convert import convert, gguf_file, to_gguf
+from edge_embed_convert import convert
 from edge_embed_convert.calibrate import calibrate, read_texts
+from edge_embed_convert.checkpoint.source import Source
 from edge_embed_convert.export import Export
-from edge_embed_convert.gguf_file import entries, tensor_types, write_file
-from edge_embed_convert.gguf_ids import check_ids
-from edge_embed_convert.gguf_quantize import NEED_IMPORTANCE, ftype, quantize
-from edge_embed_convert.gguf_vocabulary import PRE, vocabulary
-from edge_embed_convert.imatrix import importance, write_imatrix
-from edge_embed_convert.source import Source
+from edge_embed_convert.gguf import export as to_gguf
+from edge_embed_convert.gguf import file as gguf_file
+from edge_embed_convert.gguf.file import entries, tensor_types, write_file
+from edge_embed_convert.gguf.imatrix import importance, write_imatrix
+from edge_embed_convert.gguf.quantize import NEED_IMPORTANCE, ftype, quantize
+from edge_embed_convert.gguf.token_ids import check_ids
+from edge_embed_convert.gguf.vocabulary import PRE, vocabulary
 from edge_embed_convert.variant import open_variant
 
 import tiny

@@ -15,17 +15,17 @@ from safetensors import safe_open
 
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
-from edge_embed.backends.mlx import load, load_base
-from edge_embed.repo import open_repo
-from edge_embed.tokens import TextTokenizer
+from edge_embed.backends.mlx.backend import load, load_base
+from edge_embed.layouts.folder import open_repo
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.weights import Weights
 from edge_embed.vectors import normalize
-from edge_embed.weights import Weights
 from edge_embed_convert import convert
+from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.source import Source, Tensors, open_source
 from edge_embed_convert.export import Export
-from edge_embed_convert.merge import Merged, open_adapter
-from edge_embed_convert.mlx_rounding import quantise
-from edge_embed_convert.source import Source, Tensors, open_source
-from edge_embed_convert.to_mlx import ALL, LEVELS, write
+from edge_embed_convert.mlx.export import ALL, LEVELS, write
+from edge_embed_convert.mlx.rounding import quantise
 
 import tiny
 from conftest import MINIATURES

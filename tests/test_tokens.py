@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from edge_embed import CorruptModelError, InputError
-from edge_embed.tokens import PIECE, TextTokenizer, check_texts
+from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer, check_texts
 
 from conftest import MINIATURES
 from corpus import texts

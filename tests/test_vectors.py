@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sentence_transformers.util import quantize_embeddings
 
 from edge_embed import InputError
-from edge_embed.pooling import pool
+from edge_embed.pipeline.pooling import pool
 from edge_embed.vectors import hamming, normalize, quantize, search_binary, similarity, unpack
 
 ROWS = np.array([[1, -2, 0, 4], [0, 0, 0, 0], [-3, 3, 1.5, -1.5]], np.float32)

@@ -9,8 +9,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
 from edge_embed import InputError
-from edge_embed.tokens import PIECE, TextTokenizer, Truncation
-from edge_embed.vocabulary import VocabularyTokenizer
+from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer, Truncation
+from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 
 import tiny
 

@@ -1,7 +1,6 @@
-"""The waist of the runtime: token ids in, rows of hidden states out. A backend's name is its file's name.
+"""The waist of the runtime: token ids in, rows of hidden states out. A backend's name is its folder's name.
 
 A backend pads as it likes and strips what it padded: rows cross this line ragged, float32, real tokens only.
-A file whose name begins with an underscore is a part of one backend.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, MissingDependencyError, listing
-from ..image_spec import Picture
-from ..spec import ModelSpec
-from ..weights import Weights
+from edge_embed.errors import InputError, MissingDependencyError, listing
+from edge_embed.spec.image import Picture
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
 
 Rows = NDArray[np.float32]
 
@@ -64,7 +63,7 @@ class Backend(Protocol):
 
 def names() -> list[str]:
     """List the backends that exist, installed or not."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
 
 
 def check(name: str) -> None:
@@ -96,7 +95,7 @@ def load(
     """
     check(name)
     try:
-        module = importlib.import_module(f".{name}", __name__)
+        module = importlib.import_module(f".{name}.backend", __name__)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"backend {name!r} needs {error.name}, which is not installed: pip install 'edge-embed[{name}]'"

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..spec import ModelSpec
-from ..weights import Weights
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
+
 from . import Batch, Rows
 
 

@@ -1,0 +1,136 @@
+"""A checkpoint folder -> `Source`: config, spec, and tensors read one by one from safetensors. No PyTorch.
+
+Knows nothing of adapters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from edge_embed.architectures.config import architecture_of
+from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
+from edge_embed.layouts.folder import Repo
+from edge_embed.spec.model import ModelSpec
+
+Array = NDArray[np.float32]
+FLOATS = ("F64", "F32", "F16", "BF16")
+
+
+class Tensors(Mapping[str, Array]):
+    """The tensors of one or several safetensors files by name, each read as float32 when asked for."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self._where: dict[str, Any] = {}
+        for path in paths:
+            try:
+                file: Any = safe_open(path, "numpy")
+                self._where.update(dict.fromkeys(file.keys(), file))
+            except (SafetensorError, OSError) as error:
+                raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
+
+    def __getitem__(self, name: str) -> Array:
+        if name not in self._where:
+            raise KeyError(name)
+        kind = self._where[name].get_slice(name).get_dtype()
+        if kind not in FLOATS:
+            raise UnsupportedModelError(f"tensor {name!r} is {kind}; only {listing(FLOATS)} weights can be converted")
+        tensor: Array = self._where[name].get_tensor(name).astype(np.float32)
+        if not np.isfinite(tensor).all():
+            raise CorruptModelError(f"tensor {name!r} holds NaN or infinity")
+        return tensor
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._where
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._where)
+
+    def __len__(self) -> int:
+        return len(self._where)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without reading its values."""
+        return tuple(self._where[name].get_slice(name).get_shape())
+
+
+@dataclass(frozen=True)
+class Source:
+    """A checkpoint that can be converted; `files` hold its weights, adapter included."""
+
+    folder: Path
+    spec: ModelSpec
+    config: dict[str, Any]
+    tensors: Mapping[str, Array]
+    files: tuple[Path, ...]
+
+    def identity(self) -> str:
+        """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            feed(digest, path)
+        return digest.hexdigest()
+
+
+def feed(digest: Any, path: Path) -> None:
+    """Update a hash with a file's bytes, a megabyte at a time."""
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+
+
+def open_source(repo: Repo) -> Source:
+    """Read a model's folder in sentence-transformers' layout or in ours; weights stay on disk.
+
+    Raises ModelNotFoundError without safetensors, CorruptModelError for a damaged or incomplete file.
+    """
+    folder = repo.folder
+    if repo.checkpoint is None:
+        raise ModelNotFoundError(f"{folder} has no model.safetensors to convert from")
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    if "quantization_config" in config:
+        raise UnsupportedModelError(f"{folder} is quantised already: convert from the original checkpoint")
+    paths = [repo.checkpoint]
+    if repo.checkpoint.suffix == ".json":
+        shards = json.loads(repo.checkpoint.read_text("utf-8"))["weight_map"].values()
+        paths = [folder / shard for shard in sorted(set(shards))]
+    tensors = Tensors(paths)
+    if any(name.endswith(".scales") for name in tensors):
+        raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
+    config["model_type"] = architecture_of(config["model_type"], tensors)
+    spec = replace(repo.spec, architecture=config["model_type"])
+    return Source(folder, spec, config, tensors, tuple(paths))
+
+
+class Reader:
+    """Hands out a source's tensors, checks their shapes, and knows at the end which were never asked for."""
+
+    def __init__(self, tensors: Mapping[str, Array], prefixes: tuple[str, ...]) -> None:
+        self._tensors = tensors
+        self.prefix = next((p for p in prefixes if any(name.startswith(p) for name in tensors)), "")
+        self._taken: set[str] = set()
+
+    def __call__(self, name: str, *shape: int) -> Array:
+        """Return the tensor; raise CorruptModelError when it is missing or of another shape."""
+        full = self.prefix + name
+        if full not in self._tensors:
+            raise CorruptModelError(f"the weights lack the tensor {full!r}, which config.json calls for")
+        tensor = self._tensors[full]
+        if tensor.shape != shape:
+            raise CorruptModelError(f"tensor {full!r} has shape {tensor.shape}, config.json calls for {shape}")
+        self._taken.add(full)
+        return tensor
+
+    def check_all_taken(self, unused: tuple[str, ...]) -> None:
+        """Refuse tensors that the graph has no place for; names or prefixes in `unused` may be left."""
+        left = [name for name in self._tensors if name not in self._taken]
+        if odd := [name for name in left if not name.removeprefix(self.prefix).startswith(unused)]:
+            raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")

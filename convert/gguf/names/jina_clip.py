@@ -1,0 +1,71 @@
+"""jina-clip-v1's text tower in llama.cpp, which knows it as jina-bert-v2 and computes its GELU with tanh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edge_embed.architectures.jina_clip import text_shape
+
+from ...onnx.graphs.jina_clip import PREFIXES, UNUSED
+from . import Entry, Value
+
+__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
+
+NAME = "jina-bert-v2"
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the text tower's numbers."""
+    return text_shape(config)
+
+
+def metadata(config: Mapping[str, Any]) -> dict[str, Value]:
+    """Return llama.cpp's keys."""
+    shape = text_shape(config)
+    return {
+        "block_count": shape["num_hidden_layers"],
+        "embedding_length": shape["hidden_size"],
+        "feed_forward_length": shape["intermediate_size"],
+        "attention.head_count": shape["num_attention_heads"],
+        "attention.layer_norm_epsilon": float(shape["layer_norm_eps"]),
+        "attention.causal": False,
+    }
+
+
+def entries(config: Mapping[str, Any], max_tokens: int) -> list[Entry]:
+    """List the tensors; ALiBi has no table of positions that would limit the length."""
+    shape = text_shape(config)
+    dim, tables = shape["hidden_size"], "embeddings."
+    listed = [
+        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (shape["vocab_size"], dim)),
+        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (shape["type_vocab_size"], dim)),
+        *_norm("token_embd_norm", "emb_ln", dim),
+    ]
+    for n in range(shape["num_hidden_layers"]):
+        listed += _layer(dim, shape["intermediate_size"], f"blk.{n}.", f"encoder.layers.{n}.")
+    return listed
+
+
+def _layer(dim: int, inner: int, to: str, at: str) -> list[Entry]:
+    qkv, gated = f"{at}mixer.Wqkv", f"{at}mlp.gated_layers"
+    parts = [
+        *(_linear(f"{to}attn_{x}", qkv, (3 * dim, dim), (n * dim, (n + 1) * dim)) for n, x in enumerate("qkv")),
+        _linear(f"{to}attn_output", f"{at}mixer.out_proj", (dim, dim)),
+        _norm(f"{to}attn_output_norm", f"{at}norm1", dim),
+        [Entry(f"{to}ffn_up.weight", f"{gated}.weight", (2 * inner, dim), moments=gated)],  # gate, then what it scales
+        _linear(f"{to}ffn_down", f"{at}mlp.wo", (dim, inner)),
+        _norm(f"{to}layer_output_norm", f"{at}norm2", dim),
+    ]
+    return [entry for part in parts for entry in part]
+
+
+def _linear(name: str, source: str, shape: tuple[int, int], rows: tuple[int, int] | None = None) -> list[Entry]:
+    return [
+        Entry(f"{name}.weight", f"{source}.weight", shape, moments=source, rows=rows),
+        Entry(f"{name}.bias", f"{source}.bias", shape[:1], rows=rows),
+    ]
+
+
+def _norm(name: str, source: str, dim: int) -> list[Entry]:
+    return [Entry(f"{name}.{part}", f"{source}.{part}", (dim,)) for part in ("weight", "bias")]

@@ -1,0 +1,82 @@
+"""Whether llama.cpp's own tokenizer gives the ids that tokenizer.json gives; llama-server has no other.
+
+Where it is known not to, no file can help, and the texts are left out of the comparison: it does not put text in NFC;
+where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); WordPiece words have no greatest length.
+"""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from edge_embed.backends.gguf.model import Vocabulary
+from edge_embed.errors import VerificationError
+
+from ..verification.probes import probes
+
+HANGUL_VOWELS = "".join(map(chr, range(0x1160, 0x1200)))
+HARD = (
+    *(" ", "  two  spaces ", "\ttab\n\nlines\r\n", "no\u00a0break", "I'LL don't it's WE'VE", "1234567 12,345.67 x2"),
+    *(
+        "naïve café résumé ÅNGSTRÖM ß",
+        "日本語のテキスト 中文。",
+        "한국어 문장",
+        "नमस्ते दुनिया",
+        "ไทยไม่มีช่องว่าง",
+        "שלום עולם مرحبا",
+    ),
+    *("👩‍👩‍👧‍👦 emoji 🇩🇪 ❤️", "x²+y³≈½ €5 → ±", "https://example.org/a_b?c=d&e=%20#f", "def f(x): return x**2  # {}"),
+    *("long " * 2000, "word" * 20, "ﬁ ligature ŀ ǅ"),
+)
+
+
+def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
+    """Compare the ids of many texts, special tokens inside among them -> how many texts, how many were left out.
+
+    Raises VerificationError with the first text whose ids differ.
+    """
+    exact = Tokenizer.from_file(str(tokenizer))
+    exact.no_padding()
+    exact.no_truncation()
+    data = json.loads(tokenizer.read_text("utf-8"))
+    special = [token["content"] for token in data.get("added_tokens", [])]
+    every = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
+    texts = [text for text in every if _same_in_llama(text, data)]
+    vocabulary = Vocabulary(model)
+    try:
+        found = [vocabulary.encode(text) for text in texts]
+    finally:
+        vocabulary.close()
+    for text, ids, expected in zip(texts, found, exact.encode_batch(texts), strict=True):
+        if ids != expected.ids:
+            raise VerificationError(_difference(text, ids, expected.ids))
+    return len(texts), len(every) - len(texts)
+
+
+def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:
+    """Whether llama.cpp can be expected to split a text as tokenizer.json (`data`) does."""
+    normalizer = data.get("normalizer") or {}
+    if normalizer.get("type") == "NFC":
+        return unicodedata.is_normalized("NFC", text)
+    if normalizer.get("type") != "BertNormalizer":
+        return True
+    if max(map(len, text.split()), default=0) > data["model"].get("max_input_chars_per_word", 100):
+        return False
+    strips = normalizer.get("strip_accents")
+    if not (normalizer["lowercase"] if strips is None else strips):
+        return True
+    parts = unicodedata.normalize("NFD", text)
+    return not any(unicodedata.category(c) in ("Mc", "Me") or c in HANGUL_VOWELS for c in parts)
+
+
+def _difference(text: str, ids: list[int], expected: list[int]) -> str:
+    at = next((n for n, (a, b) in enumerate(zip(ids, expected, strict=False)) if a != b), min(len(ids), len(expected)))
+    return (
+        f"GGUF was not kept: llama.cpp's tokenizer gives other ids for {text[:60]!r}: from token {at} on "
+        f"{ids[at : at + 5]}, tokenizer.json gives {expected[at : at + 5]}"
+    )

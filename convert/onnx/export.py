@@ -1,0 +1,95 @@
+"""A checkpoint -> an ONNX graph at one level, in `onnx/` of a folder, smoothed where activations are quantised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
+from edge_embed.layouts.onnx import PARTS as ONNX_PARTS
+from edge_embed.spec.model import Pooling
+from edge_embed.spec.weights import Weights
+
+from ..calibrate import Moments
+from ..checkpoint.smooth import Smoothed
+from ..checkpoint.source import Array, Source
+from ..export import Export
+from ..publishing.card import describe
+from ..verification.verify import Bound
+from .file import architecture, data_file, parts_of, write_graph
+from .levels import LEVELS
+
+SUFFIX = ""
+ALL = LEVELS
+# A tower has 4 % of E5-V's weights and 39 % of jina-clip-v1's: four bits would save little of the one, and what they
+# blur of a picture no later layer can sharpen.
+IMAGE_LEVELS = {"int4": "int8"}
+SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
+# Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was
+# never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/test_levels.py). In company integers may
+# round the other way.
+BOUNDS = {
+    "float32": Bound(mean=0.999999, least=0.99999, company=1e-5),
+    "float16": Bound(mean=0.9999, least=0.999, company=1e-5),
+    "int8": Bound(mean=0.995, least=0.98, company=2e-3),
+    "int4": Bound(mean=0.97, least=0.9, company=2e-3),
+}
+
+
+def calibrated(source: Source, levels: Sequence[str]) -> bool:
+    """Whether some level smooths, and the architecture can be."""
+    smooths = set(levels) & set(SMOOTHED)
+    return bool(smooths and architecture(source.spec.architecture).smooth_pairs(source.config, source.tensors))
+
+
+def write(export: Export) -> list[Weights]:
+    """Write the graph of each level, and of each part, into `onnx/`."""
+    source, weights = export.source, []
+    for level in export.levels:
+        export.report(f"onnx:{level}")
+        files = to_onnx(
+            source.config,
+            source.tensors,
+            level,
+            export.folder,
+            pooling=source.spec.pooling,
+            moments=export.moments,
+        )
+        described = tuple(describe(path, export.folder) for path in files)
+        weights.append(Weights(format="onnx", level=level, files=described))
+    if "image" in parts_of(source.spec.architecture):
+        for level in dict.fromkeys(IMAGE_LEVELS.get(level, level) for level in export.levels):
+            export.report(f"onnx:{level}, image part")
+            weights.append(write_image(source, export.folder, level))
+    return weights
+
+
+def write_image(source: Source, folder: Path, level: str) -> Weights:
+    """Write the image part's graph at a level into `onnx/` of the folder, for whatever format its text part has."""
+    files = to_onnx(source.config, source.tensors, level, folder, pooling=source.spec.pooling, part="image")
+    described = tuple(describe(path, folder) for path in files)
+    return Weights(format="onnx", level=level, files=described, part="image")
+
+
+def to_onnx(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    level: str,
+    folder: Path,
+    *,
+    pooling: Pooling,
+    moments: Mapping[str, Moments] | None = None,
+    part: str = "text",
+) -> list[Path]:
+    """Write a part's graph at a level, computing what the pooling needs -> its files, the one to open first.
+
+    `moments` come from calibrate(); without them nothing is smoothed.
+    """
+    prefix = ONNX_PARTS[part] if len(parts_of(config["model_type"])) > 1 else ""
+    path = folder / "onnx" / (prefix + ONNX_NAMES[level][0])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if moments is not None and level in SMOOTHED and part == "text":
+        tensors = Smoothed(tensors, architecture(config["model_type"]).smooth_pairs(config, tensors), moments)
+    write_graph(config, tensors, level, path, pooling, part=part)
+    return [path, data_file(path)]

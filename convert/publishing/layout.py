@@ -1,0 +1,71 @@
+"""A source and its spec -> the small files of a folder that sentence-transformers and other tools load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from edge_embed.spec.model import TEXT, ModelSpec
+
+from ..checkpoint.source import Source
+
+COPIED = (
+    "added_tokens.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "special_tokens_map.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+    "LICENSE*",
+)
+# What names a model's own code, where it was on a disk, or heads that an embedding has no use for.
+DROPPED = ("_name_or_path", "auto_map", "classifier_pooling", "task_names", "torch_dtype")
+CLASSES = {"eurobert": "EuroBertModel", "qwen3": "Qwen3Model"}
+MODES = {"first": "cls_token", "last": "lasttoken", "mean": "mean_tokens"}
+PROMPTS = "config_sentence_transformers.json"
+
+
+def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
+    """Write config, tokenizer, modules, pooling, length and prompts; no weights."""
+    for pattern in COPIED:
+        for path in source.folder.glob(pattern):
+            shutil.copy(path, folder / path.name)
+    _write(folder / "config.json", _config(source))
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] * spec.normalize)]
+    modules = [
+        {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, (path, kind) in enumerate(kinds)
+    ]
+    _write(folder / "modules.json", modules)
+    modes = {f"pooling_mode_{mode}": mode == MODES[spec.pooling] for mode in MODES.values()}
+    (folder / "1_Pooling").mkdir()
+    _write(
+        folder / "1_Pooling" / "config.json", {"word_embedding_dimension": spec.dim, **modes, "include_prompt": True}
+    )
+    _write(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_tokens, "do_lower_case": False})
+    _write(folder / PROMPTS, _prompts(source, spec))
+
+
+def _config(source: Source) -> dict[str, Any]:
+    config = {key: value for key, value in source.config.items() if key not in DROPPED}
+    if known := CLASSES.get(config["model_type"]):
+        config["architectures"] = [known]
+    return {**config, "dtype": "float32"}
+
+
+def _prompts(source: Source, spec: ModelSpec) -> dict[str, Any]:
+    """Say the prompts as prefixes; a template with text after `{text}` has no such form and is left out."""
+    path = source.folder / PROMPTS
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {"similarity_fn_name": "cosine"}
+    split = {name: template.partition(TEXT) for name, template in spec.prompts.items()}
+    prefixes = {name: prefix for name, (prefix, _, rest) in split.items() if not rest}
+    default = spec.default_prompt if spec.default_prompt in prefixes else None
+    return {**known, "prompts": prefixes, "default_prompt_name": default}
+
+
+def _write(path: Path, value: object) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")

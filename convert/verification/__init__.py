@@ -1,0 +1,1 @@
+"""Whether an artefact computes what its checkpoint does."""

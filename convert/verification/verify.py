@@ -1,0 +1,87 @@
+"""Runs every artefact through edge_embed against the float32 reference, and fails closed."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.backends import load
+from edge_embed.embedder import Embedder
+from edge_embed.errors import TruncationWarning, VerificationError
+from edge_embed.images.preprocess import load_picture
+from edge_embed.loading.selftest import embed_pictures
+from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
+
+from .probes import probes
+
+PICTURES = 12
+THREADS = 2
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Least mean and least single cosine to float32, and the largest change of an element among other texts."""
+
+    mean: float
+    least: float
+    company: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured: mean and least cosine, the largest change in company, the number of texts."""
+
+    mean: float
+    least: float
+    company: float
+    texts: int
+
+
+def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
+    """Embed the probes of the weights' part one by one, and together -> two arrays (probes, dim)."""
+    if weights.part == "image":
+        return _embed_pictures(folder, spec, weights)
+    with Embedder(f"{folder}:{weights.level}") as model, warnings.catch_warnings():
+        warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
+        texts = probes(model.spec.max_tokens)
+        return np.stack([model.encode(text) for text in texts]), model.encode(texts)
+
+
+def _embed_pictures(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
+    assert spec.image is not None
+    pictures = [load_picture(sample_picture(seed), spec.image) for seed in range(PICTURES)]
+    backend = load(weights.format, folder, spec, weights, THREADS)
+    try:
+        alone = np.concatenate([embed_pictures(backend, [picture]) for picture in pictures])
+        return alone, embed_pictures(backend, pictures)
+    finally:
+        backend.close()
+
+
+def verify(folder: Path, spec: ModelSpec, weights: Weights, reference: Vectors, bound: Bound) -> Result:
+    """Compare weights with the reference, and each probe alone with the same probe in a batch.
+
+    Raises VerificationError, with the figures and the probe, below the bound.
+    """
+    alone, together = embed(folder, spec, weights)
+    cosines = (alone * reference).sum(axis=1)
+    company = float(np.abs(alone - together).max())
+    result = Result(float(cosines.mean()), float(cosines.min()), company, len(cosines))
+    name = weights.level + (" (image part)" if weights.part == "image" else "")
+    if not (result.mean >= bound.mean and result.least >= bound.least):
+        raise VerificationError(
+            f"{name} was not kept: cosine to float32 is {result.mean:.5f} in the mean and {result.least:.5f} at least "
+            f"(bounds {bound.mean} and {bound.least}); worst is probe {int(cosines.argmin())}"
+        )
+    if not result.company <= bound.company:
+        raise VerificationError(
+            f"{name} was not kept: a vector changed by {result.company:.1e} among others (bound {bound.company})"
+        )
+    return result

@@ -1,0 +1,152 @@
+"""Weights that llama.cpp has loaded, and the vocabulary of a GGUF file. Knows no batches."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
+from edge_embed.formats.gguf import Array, Header, read_header
+from edge_embed.layouts.gguf import parts_of
+from edge_embed.spec.model import ModelSpec
+
+from .log import complaints, last
+from .memory import Mapped
+
+PINNED = "0.3.36"
+FLOATS = (0, 1, 30)  # types of ggml that it never repacks: F32, F16, BF16
+
+
+def check_version(found: str = llama_cpp.__version__) -> None:
+    """Raise MissingDependencyError unless the binding is the one release whose structs and limits this code knows."""
+    if found != PINNED:
+        raise MissingDependencyError(
+            f"llama-cpp-python {found} is installed, edge_embed needs {PINNED}: its structs and assertions differ from "
+            f"release to release, and a wrong one crashes the process: pip install 'llama-cpp-python=={PINNED}'"
+        )
+
+
+class Model:
+    """A model of llama.cpp: where it is, what it says of itself, and how to free it."""
+
+    def __init__(self, path: Path, spec: ModelSpec) -> None:
+        check_version()
+        header = read_header(path)
+        size = _vocabulary_size(header)
+        self.path = path
+        # Without its vocabulary (we have our own tokenizer, or open it apart) a model loads in a quarter of the time.
+        overrides: dict[str, str | int] = {} if size is None else {f"{_architecture(header, path)}.vocab_size": size}
+        if overrides:
+            overrides["tokenizer.ggml.model"] = "no_vocab"
+        self.handle = _load(path, overrides, quantized=any(t.type not in FLOATS for t in header.tensors.values()))
+        try:
+            self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.handle)))
+            self.context_length = int(llama_cpp.llama_model_n_ctx_train(self.handle))
+            self.dim = int(llama_cpp.llama_model_n_embd_out(self.handle))
+            self.causal = bool(header.metadata.get(f"{_architecture(header, path)}.attention.causal", True))
+            self._check(spec)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self, spec: ModelSpec) -> None:
+        """Refuse what would abort the process or give vectors of another model."""
+        handle = self.handle
+        kinds = {
+            "an encoder-decoder": llama_cpp.llama_model_has_encoder(handle),
+            "recurrent": llama_cpp.llama_model_is_recurrent(handle) or llama_cpp.llama_model_is_hybrid(handle),
+            "a diffusion model": llama_cpp.llama_model_is_diffusion(handle),
+        }
+        if odd := [kind for kind, true in kinds.items() if true]:
+            raise UnsupportedModelError(f"{self.path} is {odd[0]}, which cannot embed here: give an embedding model")
+        if self.dim != spec.dim:
+            raise CorruptModelError(
+                f"{self.path} has {self.dim} dimensions, the model's description says {spec.dim}: they do not belong "
+                "together"
+            )
+        if spec.max_tokens > self.context_length:
+            raise CorruptModelError(
+                f"{self.path} has a context of {self.context_length} tokens, the model's description says "
+                f"{spec.max_tokens}: pass max_tokens={self.context_length}"
+            )
+
+    def close(self) -> None:
+        """Free the weights; contexts must be freed before."""
+        if self.handle is not None:
+            llama_cpp.llama_model_free(self.handle)
+            self.handle = None
+
+
+class Vocabulary:
+    """The tokenizer inside a GGUF file, for models that come without a `tokenizer.json`."""
+
+    def __init__(self, path: Path) -> None:
+        check_version()
+        read_header(path)
+        self._handle = _load(path, {}, vocabulary_only=True)
+        self._vocabulary = llama_cpp.llama_model_get_vocab(self._handle)
+        if llama_cpp.llama_vocab_type(self._vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
+            self.close()
+            raise UnsupportedModelError(f"{path} has no vocabulary: put the model's tokenizer.json beside it")
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of a text; what spells a special token becomes one, as `tokenizers` has it."""
+        data = text.encode()
+        room = len(data) + 8  # no more than one token a byte, and those that are added around the text
+        ids = np.empty(room, np.int32)
+        place = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), place, room, True, True)
+        if count < 0:
+            raise CorruptModelError(f"the vocabulary makes {-count} tokens of {len(data)} bytes")
+        return [int(token) for token in ids[:count]]
+
+    def close(self) -> None:
+        """Free the vocabulary."""
+        if self._handle is not None:
+            llama_cpp.llama_model_free(self._handle)
+            self._handle = self._vocabulary = None
+
+
+def _load(
+    path: Path, overrides: dict[str, str | int], *, vocabulary_only: bool = False, quantized: bool = False
+) -> Any:
+    params = llama_cpp.llama_model_default_params()
+    params.vocab_only = vocabulary_only
+    entries = (llama_cpp.llama_model_kv_override * (len(overrides) + 1))()  # the last, empty, ends the list
+    for entry, (key, value) in zip(entries, overrides.items(), strict=False):
+        entry.key = key.encode()
+        if isinstance(value, str):
+            entry.tag, entry.value.val_str = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()
+        else:
+            entry.tag, entry.value.val_i64 = llama_cpp.LLAMA_KV_OVERRIDE_TYPE_INT, value
+    if overrides:
+        params.kv_overrides = entries
+    if quantized:
+        mapped = Mapped(parts_of(path))
+        params.progress_callback = llama_cpp.llama_progress_callback(lambda share, _: mapped.loaded(share))
+    with complaints() as lines:
+        handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
+    if handle:
+        return handle
+    if any("unknown model architecture" in line for line in lines):
+        raise UnsupportedModelError(f"{path}: this llama.cpp does not know the model's architecture; {last(lines)}")
+    raise CorruptModelError(f"llama.cpp cannot load {path}; {last(lines)}")
+
+
+def _architecture(header: Header, path: Path) -> str:
+    name = header.metadata.get("general.architecture")
+    if not isinstance(name, str):
+        raise CorruptModelError(f"{path} does not name its architecture (general.architecture is {name!r})")
+    return name
+
+
+def _vocabulary_size(header: Header) -> int | None:
+    """Return how many tokens the file lists; None when it lists none."""
+    tokens = header.metadata.get("tokenizer.ggml.tokens")
+    if isinstance(tokens, Array):
+        return tokens.length
+    return len(tokens) if isinstance(tokens, list) else None

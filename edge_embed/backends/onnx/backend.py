@@ -1,0 +1,118 @@
+"""ONNX Runtime on the CPU: our own graphs, and those that sentence-transformers, optimum or transformers.js exported.
+
+Inputs and outputs are chosen by name. Pads on the spec's side, and strips what it padded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from edge_embed.backends import Backend, Batch, Inserted, Rows
+from edge_embed.errors import BackendError, UnsupportedModelError, listing
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
+
+from .images import OnnxImageBackend
+from .session import SHRINK, failure, open_session
+
+HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
+POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
+INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
+LARGE = 4096  # tokens; what such a batch took is given back to the system after it
+PICTURE_ROWS, PICTURE_PLACES = "image_rows", "image_places"  # (rows, dim), and (rows, 2): line of the batch, column
+DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+
+
+class OnnxBackend:
+    """One ONNX graph in one session."""
+
+    engine = f"onnxruntime {ort.__version__}"
+
+    def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
+        self._lock = threading.Lock()
+        self._path = path
+        self._left = spec.padding_side == "left"
+        self._session: Any = open_session(path, threads)
+        self._inputs = {node.name: DTYPES.get(node.type) for node in self._session.get_inputs()}
+        if unknown := [name for name, dtype in self._inputs.items() if name not in INPUTS or dtype is None]:
+            raise UnsupportedModelError(
+                f"{path}: graph inputs {listing(unknown)} are not known; known are {listing(INPUTS)}"
+            )
+        if fixed := [n.name for n in self._session.get_inputs() if any(isinstance(size, int) for size in n.shape)]:
+            raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
+        optional = {node.name for node in self._session.get_overridable_initializers()}
+        self._takes_pictures = {PICTURE_ROWS, PICTURE_PLACES} <= optional
+        self._output = _choose_output([node.name for node in self._session.get_outputs()], path)
+
+    def forward(self, batch: Batch) -> list[Rows]:
+        """Run the padded batch; a graph that pools inside gives one row for each input."""
+        lengths = np.array([len(ids) for ids in batch.ids])
+        width = int(lengths.max())
+        at = np.arange(width)
+        mask = at >= width - lengths[:, None] if self._left else at < lengths[:, None]
+        ids = np.zeros(mask.shape, np.int64)
+        ids[mask] = np.concatenate(batch.ids)
+        known: dict[str, NDArray[np.int64]] = {
+            "input_ids": ids,
+            "attention_mask": mask.astype(np.int64),
+            "token_type_ids": np.zeros_like(ids),
+            "position_ids": np.clip(mask.cumsum(axis=1) - 1, 0, None),
+        }
+        feeds: dict[str, NDArray[Any]] = {
+            name: known[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
+        }
+        if any(batch.inserted):
+            feeds |= self._pictures(batch.inserted)
+        with self._lock:
+            if self._session is None:
+                raise BackendError("this model was closed")
+            try:
+                (out,) = self._session.run([self._output], feeds, SHRINK if ids.size > LARGE else None)
+            except Exception as error:  # onnxruntime's exceptions share no base class
+                raise failure(error, f"a batch of {ids.shape}") from error
+        out = out.astype(np.float32, copy=False)
+        if out.ndim == 2:
+            return [row[None] for row in out]
+        return [row[width - n :] if self._left else row[:n] for row, n in zip(out, lengths, strict=True)]
+
+    def _pictures(self, inserted: Sequence[Inserted | None]) -> dict[str, NDArray[Any]]:
+        """Return the rows of all pictures, and where each goes in the batch; graphs that take any are padded right."""
+        if not self._takes_pictures:
+            raise UnsupportedModelError(
+                f"{self._path}: this graph has no inputs {PICTURE_ROWS!r} and {PICTURE_PLACES!r}, so it cannot read a "
+                "picture among its tokens: convert the checkpoint again"
+            )
+        found = [(line, one) for line, one in enumerate(inserted) if one is not None]
+        places = [
+            np.stack([np.full(len(one.rows), line), one.at + np.arange(len(one.rows))], axis=1) for line, one in found
+        ]
+        return {PICTURE_ROWS: np.concatenate([one.rows for _, one in found]), PICTURE_PLACES: np.concatenate(places)}
+
+    def close(self) -> None:
+        """Drop the session; calls that are running finish first."""
+        with self._lock:
+            self._session = None
+
+
+def _choose_output(names: list[str], path: Path) -> str:
+    for name in (*HIDDEN, *POOLED):
+        if name in names:
+            return name
+    if len(names) == 1:
+        return names[0]
+    raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing([*HIDDEN, *POOLED])}")
+
+
+def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
+    """Open the first file of the weights; data files beside it are found, and memory-mapped, by ONNX Runtime."""
+    path = folder / weights.files[0].path
+    if weights.part == "image":
+        return OnnxImageBackend(path, spec, threads)
+    return OnnxBackend(path, spec, threads)

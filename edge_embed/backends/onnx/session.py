@@ -1,0 +1,40 @@
+"""A graph -> a session of ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+
+from edge_embed.device.machine import int8_products_overflow
+from edge_embed.errors import BackendError, CorruptModelError, OutOfMemoryError
+
+from .pages import drop_mapped
+
+NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
+SHRINK = ort.RunOptions()  # give what a call took back to the system after it
+SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+
+
+def open_session(path: Path, threads: int) -> Any:
+    """Open a graph; raise CorruptModelError when ONNX Runtime cannot."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # warnings about other people's graphs are no use to our users
+    options.enable_mem_pattern = False  # it keeps one memory plan for every shape that it ever met
+    if int8_products_overflow():  # ask for the exact kernels, which take 1.5 times as long
+        options.add_session_config_entry("session.x64quantprecision", "1")
+    try:
+        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's exceptions share no base class
+        raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
+    drop_mapped(path)
+    return session
+
+
+def failure(error: Exception, what: str) -> BackendError:
+    """Return the error to raise when a run failed on `what`."""
+    kind = OutOfMemoryError if any(words in str(error) for words in NO_MEMORY) else BackendError
+    return kind(f"ONNX Runtime failed on {what}: {error}")

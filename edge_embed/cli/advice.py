@@ -1,0 +1,127 @@
+"""The commands that advise: plan, doctor, compat."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from edge_embed.device.doctor import diagnose
+from edge_embed.device.machine import this_device
+from edge_embed.errors import InputError
+from edge_embed.hub import reference as hub
+from edge_embed.layouts.folder import Repo
+from edge_embed.loading import find
+from edge_embed.loading.prepare import cache_folder
+from edge_embed.selection.choose import BATCH_TOKENS, LEAST_TOKENS, Choice, choose, peak
+from edge_embed.selection.memory import plans, size_in_bytes
+from edge_embed.selection.speed import Workload, name_of, speeds
+
+from .demo import passages
+from .models import WORKLOAD
+
+
+def configure(commands: Any, default: str) -> None:
+    """Add the commands to the parser's; `default` is the model where none is named."""
+    plan = commands.add_parser("plan", help="tell how much memory each of a model's candidates will take")
+    plan.add_argument("model", nargs="?", default=default, metavar="MODEL", help=f"default: {default}")
+    plan.add_argument("--max-memory", metavar="SIZE", help="such as 512MB or 1GB; default: what this machine allows")
+    plan.add_argument("--max-tokens", type=int, help="the longest text; default: the model's own limit")
+    plan.add_argument("--json", action="store_true")
+    plan.set_defaults(run=_plan)
+    doctor = commands.add_parser(
+        "doctor", help="tell what this machine is, what is installed, and what would be faster"
+    )
+    doctor.add_argument("model", nargs="?", metavar="MODEL", help="tell what would be chosen of it, too")
+    doctor.add_argument("--json", action="store_true")
+    doctor.set_defaults(run=_doctor)
+    compat = commands.add_parser("compat", help="tell whether vectors of A may be searched with queries of B")
+    compat.add_argument("a", metavar="A")
+    compat.add_argument("b", metavar="B")
+    compat.add_argument("--texts", type=Path, metavar="FILE", help="lines to compare with; default: our guide")
+    compat.add_argument("--task", help="one of the models' tasks")
+    compat.add_argument("--json", action="store_true")
+    compat.set_defaults(run=_compat)
+    for command in (plan, doctor):
+        command.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
+        command.add_argument("--cache-dir", type=Path, help="default: the hub's cache, and edge_embed's own")
+
+
+def _plan(args: argparse.Namespace) -> None:
+    if args.max_tokens is not None and args.max_tokens < 1:
+        raise InputError(f"--max-tokens {args.max_tokens} must be at least 1")
+    limit = size_in_bytes(args.max_memory) if args.max_memory else this_device().memory_limit
+    reference = hub.parse(args.model)
+    wish = find.Wish(workload=args.workload, max_memory=limit, max_tokens=args.max_tokens)
+    with find.look(reference, args.cache_dir, wish=wish) as repo:
+        candidates = plans(repo, args.max_tokens, BATCH_TOKENS)
+        choice = _choice(repo, reference, wish, args.cache_dir)
+        smallest = peak(repo, choice.weights, args.max_tokens, LEAST_TOKENS) if choice.ready else 0
+    if args.json:
+        rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in candidates]
+        chosen = {"choice": name_of(choice.weights), "why": choice.why}
+        print(json.dumps({"max_memory": limit, "candidates": rows} | chosen, indent=2))
+        return
+    names = ["weights", "kv", "compute", "output", "picture", "tokenizer", "runtime", "total"]
+    print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
+    for plan in candidates:
+        fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
+        print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
+    within = f"within {limit / 1e6:,.0f} MB: " if limit is not None else ""
+    if limit is not None and smallest > limit:
+        print(f"{within}nothing fits: a smaller --max-tokens helps")
+    else:
+        print(f"{within}{name_of(choice.weights)} would be loaded ({choice.why})")
+
+
+def _choice(repo: Repo, reference: hub.Reference, wish: find.Wish, cache_dir: Path | None) -> Choice:
+    """Choose as Embedder would, by what was measured here before or by what is known of such machines."""
+    cache, threads = cache_folder(cache_dir), this_device().threads
+    known = partial(speeds, repo, threads=threads, cache=cache, workload=wish.workload, measure=False)
+    return choose(
+        repo,
+        level=reference.level,
+        max_memory=wish.max_memory,
+        max_tokens=wish.max_tokens,
+        workload=wish.workload,
+        rank=known,
+    )
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    """Print one paragraph, or JSON for a ticket; of a model, what would be chosen and why."""
+    diagnosis = diagnose()
+    chosen = None
+    if args.model:
+        reference = hub.parse(args.model)
+        wish = find.Wish(workload=args.workload, max_memory=this_device().memory_limit)
+        with find.look(reference, args.cache_dir, wish=wish) as repo:
+            choice = _choice(repo, reference, wish, args.cache_dir)
+        origin = find.why_there(reference, wish, repo.folder)
+        chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why}){origin}"
+    if args.json:
+        print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
+        return
+    told = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
+    print(textwrap.fill(diagnosis.paragraph() + told, 100, break_long_words=False, break_on_hyphens=False))
+
+
+def _compat(args: argparse.Namespace) -> None:
+    """Print the answer; a text or a JSON object."""
+    from edge_embed.compat import compare
+    from edge_embed.embedder import Embedder
+
+    texts = _lines(args.texts) if args.texts else passages()
+    with Embedder(args.a, task=args.task) as a, Embedder(args.b, task=args.task) as b:
+        found = compare(a, b, texts)
+    print(json.dumps(found.to_json(), indent=2) if args.json else found.sentence())
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line for line in path.read_text("utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read texts from {path}: {error}") from error

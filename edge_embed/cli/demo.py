@@ -1,0 +1,63 @@
+"""The demonstration: searches the guide that ships with the package, and tells what it cost."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from edge_embed.device.machine import resident_peak
+
+QUESTIONS = (
+    "How do I stop it from going online?",
+    "My document is longer than the model allows. What happens?",
+    "Why would the same sentence get a different vector in another batch?",
+    "How can I make the index take less disk space?",
+    "Can several threads use one model?",
+)
+
+
+def passages() -> list[str]:
+    """Cut the guide into its paragraphs, each under its heading."""
+    found, heading = [], ""
+    for block in Path(__file__).with_name("guide.md").read_text("utf-8").split("\n\n"):
+        if block.startswith("#"):
+            heading = block.lstrip("# ").strip()
+        else:
+            found.append(f"{heading}. {' '.join(block.split())}")
+    return found
+
+
+def demo(model: str, task: str | None = None) -> None:
+    """Embed the passages, answer a few questions, print scores, speed, memory and the time to the first vector."""
+    from edge_embed.embedder import Embedder
+
+    with Embedder(model, task=task) as embedder:
+        texts = passages()
+        tokens = sum(count.tokens - count.cut for count in embedder.count_tokens(texts))
+        start = time.perf_counter()
+        documents = embedder.encode_document(texts)
+        seconds = time.perf_counter() - start
+        scores = embedder.similarity(embedder.encode_query(QUESTIONS), documents)
+        print(embedder.explain())
+    for question, row in zip(QUESTIONS, scores, strict=True):
+        print(f"\n{question}")
+        for best in np.argsort(-row)[:2]:
+            print(f"  {row[best]:.3f}  {texts[best]:.100}...")
+    print(f"\n{len(texts)} passages, {tokens} tokens in {seconds:.2f} s: {tokens / seconds:,.0f} tokens/s")
+    peak = resident_peak()
+    memory = f"; peak memory here {peak / 1e6:.0f} MB" if peak else ""
+    print(f"a fresh process, from its start to its first vector: {_fresh_start(model, task):.2f} s{memory}")
+
+
+def _fresh_start(model: str, task: str | None) -> float:
+    """Time a fresh process from its start until it has embedded one text and ended."""
+    code = (
+        "import sys; from edge_embed import Embedder; Embedder(sys.argv[1], task=sys.argv[2] or None).encode('first')"
+    )
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code, model, task or ""], check=True)
+    return time.perf_counter() - start

@@ -1,0 +1,136 @@
+"""The commands about models on this machine: pull, list, path, verify, rm."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, get_args
+
+from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
+from edge_embed.hub import reference as hub
+from edge_embed.hub.cache import Cached, cached_models, remove, wrong_files
+from edge_embed.hub.checksums import wrong_sums
+from edge_embed.hub.repository import find_cached
+from edge_embed.layouts.folder import weight_files
+from edge_embed.loading import find
+from edge_embed.loading.prepare import cache_folder
+from edge_embed.selection.speed import Workload
+from edge_embed.spec.model import FILE_NAME, ModelSpec
+
+WORKLOAD = "what it is to be fast for: many texts at a time, or one short text after the other"
+
+
+@dataclass(frozen=True)
+class Local:
+    """A model on this disk: what to call it, what of it is there, and its folder."""
+
+    name: str
+    holds: str
+    size: int
+    folder: Path
+
+
+def configure(commands: Any) -> None:
+    """Add the commands to the parser's."""
+    pull = commands.add_parser("pull", help="download a model, or what it still lacks, and print its folder")
+    pull.set_defaults(run=_pull)
+    path = commands.add_parser("path", help="print the folder of a model that is on this machine")
+    path.set_defaults(run=_path)
+    verify = commands.add_parser("verify", help="compare every file with the hash that the hub or the folder names")
+    verify.set_defaults(run=_verify)
+    delete = commands.add_parser("rm", help="delete a downloaded model, and what was converted from it")
+    delete.set_defaults(run=_rm)
+    for command in (pull, path, verify, delete):
+        command.add_argument(
+            "model", metavar="MODEL", help="[hf://]user/repo[:LEVEL][@REVISION], a folder, or package:"
+        )
+    for command in (pull, path):
+        command.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
+    every = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
+    every.add_argument("--json", action="store_true")
+    every.set_defaults(run=_list)
+    for command in (pull, path, verify, delete, every):
+        command.add_argument("--cache-dir", type=Path, help="default: the hub's cache, and edge_embed's own")
+
+
+def _pull(args: argparse.Namespace) -> None:
+    print(find.find(hub.parse(args.model), args.cache_dir, wish=find.Wish(workload=args.workload)).folder)
+
+
+def _path(args: argparse.Namespace) -> None:
+    print(find.find(hub.parse(args.model), args.cache_dir, True, wish=find.Wish(workload=args.workload)).folder)
+
+
+def _verify(args: argparse.Namespace) -> None:
+    """Hash what is there; end with an error that lists every file that is not as it was published."""
+    reference = hub.parse(args.model)
+    if reference.is_repository:
+        folder = find_cached(reference.place, reference.revision, args.cache_dir)
+        if folder is None:
+            raise ModelNotFoundError(f"{reference.place} is not in the cache: edge-embed pull {args.model}")
+        count, wrong = sum(not path.is_dir() for path in folder.rglob("*")), wrong_files(folder)
+    else:
+        folder = hub.resolve(reference, partial(weight_files, reference.level), args.cache_dir)
+        folder = folder if folder.is_dir() else folder.parent
+        count, wrong = wrong_sums(folder)
+        if not count:
+            raise InputError(f"{folder} names no hashes, neither in {FILE_NAME} nor in SHA256SUMS: nothing to compare")
+    if wrong:
+        remedy = "edge-embed rm, then pull" if reference.is_repository else "copy or convert it again"
+        lines = "\n  ".join(wrong)
+        raise CorruptModelError(f"{len(wrong)} of {count} files in {folder} are wrong ({remedy}):\n  {lines}")
+    print(f"{count} files in {folder} are as published")
+
+
+def _rm(args: argparse.Namespace) -> None:
+    reference = hub.parse(args.model)
+    if reference.level is not None:
+        raise InputError(f"{args.model!r}: a level cannot be removed alone; leave :{reference.level} out")
+    converted = [
+        (folder, size)
+        for folder, spec, size in _converted(args.cache_dir)
+        if reference.place in (spec.source, str(folder)) and reference.revision in (None, spec.revision)
+    ]
+    downloaded = [
+        one
+        for one in (cached_models(args.cache_dir) if reference.is_repository else ())
+        if one.snapshot.repo == reference.place and reference.revision in (None, one.snapshot.commit, *one.revisions)
+    ]
+    if not converted and not downloaded:
+        raise ModelNotFoundError(f"{args.model} is in no cache, so there is nothing to remove; see edge-embed list")
+    for folder, _ in converted:
+        shutil.rmtree(folder.parent)  # with its lock
+    freed = remove(downloaded) + sum(size for _, size in converted)
+    print(f"removed {len(downloaded)} downloads and {len(converted)} conversions: {freed / 1e6:,.1f} MB")
+
+
+def _list(args: argparse.Namespace) -> None:
+    models = [_local(one) for one in cached_models(args.cache_dir)]
+    for folder, spec, size in _converted(args.cache_dir):
+        levels = ", ".join(f"{weights.format}:{weights.level}" for weights in spec.weights)
+        models.append(Local(spec.source or spec.name, f"converted to {levels}", size, folder))
+    if args.json:
+        print(json.dumps([vars(model) | {"folder": str(model.folder)} for model in models], indent=2))
+        return
+    for model in models:
+        print(f"{model.size / 1e6:10,.1f} MB  {model.name}  ({model.holds})  {model.folder}")
+    if not models:
+        print("no models in the caches: edge-embed pull user/repo")
+
+
+def _local(cached: Cached) -> Local:
+    revisions = ", ".join(cached.revisions) or cached.snapshot.commit[:12]
+    return Local(cached.snapshot.repo, revisions, cached.size, cached.snapshot.folder)
+
+
+def _converted(cache_dir: Path | None) -> list[tuple[Path, ModelSpec, int]]:
+    """List the finished conversions in the cache: folder, spec, bytes."""
+    found = []
+    for path in sorted((cache_folder(cache_dir) / "converted").glob(f"*/[!.]*/{FILE_NAME}")):
+        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
+        found.append((path.parent, ModelSpec.read(path), size))
+    return found

@@ -1,0 +1,101 @@
+"""What this machine is, what is installed, what a model would be run with and why, and what would make it faster."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+from .cpu import VNNI
+from .engines import Engine, engines
+from .machine import Device, this_device
+
+GB = 1 << 30
+EXTRAS = {"onnx": "onnxruntime", "gguf": "edge-embed[gguf]", "mlx": "edge-embed[mlx]"}
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The machine, the engines, and advice: one sentence each, the most useful first."""
+
+    device: Device
+    engines: tuple[Engine, ...]
+    advice: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of it as JSON values."""
+        return {
+            "device": dataclasses.asdict(self.device) | {"features": sorted(self.device.features)},
+            "threads": self.device.threads,
+            "engines": [dataclasses.asdict(engine) for engine in self.engines],
+            "advice": list(self.advice),
+            "python": platform.python_version(),
+        }
+
+    def paragraph(self) -> str:
+        """Return all of it as one paragraph for people."""
+        return " ".join([_machine(self.device), _installed(self.engines), *self.advice])
+
+
+def diagnose() -> Diagnosis:
+    """Look at this machine and at what is installed; takes a second, since engines are loaded."""
+    device = this_device()
+    found = tuple(engines(device.features))
+    return Diagnosis(device, found, tuple(advise(device, found)))
+
+
+def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
+    """Say what to install or to choose so that embedding is faster on a machine."""
+    installed = {engine.backend for engine in found if engine.version is not None}
+    advice = []
+    if device.apple and "mlx" not in installed:
+        advice.append("The GPU is not used: pip install 'edge-embed[mlx]'.")
+    for engine in found:
+        if engine.warning:
+            advice.append(f"{engine.package}: {engine.warning}.")
+    graphics = [name for name in device.graphics if "Metal" not in name]
+    gguf = next((engine for engine in found if engine.backend == "gguf"), None)
+    if graphics and gguf is not None and gguf.version and set(gguf.uses) <= {"CPU"}:
+        advice.append(f"{graphics[0]} is not used: llama-cpp-python is built for the CPU alone.")
+    if device.machine.lower() in ("x86_64", "amd64"):
+        if device.features & VNNI:
+            advice.append("int8 ONNX weights are the fastest here: the processor has VNNI; name them as MODEL:int8.")
+        else:
+            advice.append("Without VNNI int8 takes the exact, slower kernels: compare MODEL:int8 with MODEL:float32.")
+    elif device.system == "Linux":
+        if "dotprod" in device.features:
+            advice.append("int8 ONNX and Q8_0 or Q4_0 GGUF weights use the processor's dot products.")
+        else:
+            advice.append("The processor has no dot products for int8: Q4_0 GGUF weights move the least memory.")
+    if device.quota is not None and device.quota < device.cores:
+        advice.append(f"The container's quota of {device.quota:g} CPUs, not the {device.cores} cores, sets the speed.")
+    if device.memory_limit is not None and device.memory_limit < GB:
+        advice.append("Memory is short: see edge-embed plan MODEL --max-tokens N for what fits.")
+    return advice
+
+
+def _machine(device: Device) -> str:
+    known = ", ".join(sorted(device.features)) or "no vector instructions that are known"
+    cores = f"{device.cores} cores" + (f" ({device.fast_cores} fast)" if device.fast_cores < device.cores else "")
+    memory = f", {device.memory / GB:.1f} GB of memory" if device.memory else ""
+    if device.memory_limit is not None and device.memory_limit != device.memory:
+        memory += f", of which the container may use {device.memory_limit / GB:.1f} GB"
+    graphics = f"; {', '.join(device.graphics)}" if device.graphics else ""
+    return (
+        f"This is {device.processor} ({device.system}, {device.machine}) with {known}: {cores}{memory}{graphics}. "
+        f"Models run on {device.threads} threads unless threads= says otherwise."
+    )
+
+
+def _installed(found: tuple[Engine, ...]) -> str:
+    there = [
+        f"{engine.package} {engine.version} for {engine.backend} ({', '.join(engine.uses) or 'broken'})"
+        for engine in found
+        if engine.version is not None
+    ]
+    missing = [
+        f"{engine.backend} (pip install '{EXTRAS[engine.backend]}')" for engine in found if engine.version is None
+    ]
+    text = f"Installed: {'; '.join(there) or 'no engine'}."
+    return f"{text} Not installed: {', '.join(missing)}." if missing else text

@@ -1,0 +1,1 @@
+"""A file's header: what it says of itself, no weight read."""

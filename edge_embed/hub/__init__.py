@@ -1,0 +1,1 @@
+"""A reference, `user/repo` -> files in the cache."""

@@ -1,0 +1,129 @@
+"""What lies in the hub's cache: whole snapshots, what the hub said of their files, and how to remove them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .fetch import DIGEST, PARTIAL, Entry, Snapshot, cache_folder, digest_of
+
+ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
+# The small files that say what a model is; weights come after them.
+META = re.compile(
+    r"(edge_embed|config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
+    r"|config_sentence_transformers)\.json|[\w-]*Pooling/config\.json|README\.md"
+)
+Needed = Callable[[Path, Sequence[str]], list[str]]
+
+
+@dataclass(frozen=True)
+class Cached:
+    """One commit of a model in the hub's cache: names that stand for it, and its files' bytes."""
+
+    snapshot: Snapshot
+    revisions: tuple[str, ...]
+    size: int
+
+
+def snapshot_of(folder: Path) -> Snapshot:
+    """Return the snapshot whose folder this is."""
+    repo = folder.parents[1].name.removeprefix("models--").replace("--", "/")
+    return Snapshot(repo, folder.name, folder.parents[2])
+
+
+def whole(folder: Path, needed: Needed, trust: bool) -> bool:
+    """Whether all that is needed of a snapshot lies in the cache.
+
+    What the repository holds is known where `write_note` noted it. Elsewhere another tool may have fetched a part of
+    the model; `trust` takes what lies there for all there is.
+    """
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    names = [entry.name for entry in read_note(snapshot_of(folder))]
+    if not names:
+        if not trust:
+            return False
+        bare = any(name.endswith(".gguf") for name in present)
+        names = [*present, *([] if bare else ["tokenizer.json", *([] if ROOTS[0] in present else ["modules.json"])])]
+    weights = needed(folder, names)
+    return bool(weights) and {*weights, *filter(META.fullmatch, names)} <= present
+
+
+def write_note(snapshot: Snapshot, entries: Iterable[Entry]) -> None:
+    """Keep what the hub says of a commit's files, beside the hub's own folders; not where they cannot be written."""
+    note = _note(snapshot)
+    partial = note.with_name(f"{note.name}.{os.getpid()}")
+    with contextlib.suppress(OSError):  # the hub is asked again next time
+        note.parent.mkdir(exist_ok=True)
+        partial.write_text(json.dumps({entry.name: [entry.digest, entry.size] for entry in entries}), "utf-8")
+        os.replace(partial, note)
+
+
+def read_note(snapshot: Snapshot) -> list[Entry]:
+    """Return what the hub said of every file of a commit; empty where that was not kept."""
+    try:
+        return [Entry(name, *facts) for name, facts in json.loads(_note(snapshot).read_text("utf-8")).items()]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def _note(snapshot: Snapshot) -> Path:
+    return snapshot.storage / "edge_embed" / f"{snapshot.commit}.json"
+
+
+def cached_models(cache_dir: Path | None = None) -> list[Cached]:
+    """List the models in the hub's cache, a commit each; data sets and repositories of other kinds are left out."""
+    found = []
+    for snapshots in sorted(cache_folder(cache_dir).glob("models--*--*/snapshots/*")):
+        if any((snapshots / root).exists() for root in ROOTS[:2]) or any(snapshots.glob("*.gguf")):
+            size = sum(path.stat().st_size for path in snapshots.rglob("*") if path.is_file())
+            found.append(Cached(snapshot_of(snapshots), _revisions(snapshots), size))
+    return found
+
+
+def _revisions(folder: Path) -> tuple[str, ...]:
+    refs = folder.parents[1] / "refs"
+    named = (path for path in refs.rglob("*") if path.is_file() and path.read_text("utf-8").strip() == folder.name)
+    return tuple(sorted(path.relative_to(refs).as_posix() for path in named))
+
+
+def remove(cached: Sequence[Cached]) -> int:
+    """Delete commits from the hub's cache, with what no other commit uses; return the bytes that are free now."""
+    from huggingface_hub import scan_cache_dir
+
+    freed = 0
+    for one in cached:
+        snapshot = one.snapshot
+        strategy = scan_cache_dir(snapshot.cache).delete_revisions(snapshot.commit)
+        freed += strategy.expected_freed_size
+        strategy.execute()
+        _note(snapshot).unlink(missing_ok=True)
+        for partial in (snapshot.storage / "blobs").glob(f"*{PARTIAL}"):
+            freed += partial.stat().st_size
+            partial.unlink()
+    return freed
+
+
+def wrong_files(folder: Path) -> list[str]:
+    """Hash every file of a snapshot; say which differ from what the hub said of them, in one line each.
+
+    The hub's hash is in our note, or is the name of the file that the cache links to. A file of which neither is known
+    counts as wrong, since nothing can be said of it.
+    """
+    entries = {entry.name: entry for entry in read_note(snapshot_of(folder))}
+    wrong = []
+    for path in sorted(path for path in folder.rglob("*") if not path.is_dir()):
+        name = path.relative_to(folder).as_posix()
+        target = path.resolve().name if path.is_symlink() else ""
+        expected = entries.get(name, Entry(name)).digest or (target if DIGEST.fullmatch(target) else None)
+        if not path.exists():
+            wrong.append(f"{name}: links to a file that is gone")
+        elif expected is None:
+            wrong.append(f"{name}: the hub's hash is not known")
+        elif (actual := digest_of(path, expected)) != expected:
+            wrong.append(f"{name}: hash {actual}, the hub says {expected}")
+    return wrong

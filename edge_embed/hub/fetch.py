@@ -1,0 +1,218 @@
+"""One file of a hub's repository -> the hub's cache: resumed where it stopped, taken in when its hash is right.
+
+huggingface_hub 2.4 begins anew after an interruption and compares sizes alone, so the bytes are fetched here, into its
+cache's own layout and under its own locks. Every program that reads that cache finds them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from edge_embed.errors import CorruptModelError
+
+WAITS: tuple[float, ...] = (1, 2, 4)  # seconds before each new try of what the hub could not do just then
+BUSY = (429, 500, 502, 503, 504)
+PARTIAL = ".edge_embed.incomplete"
+DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # git's own of a small file, SHA-256 of a large one
+ETAG = re.compile(r"[\w.-]+")
+CHUNK = 1 << 20
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file as the hub lists it: its digest and its size in bytes, None where the hub does not say."""
+
+    name: str
+    digest: str | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One commit of a repository and the cache that it is fetched into."""
+
+    repo: str
+    commit: str
+    cache: Path
+
+    @property
+    def storage(self) -> Path:
+        """The repository's folder in the cache."""
+        return self.cache / ("models--" + self.repo.replace("/", "--"))
+
+    @property
+    def folder(self) -> Path:
+        """Where the commit's files appear under their names."""
+        return self.storage / "snapshots" / self.commit
+
+
+def cache_folder(cache_dir: Path | None) -> Path:
+    """Return `cache_dir`, or the folder that the hub's own variables name."""
+    from huggingface_hub import constants
+
+    return cache_dir or Path(constants.HF_HUB_CACHE)
+
+
+def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
+    """Return the file in the snapshot, downloading what of it is not in the cache.
+
+    Two processes that ask for one file download it once. Raises CorruptModelError when the hub sends other bytes than
+    it promised, else what the hub's client raises.
+    """
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
+
+    place = snapshot.folder / entry.name
+    if place.exists():
+        return place
+    url, etag, size = _ask(snapshot, entry)
+    blobs, locks = snapshot.storage / "blobs", snapshot.cache / ".locks" / snapshot.storage.name
+    blobs.mkdir(parents=True, exist_ok=True)
+    locks.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(locks / f"{etag}.lock"):
+        if not (blobs / etag).exists():
+            expected = entry.digest or (etag if DIGEST.fullmatch(etag) else None)
+            _download(url, blobs / etag, Entry(entry.name, expected, size))
+    return Path(hf_hub_download(snapshot.repo, entry.name, cache_dir=snapshot.cache, revision=snapshot.commit))
+
+
+def remaining(snapshot: Snapshot, entry: Entry) -> int:
+    """Return how many bytes of a file are still to be downloaded; 0 where its size is not known."""
+    if entry.size is None or (snapshot.folder / entry.name).exists():
+        return 0
+    blob = snapshot.storage / "blobs" / (entry.digest or entry.name)
+    partial = blob.with_name(blob.name + PARTIAL)
+    have = next((path.stat().st_size for path in (blob, partial) if path.is_file()), 0)
+    return max(0, entry.size - have)
+
+
+def patiently(
+    call: Callable[[], Answer], passes: Callable[[Exception], bool], progress: Callable[[], object] = lambda: None
+) -> Answer:
+    """Call again after each of WAITS while it raises what passes; after progress, the waits begin anew."""
+    tries, before = 0, progress()
+    while True:
+        try:
+            return call()
+        except Exception as error:  # whatever it is, the caller's rule says whether it passes
+            if (now := progress()) != before:
+                tries, before = 0, now
+            if tries == len(WAITS) or not passes(error):
+                raise
+        time.sleep(WAITS[tries])
+        tries += 1
+
+
+def busy(error: Exception) -> bool:
+    """Whether the hub answered that it cannot just now."""
+    return getattr(getattr(error, "response", None), "status_code", None) in BUSY
+
+
+def digest_of(path: Path, like: str) -> str:
+    """Return a file's hash of the kind that `like` has: git's SHA-1 for 40 hex digits, SHA-256 for 64."""
+    size = path.stat().st_size
+    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:
+    """Return where the file is, the ETag that names its content, and its size."""
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(snapshot.repo, entry.name, revision=snapshot.commit)
+    facts = patiently(lambda: get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT), busy)
+    if facts.etag is None or not ETAG.fullmatch(facts.etag) or facts.commit_hash is None:
+        raise RuntimeError(f"{url} was answered by something that is no hub: a login page, or a wrong HF_ENDPOINT")
+    return url, facts.etag, entry.size if facts.size is None else facts.size
+
+
+def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
+    """Fill the partial file, check it, and give it its name; what is wrong is thrown away, and fetched anew once."""
+    partial = blob.with_name(blob.name + PARTIAL)
+    try:
+        patiently(
+            lambda: _receive(url, partial, entry),
+            lambda error: _passes(error) and not _is_html(partial),
+            lambda: partial.exists() and partial.stat().st_size,
+        )
+    except OSError:  # a page of another length, from a proxy, is no download to be continued
+        if not _is_html(partial):
+            raise
+    if _is_right(partial, entry):
+        os.replace(partial, blob)
+        return
+    kind, size = "an HTML page" if _is_html(partial) else "other bytes", partial.stat().st_size
+    partial.unlink()
+    if not anew:
+        _download(url, blob, entry, anew=True)
+        return
+    raise CorruptModelError(
+        f"{entry.name}: the hub sent {kind}, {size} bytes, in place of a file of {entry.size} bytes with hash "
+        f"{entry.digest}; nothing was kept. Try again; if it stays so, a proxy or mirror on the way changes files"
+    )
+
+
+def _receive(url: str, partial: Path, entry: Entry) -> None:
+    """Append to the partial file what it lacks, and have it on the disk before its name says that it is whole."""
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, tqdm  # type: ignore[attr-defined]
+
+    with partial.open("ab") as file:
+        have = file.tell()
+        if entry.size is not None and have > entry.size:
+            have = _empty(file)
+        if have == entry.size:
+            return
+        headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+            if response.is_error:
+                response.read()
+            hf_raise_for_status(response)
+            if response.status_code != 206:  # all of it comes, although the rest was asked for
+                have = _empty(file)
+            shown: dict[str, Any] = {"desc": entry.name, "unit": "B", "unit_scale": True, "delay": 1, "disable": None}
+            with tqdm(total=entry.size, initial=have, **shown) as bar:  # type: ignore[no-untyped-call]
+                for chunk in response.iter_bytes():
+                    bar.update(file.write(chunk))
+                    if entry.size is not None and file.tell() > entry.size:
+                        break
+        file.flush()
+        os.fsync(file.fileno())
+        if entry.size not in (None, file.tell()):
+            raise OSError(f"{entry.name} ended after {file.tell()} of {entry.size} bytes")
+
+
+def _empty(file: BinaryIO) -> int:
+    file.seek(0)
+    return file.truncate()
+
+
+def _passes(error: Exception) -> bool:
+    """Whether a failed download may go on: the hub was busy, the connection broke; not a full disk, not a 403."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return False
+    return busy(error) or getattr(error, "response", None) is None
+
+
+def _is_right(path: Path, entry: Entry) -> bool:
+    if entry.digest is None:  # a mirror that names no hash: the size is all there is to compare
+        return entry.size in (None, path.stat().st_size)
+    return digest_of(path, entry.digest) == entry.digest
+
+
+def _is_html(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(512).lstrip().lower().startswith((b"<!doctype html", b"<html"))

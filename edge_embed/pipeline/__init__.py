@@ -1,0 +1,1 @@
+"""Text -> vector, step by step."""

@@ -1,0 +1,244 @@
+"""Text -> token ids, the same for every backend; truncation that keeps prompt and closing token, and its report.
+
+Knows `tokenizer.json` and prompt templates; knows nothing of models or batches.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from copy import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding, Tokenizer
+
+from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+from edge_embed.spec.model import TEXT
+
+Truncation = Literal["end", "start", "middle", "error"]
+Ids = NDArray[np.int32]
+PROBES = ("a", "b")  # two texts that begin and end with other tokens
+PIECE = 1 << 16  # characters; longer texts are tokenised piece by piece, which bounds memory
+
+
+class TokenCount(NamedTuple):
+    """How many tokens a text has, with its prompt and closing token, and how many of them would be cut."""
+
+    tokens: int
+    cut: int
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Token ids of each text as the backend gets them, and what was cut."""
+
+    ids: list[Ids]
+    counts: list[TokenCount]
+
+
+class Tokenizes(Protocol):
+    """What the pipeline asks of a tokenizer: see `TextTokenizer`."""
+
+    def limited(self, max_tokens: int) -> Tokenizes:
+        """Return the same tokenizer with another length."""
+
+    def tokenize(
+        self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
+    ) -> Tokenized:
+        """Tokenise each text within the template, cut to the model's length."""
+
+    def prefix(self, template: str) -> Ids:
+        """Return the ids before the text that most texts leave as they are."""
+
+    def token_id(self, token: str) -> int:
+        """Return the id of a special token; raise UnsupportedModelError when it is none."""
+
+
+def check_texts(texts: Sequence[object], first: int = 0) -> list[str]:
+    """Return the texts; raise InputError that names the first index that is not text a tokenizer can take."""
+    for index, text in enumerate(texts, first):
+        if not isinstance(text, str):
+            raise InputError(f"input {index} is {type(text).__name__} {text!r:.60}, expected str{_decode_hint(text)}")
+        if "\0" in text:
+            at = text.index("\0")
+            raise InputError(f"input {index} has a NUL character at {at}, which is not text: remove it first")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(
+                f"input {index} has a lone surrogate {text[error.start]!r} at {error.start}: decode the bytes "
+                "with errors='replace', or use text.encode('utf-8', 'replace').decode()"
+            ) from None
+    return texts  # type: ignore[return-value]
+
+
+def _decode_hint(value: object) -> str:
+    return ": decode bytes first, as in data.decode('utf-8')" if isinstance(value, bytes | bytearray) else ""
+
+
+def check_truncation(truncation: str) -> None:
+    """Raise InputError unless the name is one of the four truncation policies."""
+    if truncation not in get_args(Truncation):
+        raise InputError(f"unknown truncation {truncation!r}: choose from {listing(get_args(Truncation))}")
+
+
+class TextTokenizer:
+    """Tokenise texts inside a prompt template and fit them to a length."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception for every unreadable file
+            raise CorruptModelError(f"{path} is not a tokenizer.json: {error}") from error
+        # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        self.max_tokens = max_tokens
+
+    def tokenize(
+        self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
+    ) -> Tokenized:
+        """Tokenise each text within the template: `ids` of at most `max_tokens`, int32, and the counts before cutting.
+
+        Only content is cut, never the template's tokens nor the special ones. Raises InputError when `truncation` is
+        "error" and a text is too long (its index counts from `first`), or when the template alone does not fit.
+        """
+        short = [n for n, text in enumerate(texts) if len(text) <= PIECE]
+        encodings = self._tokenizer.encode_batch_fast([template.replace(TEXT, texts[n]) for n in short])
+        whole = {n: encoding.ids for n, encoding in zip(short, encodings, strict=True)}
+        rows = (whole.get(n) for n in range(len(texts)))
+        return fit_rows(
+            rows, lambda n, row: self._fit(texts[n], template, truncation), self.max_tokens, truncation, first
+        )
+
+    def limited(self, max_tokens: int) -> TextTokenizer:
+        """Return the same tokenizer with another length."""
+        other = copy(self)
+        other.max_tokens = max_tokens
+        return other
+
+    def prefix(self, template: str) -> Ids:
+        """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
+        one, other = (self._tokenizer.encode(template.replace(TEXT, probe)).ids for probe in PROBES)
+        return np.array(one[: common(one, other)], np.int32)
+
+    def token_id(self, token: str) -> int:
+        """Return the id of a special token; raise UnsupportedModelError when it is none."""
+        return only(self._tokenizer.encode(token, add_special_tokens=False).ids, token)
+
+    def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
+        """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
+        before, after = template.split(TEXT, 1)
+        first, *more = split(text)
+        encoding = self._tokenizer.encode(before + first + ("" if more else after))
+        left, content, right = _parts(encoding, len(before), len(before) + len(first))
+        if more:
+            closing = self._tokenizer.encode(more[-1] + after)
+            _, last, right = _parts(closing, 0, len(more[-1]))
+        room = self.max_tokens - len(left) - len(right)
+        if room < 1:
+            raise InputError(
+                f"the prompt {template!r} alone takes {len(left) + len(right)} of {self.max_tokens} tokens"
+            )
+        total = len(content)
+        if more:
+            inner = (self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids for piece in more[:-1])
+            for ids in itertools.chain(inner, [last]):
+                content, total = keep_ends(content + ids, room), total + len(ids)
+        return left + cut(content, room, truncation) + right, total + len(left) + len(right)
+
+
+def fit_rows(
+    rows: Iterable[list[int] | None],
+    fit: Callable[[int, list[int] | None], tuple[list[int], int]],
+    max_tokens: int,
+    truncation: Truncation,
+    first: int,
+) -> Tokenized:
+    """Fit each text's ids to a length; `fit(n, row)` gives the cut ids and their former number if `row` is too long.
+
+    A row is None where the text was too long to be tokenised whole. Raises InputError when `truncation` is "error".
+    """
+    ids: list[Ids] = []
+    counts: list[TokenCount] = []
+    for n, row in enumerate(rows):
+        if row is None or len(row) > max_tokens:
+            row, total = fit(n, row)
+            if truncation == "error" and total > max_tokens:
+                raise InputError(
+                    f"input {first + n} has {total} tokens, the limit is {max_tokens}: shorten it, or pass "
+                    "truncation='end', 'start' or 'middle'"
+                )
+        else:
+            total = len(row)
+        ids.append(np.array(row, np.int32))
+        counts.append(TokenCount(total, total - len(row)))
+    return Tokenized(ids, counts)
+
+
+def common(one: Sequence[int], other: Sequence[int]) -> int:
+    """Count the equal ids at the beginning of both."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
+def only(ids: Sequence[int], token: str) -> int:
+    """Return the one id that a token is; raise UnsupportedModelError when it is split, or unknown."""
+    if len(ids) != 1:
+        raise UnsupportedModelError(
+            f"the tokenizer makes {len(ids)} tokens of {token!r}, which stands for a picture: it belongs to a model of "
+            "texts alone"
+        )
+    return int(ids[0])
+
+
+def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
+    """Split ids into what stands before the text (characters start to stop), the text's own, and what stands after it.
+
+    A token that straddles the border between prompt and text (byte-level BPE joins a space to the next word) is the
+    text's. Special tokens that the tokenizer adds belong to the template.
+    """
+    tokens = (encoding.char_to_token(at) for at in range(start, stop))
+    first = next((token for token in tokens if token is not None), None)
+    if first is None:
+        return encoding.ids, [], []
+    tokens = (encoding.char_to_token(at) for at in range(stop - 1, start - 1, -1))
+    end = next(token for token in tokens if token is not None) + 1
+    while end < len(encoding) and (span := encoding.token_to_chars(end)) and span[0] < stop:
+        end += 1  # one character may be several byte tokens
+    return encoding.ids[:first], encoding.ids[first:end], encoding.ids[end:]
+
+
+def cut(content: list[int], room: int, truncation: Truncation) -> list[int]:
+    """Return at most `room` of the ids; "error" keeps the first, too: whoever asked for it raises."""
+    if truncation == "start":
+        return content[-room:]
+    if truncation == "middle" and len(content) > room:
+        return content[: room - room // 2] + content[len(content) - room // 2 :]
+    return content[:room]
+
+
+def keep_ends(content: list[int], room: int) -> list[int]:
+    """Drop the middle that no policy will keep."""
+    return content if len(content) <= 2 * room else content[:room] + content[-room:]
+
+
+def split(text: str) -> list[str]:
+    """Cut a long text into pieces before a space inside it, where tokens end anyway.
+
+    Without such a space a piece is cut hard: then the count may be off by a token a piece, and never the kept end.
+    """
+    pieces = []
+    start = 0
+    while len(text) - start > PIECE:
+        stop = text.rfind(" ", start + PIECE // 2, start + PIECE)
+        while stop > 0 and (text[stop - 1].isspace() or text[stop + 1].isspace()):
+            stop = text.rfind(" ", start + PIECE // 2, stop)
+        stop = stop if stop > start else start + PIECE
+        pieces.append(text[start:stop])
+        start = stop
+    return [*pieces, text[start:]]

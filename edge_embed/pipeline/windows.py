@@ -1,0 +1,115 @@
+"""What one call asks for, and its inputs window by window: memory is bounded whatever comes in."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.errors import InputError, TruncationWarning
+from edge_embed.images.sources import ImageSources
+from edge_embed.vectors import Precision
+
+from .inputs import Items, Templates
+from .tokenizer import TokenCount, Truncation
+
+WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
+WINDOW_CHARACTERS = 1 << 23
+EVERYWHERE = ImageSources()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What one call of encode asks for, checked. `pictures`: every input is one."""
+
+    templates: Templates
+    dim: int
+    precision: Precision
+    normalize: bool
+    truncation: Truncation
+    batch_tokens: int
+    pictures: bool = False
+    sources: ImageSources = EVERYWHERE
+    keep_errors: bool = False
+
+
+class Window(NamedTuple):
+    """Finished vectors (inputs, dim) in order; where an input failed, its error by its place, and no vector."""
+
+    vectors: NDArray[Any]
+    errors: Mapping[int, InputError]
+
+
+@dataclass
+class Report:
+    """How many texts were cut, for one warning at the end."""
+
+    max_tokens: int
+    texts: int = 0
+    cut: int = 0
+    longest: int = field(default=0)
+
+    def add(self, counts: Iterable[TokenCount]) -> None:
+        """Count more texts."""
+        for count in counts:
+            self.texts += 1
+            self.cut += count.cut > 0
+            self.longest = max(self.longest, count.tokens)
+
+    def warn(self) -> None:
+        """Warn if any text was cut."""
+        if self.cut:
+            message = (
+                f"{self.cut} of {self.texts} texts were cut to {self.max_tokens} tokens; the longest has {self.longest}"
+            )
+            warnings.warn(message, TruncationWarning, stacklevel=_callers_level())
+
+
+@dataclass(frozen=True)
+class Work:
+    """One window being embedded: its inputs sorted, where their rows go, the index of its first, whom to tell."""
+
+    items: Items
+    rows: NDArray[np.float32]
+    options: Options
+    first: int
+    report: Report
+    done: Callable[[int], object]
+
+    def refuse(self, place: int, error: InputError) -> None:
+        """Raise the error, or keep it for its input's place where that was asked for."""
+        if not self.options.keep_errors:
+            raise error
+        self.items.errors[place] = error
+
+
+def _callers_level() -> int:
+    """Count the frames up to the first that is not ours, as warnings.warn counts them for whoever calls this."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("edge_embed."):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def windows(inputs: Iterable[object]) -> Iterator[list[object]]:
+    """Group inputs by number and by characters, at least one in each group."""
+    items = iter(inputs)
+    for item in items:
+        window, characters = [item], _size(item)
+        while len(window) < WINDOW and characters < WINDOW_CHARACTERS:
+            more = list(itertools.islice(items, 1))
+            if not more:
+                break
+            window += more
+            characters += _size(more[0])
+        yield window
+
+
+def _size(item: object) -> int:
+    return len(item) if isinstance(item, str) else 0

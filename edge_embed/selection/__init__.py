@@ -1,0 +1,1 @@
+"""Which weights, threads and batches fit this machine."""

@@ -1,0 +1,87 @@
+"""What a model gave where it was made: texts, their ids, their exact vectors, and how near each level came to them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.errors import CorruptModelError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A text, prompt included, cut to `max_tokens`; SHA-256 of its ids; its float32 vector, kept as float16 in base64.
+
+    The vector is L2-normalised and of full length.
+    """
+
+    text: str
+    max_tokens: int
+    ids: str
+    vector: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenPicture:
+    """The picture that `sample_picture(seed)` draws, and its vector, kept as Golden's is."""
+
+    seed: int
+    vector: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What weights kept: the cosine to each golden vector, and by how much an element may change in company."""
+
+    cosines: tuple[float, ...]
+    company: float
+
+
+def golden(text: str, max_tokens: int, ids: NDArray[np.int32], vector: NDArray[np.float32]) -> Golden:
+    """Record a text, its ids (tokens,) and its vector (dim,)."""
+    return Golden(text=text, max_tokens=max_tokens, ids=ids_digest(ids), vector=_pack(vector))
+
+
+def ids_digest(ids: NDArray[np.int32]) -> str:
+    """Return the SHA-256, in hex, of ids as little-endian int32."""
+    return hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest()
+
+
+def golden_picture(seed: int, vector: NDArray[np.float32]) -> GoldenPicture:
+    """Record the vector (dim,) of a sample picture."""
+    return GoldenPicture(seed=seed, vector=_pack(vector))
+
+
+def sample_picture(seed: int) -> NDArray[np.uint8]:
+    """Draw a picture (height, width, 3) of waves, patches and noise, which is the same on every machine."""
+    rng = np.random.default_rng(seed)
+    height, width = (int(size) for size in rng.integers(180, 420, 2))
+    y, x = np.mgrid[0:height, 0:width] / 100
+    waves = [np.sin(rng.uniform(1, 20) * x + rng.uniform(1, 20) * y + rng.uniform(0, 6)) for _ in range(3)]
+    canvas = 128 + 70 * np.stack(waves, axis=-1) + rng.normal(0, 12, (height, width, 3))
+    for _ in range(6):
+        top, left = rng.integers(0, height - 40), rng.integers(0, width - 40)
+        canvas[top : top + rng.integers(20, 150), left : left + rng.integers(20, 150)] = rng.integers(0, 256, 3)
+    return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
+
+
+def golden_vectors(goldens: Sequence[Golden | GoldenPicture], dim: int) -> NDArray[np.float32]:
+    """Return the vectors (n, dim); raise CorruptModelError for one that is damaged."""
+    try:
+        rows = [np.frombuffer(base64.b64decode(one.vector, validate=True), "<f2") for one in goldens]
+    except ValueError as error:
+        raise CorruptModelError(f"a golden vector is not base64 of float16: {error}") from error
+    if any(len(row) != dim or not np.isfinite(row).all() for row in rows):
+        raise CorruptModelError(f"a golden vector does not hold {dim} finite numbers")
+    vectors = np.array(rows, np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # float16 changed the length
+    return unit
+
+
+def _pack(vector: NDArray[np.float32]) -> str:
+    return base64.b64encode(vector.astype("<f2").tobytes()).decode()

@@ -1,0 +1,221 @@
+"""What a model is, as data: `ModelSpec` <-> `edge_embed.json`, the only contract between converter and runtime.
+
+Knows names, numbers and templates; knows no file format but its own, and no code that computes a vector.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+
+from .decoding import decode
+from .golden import Golden, GoldenPicture
+from .image import ImageSpec
+from .weights import Weights
+
+FILE_NAME = "edge_embed.json"
+FORMAT = 1
+TEXT = "{text}"  # where a prompt template takes the text
+IMAGE = "{image}"  # where that of a model which reads pictures among its tokens takes the picture
+
+Pooling = Literal["last", "first", "mean"]
+Side = Literal["query", "document"]
+Kind = Literal["text", "image", "composed"]  # of an input: a text, a picture, or a picture with a text
+SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """State everything about a model that the runtime must know and the weights do not say.
+
+    `prompts` maps a name to a template in which `{text}` stands for the text. `tasks` maps a task to the prompt's name
+    for each side. `max_tokens` counts prompt and closing token. `fingerprint` names the vector space: vectors with the
+    same fingerprint may be compared, whatever backend and level made them.
+
+    With `image_token` the model reads a picture as rows among its tokens, in the place of that token: then `{image}`
+    stands for the picture in templates, and `image_prompt` and `composed_prompt` name those of a picture and of a
+    picture with a text. Without, pictures have a tower of their own, and no prompt.
+    """
+
+    name: str
+    architecture: str
+    dim: int
+    max_tokens: int
+    pooling: Pooling
+    normalize: bool
+    matryoshka_dims: tuple[int, ...] = ()
+    attention: Literal["full", "causal"] | None = None
+    padding_side: Literal["right", "left"] = "right"
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    default_prompt: str | None = None
+    task: str | None = None
+    tasks: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    weights: tuple[Weights, ...] = ()
+    license: str | None = None
+    source: str | None = None
+    revision: str | None = None
+    fingerprint: str | None = None
+    golden: tuple[Golden, ...] = ()
+    golden_pictures: tuple[GoldenPicture, ...] = ()
+    image: ImageSpec | None = None
+    image_token: str | None = None
+    image_prompt: str | None = None
+    composed_prompt: str | None = None
+
+    def template(
+        self, prompt_name: str | None, prompt: str | None, side: Side | None = None, kind: Kind = "text"
+    ) -> str:
+        """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
+
+        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given or the
+        name is unknown.
+        """
+        if prompt is not None:
+            if prompt_name is not None:
+                raise InputError(f"prompt_name={prompt_name!r} and prompt={prompt!r} were both given: give one of them")
+            places = TEXT in prompt or (self.image_token is not None and IMAGE in prompt)
+            return prompt if places else prompt + TEXT
+        name = prompt_name or self._default_prompt(side, kind)
+        if name is None:
+            return TEXT
+        if name not in self.prompts:
+            raise InputError(f"unknown prompt {name!r}: {self.name} has {listing(self.prompts)}")
+        return self.prompts[name]
+
+    def _default_prompt(self, side: Side | None, kind: Kind) -> str | None:
+        if kind != "text":
+            return self.image_prompt if kind == "image" else self.composed_prompt
+        return (self._side_prompt(side) if side else None) or self.default_prompt
+
+    def _side_prompt(self, side: Side) -> str | None:
+        if self.task is not None and self.task in self.tasks:
+            return self.tasks[self.task].get(side)
+        return side if side in self.prompts else None
+
+    def pick_dim(self, truncate_dim: int | None) -> int:
+        """Return the dimension to keep; raise InputError unless the model was trained to be cut there."""
+        if truncate_dim is None or truncate_dim == self.dim:
+            return self.dim
+        if truncate_dim not in self.matryoshka_dims:
+            allowed = sorted({*self.matryoshka_dims, self.dim})
+            raise InputError(f"truncate_dim={truncate_dim!r}: {self.name} was trained for {allowed} only")
+        return truncate_dim
+
+    def to_json(self) -> str:
+        """Write the spec as the text of `edge_embed.json`."""
+        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+
+    @staticmethod
+    def from_json(text: str, where: Path | str = FILE_NAME) -> ModelSpec:
+        """Read the text of `edge_embed.json`; unknown, missing or ill-typed keys raise CorruptModelError."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise CorruptModelError(f"{where} is not JSON: {error}") from error
+        if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
+            raise UnsupportedModelError(f"{where}: `format` is not {FORMAT}; another version of edge_embed wrote it")
+        spec: ModelSpec = decode(ModelSpec, data, str(where))
+        _check(spec, str(where))
+        return spec
+
+    @staticmethod
+    def read(path: Path) -> ModelSpec:
+        """Read a folder's `edge_embed.json`; raise CorruptModelError when that cannot be done."""
+        try:
+            return ModelSpec.from_json(path.read_text("utf-8"), path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise CorruptModelError(f"{path} cannot be read: {error}") from error
+
+
+def with_task(spec: ModelSpec, task: str | None) -> ModelSpec:
+    """Set the task, and by its suffix (`retrieval.query`, `.passage`, `.document`) the default prompt.
+
+    A suffix is known where a task's two sides have prompts of their own. Raises InputError for a task that the model
+    does not have, and for none where it has several; lists those that exist.
+    """
+    known: dict[str, tuple[str, Side | None]] = {}
+    for name in {*spec.tasks, *([spec.task] if spec.task else [])}:
+        known[name] = (name, None)
+        sides = spec.tasks.get(name, {})
+        if sides.get("query") != sides.get("document"):
+            known |= {f"{name}.{suffix}": (name, side) for suffix, side in SUFFIXES.items()}
+    if task is None:
+        if spec.task is None and spec.tasks:
+            raise InputError(f"{spec.name} has weights for several tasks: pass task=, one of {listing(known)}")
+        return spec
+    if task not in known:
+        raise InputError(f"unknown task {task!r}: {spec.name} has {listing(known)}")
+    name, suffix_side = known[task]
+    prompt = spec.tasks[name].get(suffix_side, spec.default_prompt) if suffix_side else spec.default_prompt
+    return replace(spec, task=name, default_prompt=prompt)
+
+
+def changed(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
+    try:
+        return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
+    except (CorruptModelError, UnsupportedModelError) as error:
+        raise InputError(str(error)) from error
+
+
+def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> str:
+    """Return 32 hex digits that name the vector space: weights before quantisation, tokenizer, and their use."""
+    names = [
+        "task",
+        "prompts",
+        "default_prompt",
+        "tasks",
+        "pooling",
+        "dim",
+        "matryoshka_dims",
+        "normalize",
+        "max_tokens",
+    ]
+    if spec.image_token is not None:
+        names += ["image_token", "image_prompt", "composed_prompt", "image"]
+    facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=vars).encode()).hexdigest()[:32]
+
+
+def _check(spec: ModelSpec, where: str) -> None:
+    """Refuse values of the right type that cannot be right."""
+    wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
+    wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
+    wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
+    wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
+    wrong += ["image_token"] * (spec.image_token == "")
+    wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
+    wrong += ["weights" for weights in spec.weights if not weights.files]
+    known = {"text": len(spec.golden), "image": len(spec.golden_pictures)}
+    wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
+    wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
+    if wrong:
+        raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+
+
+def _takes_input(template: str, spec: ModelSpec) -> bool:
+    """Whether a template has a place for a text, for one picture where the model reads pictures so, or for both."""
+    if spec.image_token is None:
+        return TEXT in template
+    return template.count(IMAGE) <= 1 and (TEXT in template or IMAGE in template)
+
+
+def _unfit_default(spec: ModelSpec, key: str) -> bool:
+    name: str | None = getattr(spec, f"{key}_prompt")
+    if name is None:
+        return False
+    template = spec.prompts.get(name, "")
+    found = (TEXT in template, spec.image_token is not None and IMAGE in template)
+    return found != {"default": (True, False), "image": (False, True), "composed": (True, True)}[key]
+
+
+def _leaves_folder(path: str) -> bool:
+    parts = path.replace("\\", "/").split("/")
+    return path.startswith("/") or ".." in parts or ":" in parts[0]
