@@ -25,7 +25,8 @@ from tokenizers import Tokenizer
 
 from edge_embed import Embedder
 from edge_embed.vectors import similarity
-from edge_embed_convert.calibrate import LONGEST, Moments, calibrate, measure, read_texts
+from edge_embed_convert.calibrate import calibrate, measure, read_texts
+from edge_embed_convert.checkpoint.moments import LONGEST, Moments
 from edge_embed_convert.gguf import file as gguf_file
 from edge_embed_convert.gguf.export import ALL
 from edge_embed_convert.gguf.imatrix import importance

@@ -23,9 +23,9 @@ from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import LEVELS as KNOWN
 from edge_embed.spec.weights import Weights, image_level
 from edge_embed_convert.checkpoint.source import Source
+from edge_embed_convert.export import describe
 from edge_embed_convert.onnx.export import IMAGE_LEVELS, to_onnx, write_image
 from edge_embed_convert.onnx.levels import LEVELS
-from edge_embed_convert.publishing.card import describe
 
 GB = 1e9
 SIDE = 800  # pixels; a square becomes an overview and four tiles without padding

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +20,11 @@ from edge_embed.errors import InputError
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.model import TEXT, ModelSpec, Pooling
 
+from .checkpoint.moments import LONGEST, Moments
 from .checkpoint.source import Array
 from .onnx.file import write_graph
 
 TEXTS = Path(__file__).with_name("calibration.txt")
-LONGEST = 512  # tokens of one text: statistics need many texts more than long ones
-
-
-@dataclass(frozen=True)
-class Moments:
-    """Of one linear layer's input, over `count` tokens: mean of squares (in,) and largest magnitude (in,)."""
-
-    square: Array
-    peak: Array
-    count: int
 
 
 def read_texts(path: Path | None = None) -> list[str]:

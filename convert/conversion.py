@@ -8,14 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError
+from edge_embed.formats.mmproj import read_mmproj
 from edge_embed.spec.model import FILE_NAME, ModelSpec, space_fingerprint
 from edge_embed.spec.weights import Weights
 
-from .calibrate import Moments, calibrate, read_texts
-from .checkpoint.merge import write_safetensors
+from .calibrate import calibrate, read_texts
+from .checkpoint.mmproj import Tensors, config_of
+from .checkpoint.moments import Moments
+from .checkpoint.safetensors import write_safetensors
 from .checkpoint.source import Source
-from .export import Export, exporter, targets
-from .publishing.card import Results, describe, write_card
+from .export import Export, describe, exporter, targets
+from .onnx.export import to_onnx, write_image
+from .onnx.file import parts_of
+from .publishing.card import Results, write_card
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
 from .variant import open_variant
@@ -26,6 +31,7 @@ Report = Callable[[str], object]
 Reference = dict[str, Vectors]  # the probes' exact vectors by the part that gives them
 PLAIN = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
 EXACT = "float32"
+FOLDER = "pictures"
 
 
 def convert(
@@ -86,7 +92,7 @@ def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
     source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))
-    parts = exporter(PLAIN).write(Export(folder=stage, source=source, levels=[EXACT]))
+    parts = _write(PLAIN, Export(folder=stage, source=source, levels=[EXACT]))
     spec = source.spec
     _write_spec(stage, spec, parts)
     reference = {exact.part: embed(stage, spec, exact)[0] for exact in parts}
@@ -108,10 +114,10 @@ def _moments(
 
 def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool) -> None:
     """Write everything into the staging folder: weights, verified, then what the folder says of itself."""
-    module, stage, spec = exporter(kind), export.folder, export.source.spec
+    stage, spec = export.folder, export.source.spec
     if kind != PLAIN:
         write_layout(stage, export.source, spec)
-    weights = module.write(export)
+    weights = _write(kind, export)
     _write_spec(stage, spec, weights)
     results: Results = {}
     tested: list[Weights] = []
@@ -134,6 +140,30 @@ def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool
     write_card(stage, replace(spec, weights=tuple(tested)), results)
 
 
+def _write(kind: str, export: Export) -> list[Weights]:
+    """Write the text part's weights, and the image part's, where there is one and the format has none of its own."""
+    weights: list[Weights] = exporter(kind).write(export)
+    if "image" in parts_of(export.source.spec.architecture):
+        for level in exporter(kind).image_levels(export.levels):
+            export.report(f"onnx:{level}, image part")
+            weights.append(write_image(export.source, export.folder, level))
+    return weights
+
+
 def _write_spec(stage: Path, spec: ModelSpec, weights: Sequence[Weights]) -> None:
     """Say enough for the runtime to open the folder."""
     (stage / FILE_NAME).write_text(replace(spec, weights=tuple(weights)).to_json(), "utf-8")
+
+
+def write_image_part(mmproj: Path, out: Path, level: str) -> Path:
+    """Write the image part's graph into a folder of its own in `out`, whole or not at all -> that folder.
+
+    Raises UnsupportedModelError for a tower that is not implemented, CorruptModelError for a damaged file.
+    """
+    header = read_mmproj(mmproj)
+    tensors = Tensors(mmproj, header)
+    place = out / FOLDER
+    with staging([FOLDER], mmproj.stem, out) as stages:
+        to_onnx(config_of(header, mmproj), tensors, level, stages[FOLDER], pooling="last", part="image")
+        publish(stages, {FOLDER: place})
+    return place

@@ -1,11 +1,13 @@
 """What a format's exporter is given, and which exporters there are: FORMAT/export.py.
 
 An exporter has SUFFIX (added to the folder's name), LEVELS (all that it writes), ALL (what `FORMAT:all` stands for),
-BOUNDS (what `verify` demands of each level), `calibrated(source, levels)` and `write(export) -> list[Weights]`.
+BOUNDS (what `verify` demands of each level), `calibrated(source, levels)`, `image_levels(levels)` (at which the ONNX
+image part lies beside them) and `write(export) -> list[Weights]`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError, MissingDependencyError, listing
+from edge_embed.hub.checksums import feed
+from edge_embed.spec.weights import File
 
-from .calibrate import Moments
+from .checkpoint.moments import Moments
 from .checkpoint.source import Source
 
 
@@ -62,3 +66,19 @@ def targets(to: Sequence[str]) -> dict[str, list[str]]:
             raise InputError(f"cannot convert to {target!r}: levels of {name} are {levels}")
         wanted.setdefault(name, []).extend(module.ALL if level == "all" else [level])
     return {name: list(dict.fromkeys(levels)) for name, levels in wanted.items()}
+
+
+def describe(path: Path, folder: Path) -> File:
+    """Return a file's path in the folder, SHA-256 and size."""
+    digest = hashlib.sha256()
+    feed(digest, path)
+    return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bound:
+    """Least mean and least single cosine to float32, and the largest change of an element among other texts."""
+
+    mean: float
+    least: float
+    company: float

@@ -19,10 +19,9 @@ from .errors import InputError
 from .hub import reference as hub
 from .images.sources import ImageSources
 from .loading.load import Opened, Request, open_model, switch_task
-from .pipeline.inputs import Templates
+from .pipeline.options import EVERYWHERE, Options, Templates
 from .pipeline.pipeline import Pipeline
 from .pipeline.tokenizer import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
-from .pipeline.windows import EVERYWHERE, Options
 from .selection import choose as select
 from .selection import speed as tuning
 from .selection.memory import size_in_bytes

@@ -22,8 +22,8 @@ from edge_embed.layouts.folder import open_repo, weight_files
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import sample_picture
 from edge_embed_convert import convert
+from edge_embed_convert.export import Bound
 from edge_embed_convert.onnx import export as to_onnx
-from edge_embed_convert.verification.verify import Bound
 
 import jina_clip_reference as reference
 import tiny

@@ -19,8 +19,8 @@ from edge_embed import CorruptModelError, Embedder, InputError, ModelError, Veri
 from edge_embed_convert import conversion as artefacts
 from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
+from edge_embed_convert.export import Bound
 from edge_embed_convert.onnx import export as to_onnx
-from edge_embed_convert.verification.verify import Bound
 
 
 def left_in(folder: Path) -> list[str]:

@@ -20,7 +20,8 @@ from edge_embed import InputError, ModelError
 from edge_embed.images import preprocess as images_module
 from edge_embed.images.preprocess import Picture, load_ahead, load_picture
 from edge_embed.images.tiles import NEWLINE, packed_rows
-from edge_embed.spec.image import ImageSpec, parse
+from edge_embed.layouts.preprocessor import parse
+from edge_embed.spec.image import ImageSpec
 
 import pictures
 

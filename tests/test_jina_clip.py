@@ -170,7 +170,7 @@ def test_a_saved_checkpoint_is_read_whole(model: reference.JinaClip, tmp_path: P
 
 
 def test_smoothing_leaves_the_tower_as_it_was(model: reference.JinaClip, tmp_path: Path) -> None:
-    from edge_embed_convert.calibrate import Moments
+    from edge_embed_convert.checkpoint.moments import Moments
     from edge_embed_convert.checkpoint.smooth import Smoothed
 
     tensors = arrays(model)

@@ -30,7 +30,8 @@ from transformers import (
 )
 
 from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, ModelNotFoundError, UnsupportedModelError
-from edge_embed_convert.checkpoint.merge import Merged, open_adapter, write_safetensors
+from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.safetensors import write_safetensors
 from edge_embed_convert.checkpoint.source import Tensors
 
 # PEFT warns of every option that is tested here: embeddings saved as well, magnitudes, ranks, tied weights.

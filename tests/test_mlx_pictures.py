@@ -23,17 +23,17 @@ from edge_embed.backends import Backend, Batch, Inserted
 from edge_embed.backends.mlx.backend import load
 from edge_embed.images.preprocess import load_picture
 from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.preprocessor import parse
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import sample_picture
-from edge_embed.spec.image import ImageSpec, Picture, parse
+from edge_embed.spec.image import ImageSpec, Picture
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
 from edge_embed_convert import convert
 from edge_embed_convert.checkpoint.source import open_source
-from edge_embed_convert.export import Export
+from edge_embed_convert.export import Bound, Export
 from edge_embed_convert.mlx import export as to_mlx
 from edge_embed_convert.mlx.export import write
-from edge_embed_convert.verification.verify import Bound
 
 import jina_clip_reference as reference
 import tiny

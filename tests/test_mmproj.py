@@ -25,8 +25,9 @@ from edge_embed.layouts.onnx import find_onnx
 from edge_embed.loading.prepare import prepare_pictures
 from edge_embed.spec.golden import sample_picture
 from edge_embed.spec.model import ModelSpec
-from edge_embed_convert.checkpoint.mmproj import config_of, write_image_part
+from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
+from edge_embed_convert.conversion import write_image_part
 from edge_embed_convert.gguf.file import write_file
 from edge_embed_convert.onnx.export import write_image
 
@@ -283,7 +284,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     given = zip(prompts, ("a cat", "", "blue"), (None, picture, picture), strict=True)
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
-    monkeypatch.setitem(sys.modules, "edge_embed_convert.checkpoint.mmproj", None)
+    monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
     with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
     with embedder:

@@ -12,10 +12,8 @@ import numpy as np
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import Header
-from edge_embed.formats.mmproj import NEWLINES, image_spec_of, read_mmproj, vision
+from edge_embed.formats.mmproj import NEWLINES, image_spec_of, vision
 
-from ..onnx.export import to_onnx
-from ..publishing.staging import publish, staging
 from .source import Array
 
 TOWER, PROJECTOR = "vision_tower.vision_model.", "multi_modal_projector."
@@ -42,7 +40,6 @@ LAYER = {
 # Converters up to 2025 called the two the other way round.
 SWAPPED = {**LAYER, "ffn_up": LAYER["ffn_down"], "ffn_down": LAYER["ffn_up"]}
 IN_LAYER = re.compile(r"v\.blk\.(\d+)\.(\w+)\.(weight|bias)")
-FOLDER = "pictures"
 
 
 class Tensors(Mapping[str, Array]):
@@ -97,20 +94,6 @@ def config_of(header: Header, path: Path) -> dict[str, Any]:
             **tower,
         },
     }
-
-
-def write_image_part(mmproj: Path, out: Path, level: str) -> Path:
-    """Write the image part's graph into a folder of its own in `out`, whole or not at all -> that folder.
-
-    Raises UnsupportedModelError for a tower that is not implemented, CorruptModelError for a damaged file.
-    """
-    header = read_mmproj(mmproj)
-    tensors = Tensors(mmproj, header)
-    place = out / FOLDER
-    with staging([FOLDER], mmproj.stem, out) as stages:
-        to_onnx(config_of(header, mmproj), tensors, level, stages[FOLDER], pooling="last", part="image")
-        publish(stages, {FOLDER: place})
-    return place
 
 
 def _name(name: str, layer: Mapping[str, str]) -> str | None:

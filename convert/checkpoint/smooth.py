@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..calibrate import Moments
+from .moments import Moments
 from .source import Array
 
 SHARE = 0.5  # how much of the difficulty goes to the weights; 0.5 is the paper's

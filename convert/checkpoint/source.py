@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from edge_embed.architectures.config import architecture_of
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
+from edge_embed.hub.checksums import feed
 from edge_embed.layouts.folder import Repo
 from edge_embed.spec.model import ModelSpec
 
@@ -78,13 +79,6 @@ class Source:
         for path in self.files:
             feed(digest, path)
         return digest.hexdigest()
-
-
-def feed(digest: Any, path: Path) -> None:
-    """Update a hash with a file's bytes, a megabyte at a time."""
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
 
 
 def open_source(repo: Repo) -> Source:

@@ -16,13 +16,9 @@ from edge_embed.errors import InputError, listing
 from edge_embed.spec.weights import LEVELS as KNOWN
 from edge_embed.spec.weights import Weights, image_level
 
-from ..calibrate import Moments
+from ..checkpoint.moments import Moments
 from ..checkpoint.source import Source
-from ..export import Export
-from ..onnx.export import write_image
-from ..onnx.file import parts_of
-from ..publishing.card import describe
-from ..verification.verify import Bound
+from ..export import Bound, Export, describe
 from .file import TYPES, entries, write_file
 from .imatrix import importance, mean_squares, write_imatrix
 from .quantize import quantize
@@ -63,6 +59,11 @@ def calibrated(source: Source, levels: Sequence[str]) -> bool:
     return bool(set(levels) - set(UNWEIGHTED))
 
 
+def image_levels(levels: Sequence[str]) -> list[str]:
+    """List the levels of the ONNX image part: llama.cpp packs tiles otherwise, and lacks jina-clip-v1's tower."""
+    return sorted({image_level(level) for level in levels})  # float16 before int8
+
+
 def write(export: Export) -> list[Weights]:
     """Write the file of each level, and with `moments` the importance file that llama-quantize takes.
 
@@ -88,21 +89,7 @@ def write(export: Export) -> list[Weights]:
     _quantize(export, paths, seen)
     if BASE not in export.levels:
         paths[BASE].unlink()
-    texts_part = [
-        Weights(format="gguf", level=level, files=(describe(paths[level], folder),)) for level in export.levels
-    ]
-    return [*texts_part, *_image_part(export)]
-
-
-def _image_part(export: Export) -> list[Weights]:
-    """Write the graph for pictures, where there is one: llama.cpp packs tiles otherwise, and lacks the other tower."""
-    if "image" not in parts_of(export.source.spec.architecture):
-        return []
-    parts = []
-    for level in sorted({image_level(level) for level in export.levels}):  # float16 before int8
-        export.report(f"onnx:{level}, image part")
-        parts.append(write_image(export.source, export.folder, level))
-    return parts
+    return [Weights(format="gguf", level=level, files=(describe(paths[level], folder),)) for level in export.levels]
 
 
 def stem_of(name: str) -> str:

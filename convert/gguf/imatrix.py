@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_embed.errors import CorruptModelError
 
-from ..calibrate import LONGEST, Moments
+from ..checkpoint.moments import LONGEST, Moments
 from ..checkpoint.source import Array
 from .names import Entry
 

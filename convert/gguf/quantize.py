@@ -14,11 +14,11 @@ from pathlib import Path
 import llama_cpp
 import numpy as np
 
+from edge_embed.backends.gguf.log import listening
 from edge_embed.device.machine import usable_cpus
 from edge_embed.errors import BackendError, InputError
 
 from ..checkpoint.source import Array
-from ..llama_log import captured
 
 # Levels for which llama.cpp wants the importance of every input: some of their matrices have 3 bits or fewer.
 NEED_IMPORTANCE = ("IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
@@ -51,7 +51,14 @@ def quantize(
     entries = _imatrix(importance or {})
     if importance is not None:
         params.imatrix = entries
-    with captured(lambda text: step() if STEP.match(text) else None) as log:
+    log: list[str] = []
+
+    def hear(severity: int, piece: str) -> None:
+        log.append(piece)
+        if STEP.match(piece):
+            step()
+
+    with listening(hear):
         failed = llama_cpp.llama_model_quantize(str(source).encode(), str(target).encode(), ctypes.byref(params))
     text = "".join(log)
     if failed:

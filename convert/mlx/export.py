@@ -19,11 +19,9 @@ from edge_embed.layouts.mlx import IMAGE, PLAIN
 from edge_embed.spec.weights import Weights
 
 from ..checkpoint.matching import shape_of
-from ..checkpoint.merge import write_safetensors
+from ..checkpoint.safetensors import write_safetensors
 from ..checkpoint.source import Array, Source
-from ..export import Export
-from ..publishing.card import describe
-from ..verification.verify import Bound
+from ..export import Bound, Export, describe
 from .rounding import quantise
 
 SUFFIX = "-mlx"
@@ -48,6 +46,11 @@ BOUNDS = {
 def calibrated(source: Source, levels: Sequence[str]) -> bool:
     """Nothing is: on the miniatures, rounding by the channels' moments and smoothing gained nothing at 4 bits."""
     return False
+
+
+def image_levels(levels: Sequence[str]) -> list[str]:
+    """List nothing: the image part beside MLX weights is MLX's own, and write() makes it."""
+    return []
 
 
 def write(export: Export) -> list[Weights]:

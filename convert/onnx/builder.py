@@ -14,15 +14,13 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from . import levels as onnx_levels
-from .levels import MICROSOFT
-
 PAGE = 4096  # ONNX Runtime maps external data from the file
 ALL_ROWS, ONE_ROW = "last_hidden_state", "pooled_hidden_state"
 IMAGE_ROW = "image_embeds"  # (batch, dim), as transformers names a CLIP tower's output
 IMAGE_FEATURES = "image_features"  # (batch, patches, dim): rows for a language model
 Made = TypeVar("Made")
 Call = tuple[str, tuple[str, ...], dict[str, Any]]
+MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 INLINE = 1024  # bytes; smaller constants stay in the graph
 
 
@@ -85,15 +83,6 @@ class Builder:
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._more_outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def linear(self, x: str, name: str, weight: NDArray[np.float32]) -> str:
-        """Multiply x (..., in) by a checkpoint's weight (out, in) -> (..., out), without bias, as the level does it."""
-        self.linears.append((name, x))
-        return onnx_levels.linear(self, x, name, weight)
-
-    def table(self, ids: str, name: str, table: NDArray[np.float32]) -> str:
-        """Look up rows of an embedding table (vocabulary, dim), stored as the level does it."""
-        return onnx_levels.table(self, ids, name, table)
-
     def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """Return what `make` added for this key, adding it the first time only."""
         if key not in self._made:
@@ -152,9 +141,3 @@ class Builder:
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")
-
-
-def biased(b: Builder, read: Callable[..., NDArray[np.float32]], at: str, x: str, out: int, size: int) -> str:
-    """Add a linear layer (size -> out) with its bias; `read` gives a tensor by its name and shape."""
-    product = b.linear(x, at, read(f"{at}.weight", out, size))
-    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))

@@ -11,12 +11,10 @@ from edge_embed.layouts.onnx import PARTS as ONNX_PARTS
 from edge_embed.spec.model import Pooling
 from edge_embed.spec.weights import Weights
 
-from ..calibrate import Moments
+from ..checkpoint.moments import Moments
 from ..checkpoint.smooth import Smoothed
 from ..checkpoint.source import Array, Source
-from ..export import Export
-from ..publishing.card import describe
-from ..verification.verify import Bound
+from ..export import Bound, Export, describe
 from .file import architecture, data_file, parts_of, write_graph
 from .levels import LEVELS
 
@@ -43,8 +41,13 @@ def calibrated(source: Source, levels: Sequence[str]) -> bool:
     return bool(smooths and architecture(source.spec.architecture).smooth_pairs(source.config, source.tensors))
 
 
+def image_levels(levels: Sequence[str]) -> list[str]:
+    """List the levels at which the image part is written beside these of the text part."""
+    return list(dict.fromkeys(IMAGE_LEVELS.get(level, level) for level in levels))
+
+
 def write(export: Export) -> list[Weights]:
-    """Write the graph of each level, and of each part, into `onnx/`."""
+    """Write the text part's graph at each level into `onnx/`."""
     source, weights = export.source, []
     for level in export.levels:
         export.report(f"onnx:{level}")
@@ -58,10 +61,6 @@ def write(export: Export) -> list[Weights]:
         )
         described = tuple(describe(path, export.folder) for path in files)
         weights.append(Weights(format="onnx", level=level, files=described))
-    if "image" in parts_of(source.spec.architecture):
-        for level in dict.fromkeys(IMAGE_LEVELS.get(level, level) for level in export.levels):
-            export.report(f"onnx:{level}, image part")
-            weights.append(write_image(source, export.folder, level))
     return weights
 
 

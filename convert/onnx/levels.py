@@ -9,8 +9,9 @@ int4      weights in blocks of 32 along the input, each with a scale and a zero 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,19 +19,18 @@ from onnx import TensorProto
 
 from edge_embed.errors import UnsupportedModelError
 
-if TYPE_CHECKING:
-    from .builder import Builder
+from .builder import MICROSOFT, Builder
 
 LEVELS = ("float32", "float16", "int8", "int4")
 BLOCK = 32
 IN_CACHE = 1 << 16  # weights that are rounded at once: with threads 48 M a second, where whole matrices took 8 M
 ACCURACY = 4  # MatMulNBits may round activations to 8 bits, block by block; 0 keeps float32
-MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 Array = NDArray[np.float32]
 
 
 def linear(b: Builder, x: str, name: str, weight: Array) -> str:
-    """Multiply x (..., in) by weight (out, in) -> (..., out)."""
+    """Multiply x (..., in) by a checkpoint's weight (out, in) -> (..., out), without bias, as the level does it."""
+    b.linears.append((name, x))
     if b.level == "int8":
         return _linear_int8(b, x, name, weight)
     if b.level == "int4":
@@ -41,8 +41,14 @@ def linear(b: Builder, x: str, name: str, weight: Array) -> str:
     return b.node("MatMul", x, b.weight(name, weight.T))
 
 
+def linear_with_bias(b: Builder, read: Callable[..., NDArray[np.float32]], at: str, x: str, out: int, size: int) -> str:
+    """Add a linear layer (size -> out) with its bias; `read` gives a tensor by its name and shape."""
+    product = linear(b, x, at, read(f"{at}.weight", out, size))
+    return b.node("Add", product, b.weight(f"{at}.bias", read(f"{at}.bias", out)))
+
+
 def table(b: Builder, ids: str, name: str, table: Array) -> str:
-    """Look up rows of a table (vocabulary, dim) -> (..., dim), float32."""
+    """Look up rows of an embedding table (vocabulary, dim) -> (..., dim), float32, stored as the level does it."""
     if b.level == "float32":
         return b.node("Gather", b.weight(name, table), ids)
     if b.level == "float16":

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from edge_embed.spec.model import FILE_NAME, ModelSpec
-from edge_embed.spec.weights import File
 
-from ..checkpoint.source import feed
+from ..export import describe
 from ..verification.verify import Result
 
 SUMS = "SHA256SUMS"
 Results = dict[tuple[str, str], Result]  # by part and level
-
-
-def describe(path: Path, folder: Path) -> File:
-    """Return a file's path in the folder, SHA-256 and size."""
-    digest = hashlib.sha256()
-    feed(digest, path)
-    return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
 
 
 def write_card(folder: Path, spec: ModelSpec, results: Results) -> None:

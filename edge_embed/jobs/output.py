@@ -69,3 +69,13 @@ def _npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
     text = str(fields).encode()
     head = b"\x93NUMPY\x01\x00" + (NPY_HEADER - 10).to_bytes(2, "little")
     return head + text + b" " * (NPY_HEADER - len(head) - len(text) - 1) + b"\n"
+
+
+SUFFIXES: dict[str, Format] = {
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".npy": "npy",
+    ".bin": "raw",
+    ".b64": "base64",
+}

@@ -12,15 +12,17 @@ from pathlib import Path
 
 from edge_embed.architectures.config import OWN_CODE, architecture_of
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, listing
+from edge_embed.formats.gguf import parts_of
+from edge_embed.formats.json_file import read_json
+from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec import model as specs
-from edge_embed.spec.decoding import read_json
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import LEVELS, File, Weights, image_part, most_exact
 
 from .facts import plain
-from .gguf import check_pooling, file_level, find_gguf, gguf_files, gguf_needed, parts_of, read_gguf_spec
+from .gguf import check_pooling, file_level, find_gguf, gguf_files, gguf_needed, read_gguf_spec
 from .mlx import IMAGE as MLX_IMAGE
-from .mlx import find_mlx, safetensors_header
+from .mlx import find_mlx
 from .onnx import NAMES as ONNX_NAMES
 from .onnx import PARTS as ONNX_PARTS
 from .onnx import find_onnx

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
-from edge_embed.formats.gguf import Header, read_header
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.formats.gguf import PART, Header, read_header
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, changed
 from edge_embed.spec.weights import LEVELS, File, Weights
@@ -32,7 +32,6 @@ FILE_TYPES = {
 }
 # Anchored, so that `:F16` is not found in BF16; `-00001-of-00003` is a part of a file that was split.
 LEVEL = re.compile(r"(?:.*[-._])?(F16|BF16|F32|I?Q\d[A-Z0-9_]*?)(?:-(\d{5})-of-(\d{5}))?\.gguf", re.I)
-PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
 NO_MODEL = re.compile(r"(.*[-._])?(imatrix|mmproj)([-._].*)?\.gguf", re.I)
 MMPROJ = re.compile(r"(.*[-._])?mmproj([-._].*)?\.gguf", re.I)
 
@@ -94,17 +93,6 @@ def file_level(path: Path) -> str:
             f"{listing(LEVELS['gguf'])}"
         )
     return FILE_TYPES[number]
-
-
-def parts_of(path: Path) -> list[Path]:
-    """List the parts of a split file by any of them, or the file alone; ModelNotFoundError when one is missing."""
-    part = PART.fullmatch(path.name)
-    if part is None:
-        return [path]
-    parts = [path.with_name(f"{part[1]}-{n:05}-of-{part[3]}.gguf") for n in range(1, int(part[3]) + 1)]
-    if missing := [other.name for other in parts if not other.is_file()]:
-        raise ModelNotFoundError(f"{path} is one part of several, and {listing(missing)} are not beside it")
-    return parts
 
 
 def read_gguf_spec(path: Path, name: str, repository: str | None) -> ModelSpec:

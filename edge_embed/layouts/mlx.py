@@ -5,21 +5,20 @@ What is quantised, and how, is read from config.json and from the tensors, never
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.spec.decoding import read_json
+from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.formats.json_file import read_json
+from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import LEVELS, File, Weights
 
 PLAIN, IMAGE = "model.safetensors", "vision_model.safetensors"
 TOWERS = ("vision_model.", "vision_tower.", "model.vision_tower.")  # how an image part's tensors are called
 NAMED = re.compile(r"model-(\w+)\.safetensors")  # model-4bit.safetensors; no part of a checkpoint in several files
 FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
-LONGEST = 100 << 20  # bytes; the longest header that the format allows
 
 
 def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
@@ -83,19 +82,3 @@ def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], pa
     if table is None or size is None:
         raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
     return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(size)
-
-
-def safetensors_header(path: Path) -> dict[str, Any]:
-    """Read a safetensors file's header: tensor -> dtype, shape and place; raise CorruptModelError if it has none."""
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            if size > min(LONGEST, path.stat().st_size):
-                raise ValueError(f"a header of {size:,} bytes")
-            header = json.loads(file.read(size))
-    except (OSError, ValueError) as error:
-        raise CorruptModelError(f"{path} is not a whole safetensors file: {error}; fetch it again") from error
-    if not isinstance(header, dict):
-        raise CorruptModelError(f"{path} is not a safetensors file: its header is no object")
-    header.pop("__metadata__", None)
-    return header

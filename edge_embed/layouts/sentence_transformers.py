@@ -14,11 +14,11 @@ from typing import Any
 
 from edge_embed.architectures.llava_next import filled
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.spec.decoding import read_json
-from edge_embed.spec.image import parse
+from edge_embed.formats.json_file import read_json
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
 
 from .facts import facts_of
+from .preprocessor import parse
 
 KINDS = {"Transformer", "Pooling", "Normalize"}
 POOLING_NAMES: dict[str, Pooling] = {

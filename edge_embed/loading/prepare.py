@@ -56,7 +56,7 @@ def prepare_pictures(mmproj: Path, level: str, cache_dir: Path | None = None) ->
         return [*folder.glob("[!.]*/onnx")]
 
     def convert() -> None:
-        converter = _converter("edge_embed_convert.checkpoint.mmproj", f"{mmproj} is a picture tower", folder)
+        converter = _converter("edge_embed_convert.conversion", f"{mmproj} is a picture tower", folder)
         converter.write_image_part(mmproj, folder, level)
 
     _once(folder, made, mmproj, f"onnx:{level}", convert)

@@ -18,9 +18,9 @@ from typing import Any, BinaryIO
 from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
+from edge_embed.formats.safetensors import LONGEST
 from edge_embed.hub.fetch import Entry, Snapshot, busy, patiently
 from edge_embed.hub.repository import explained
-from edge_embed.layouts.mlx import LONGEST
 from edge_embed.layouts.onnx import find_onnx
 
 WEIGHTS = re.compile(r"[^/]+\.(gguf|safetensors)|(onnx/)?[^/]+\.onnx([._]\w+)?|adapters/.*")

@@ -11,19 +11,11 @@ from dataclasses import dataclass, field
 from edge_embed.errors import InputError
 from edge_embed.spec.model import IMAGE, TEXT, Kind, ModelSpec
 
+from .options import Templates
 from .tokenizer import check_texts
 
 KEYS = {"text", "image"}
 TAKES: dict[Kind, str] = {"text": "a text", "image": "a picture", "composed": "a picture with a text"}
-
-
-@dataclass(frozen=True)
-class Templates:
-    """The prompt's template for each kind of input; without a picture's token only texts have one."""
-
-    text: str
-    image: str = TEXT
-    composed: str = TEXT
 
 
 @dataclass

@@ -25,9 +25,10 @@ from edge_embed.spec.model import ModelSpec
 from .batches import plan
 from .image_tokens import Read, read_picture
 from .inputs import Items, sort_items
+from .options import Options
 from .pooling import pool
 from .tokenizer import Ids, Tokenized, Tokenizes
-from .windows import Options, Report, Window, Work, windows
+from .windows import Report, Window, Work, windows
 
 TILES = 8  # in a batch of the image tower; a picture is one, or as many as its pinpoints make of it
 T = TypeVar("T")

@@ -13,30 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError, TruncationWarning
-from edge_embed.images.sources import ImageSources
-from edge_embed.vectors import Precision
 
-from .inputs import Items, Templates
-from .tokenizer import TokenCount, Truncation
+from .inputs import Items
+from .options import Options
+from .tokenizer import TokenCount
 
 WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
 WINDOW_CHARACTERS = 1 << 23
-EVERYWHERE = ImageSources()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What one call of encode asks for, checked. `pictures`: every input is one."""
-
-    templates: Templates
-    dim: int
-    precision: Precision
-    normalize: bool
-    truncation: Truncation
-    batch_tokens: int
-    pictures: bool = False
-    sources: ImageSources = EVERYWHERE
-    keep_errors: bool = False
 
 
 class Window(NamedTuple):

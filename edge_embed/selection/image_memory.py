@@ -9,9 +9,9 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from edge_embed.formats.json_file import read_json
 from edge_embed.formats.onnx import read_graph
 from edge_embed.images.tiles import packed_rows
-from edge_embed.spec.decoding import read_json
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 

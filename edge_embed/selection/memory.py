@@ -17,8 +17,8 @@ from edge_embed.device.machine import this_device
 from edge_embed.errors import InputError
 from edge_embed.formats.gguf import Header, read_header
 from edge_embed.formats.onnx import read_graph
+from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.layouts.folder import Repo
-from edge_embed.layouts.mlx import safetensors_header
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights, image_part
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edge_embed.errors import CorruptModelError, listing
@@ -40,13 +38,3 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if kind in (str, int, bool) and type(value) is kind:
         return value
     raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")
-
-
-def read_json(path: Path, default: Any = None) -> Any:
-    """Parse a JSON file; one that is not there gives `default`, if that is not None, else raises CorruptModelError."""
-    if default is not None and not path.is_file():
-        return default
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise CorruptModelError(f"{path} is not JSON: {error}") from error

@@ -14,8 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ...checkpoint.source import Array
-from ..builder import Builder
-from ..levels import MICROSOFT
+from ..builder import MICROSOFT, Builder
 
 ROWS = 256  # queries that attend at once
 

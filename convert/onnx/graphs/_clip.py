@@ -11,8 +11,8 @@ from edge_embed.architectures.config import check_config, check_heads
 from edge_embed.errors import CorruptModelError
 
 from ...checkpoint.source import Reader
-from ..builder import Builder, biased
-from ..levels import MICROSOFT
+from ..builder import MICROSOFT, Builder
+from ..levels import linear, linear_with_bias
 from ._patches import patches
 
 ALLOWED = {
@@ -58,14 +58,14 @@ def _layer(b: Builder, read: Reader, vision: Mapping[str, Any], at: str, x: str)
     weight = np.concatenate([read(f"{part}.weight", dim, dim) for part in parts])
     bias = np.concatenate([read(f"{part}.bias", dim) for part in parts])
     h = _norm(b, read, vision, f"{at}layer_norm1", x)
-    qkv = b.split("Split", b.linear(h, f"{at}self_attn.qkv", weight), outputs=3, axis=-1, num_outputs=3)
+    qkv = b.split("Split", linear(b, h, f"{at}self_attn.qkv", weight), outputs=3, axis=-1, num_outputs=3)
     shift = b.weight(f"{at}self_attn.qkv.bias", bias)
     heads = vision["num_attention_heads"]
     attended = b.node("MultiHeadAttention", *qkv, shift, domain=MICROSOFT, num_heads=heads)
-    x = b.node("Add", x, biased(b, read, f"{at}self_attn.out_proj", attended, dim, dim))
+    x = b.node("Add", x, linear_with_bias(b, read, f"{at}self_attn.out_proj", attended, dim, dim))
     h = _norm(b, read, vision, f"{at}layer_norm2", x)
-    active = activation(b, vision["hidden_act"], biased(b, read, f"{at}mlp.fc1", h, inner, dim))
-    return b.node("Add", x, biased(b, read, f"{at}mlp.fc2", active, dim, inner))
+    active = activation(b, vision["hidden_act"], linear_with_bias(b, read, f"{at}mlp.fc1", h, inner, dim))
+    return b.node("Add", x, linear_with_bias(b, read, f"{at}mlp.fc2", active, dim, inner))
 
 
 def activation(b: Builder, name: str, x: str) -> str:

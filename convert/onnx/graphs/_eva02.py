@@ -15,8 +15,8 @@ from edge_embed.architectures.jina_clip import EPSILON, Tower, angles, image_tow
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
-from ..builder import IMAGE_ROW, Builder, biased
-from ..levels import MICROSOFT
+from ..builder import IMAGE_ROW, MICROSOFT, Builder
+from ..levels import linear, linear_with_bias
 from ._patches import patches
 
 PREFIXES = ("vision_model.",)
@@ -72,16 +72,16 @@ def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tupl
     dim, inner = tower.dim, tower.inner
     attended = _attend(b, read, tower, f"{at}attn.", _norm(b, read, f"{at}norm1", x, dim), tables, last)
     attended = _norm(b, read, f"{at}attn.inner_attn_ln", attended, dim)
-    x = b.node("Add", _first(b, x) if last else x, biased(b, read, f"{at}attn.proj", attended, dim, dim))
+    x = b.node("Add", _first(b, x) if last else x, linear_with_bias(b, read, f"{at}attn.proj", attended, dim, dim))
     h = _norm(b, read, f"{at}norm2", x, dim)
     w12 = [read(f"{at}mlp.{name}.weight", inner, dim) for name in ("w1", "w2")]
     shifts = [read(f"{at}mlp.{name}.bias", inner) for name in ("w1", "w2")]
-    gated = b.linear(h, f"{at}mlp.w12", np.concatenate(w12))
+    gated = linear(b, h, f"{at}mlp.w12", np.concatenate(w12))
     gated = b.node("Add", gated, b.weight(f"{at}mlp.w12.bias", np.concatenate(shifts)))
     gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
     active = _norm(b, read, f"{at}mlp.ffn_ln", active, inner)
-    return b.node("Add", x, biased(b, read, f"{at}mlp.w3", active, dim, inner))
+    return b.node("Add", x, linear_with_bias(b, read, f"{at}mlp.w3", active, dim, inner))
 
 
 def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
@@ -90,10 +90,10 @@ def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tup
     weights = [read(f"{at}{name}_proj.weight", dim, dim) for name in "qkv"]
     q_bias, v_bias = (b.weight(f"{at}{name}_bias", read(f"{at}{name}_bias", dim)) for name in "qv")
     if last:
-        k, v = b.split("Split", b.linear(h, f"{at}kv", np.concatenate(weights[1:])), outputs=2, axis=-1, num_outputs=2)
-        q = b.linear(_first(b, h), f"{at}q_proj", weights[0])
+        k, v = b.split("Split", linear(b, h, f"{at}kv", np.concatenate(weights[1:])), outputs=2, axis=-1, num_outputs=2)
+        q = linear(b, _first(b, h), f"{at}q_proj", weights[0])
     else:
-        qkv = b.linear(h, f"{at}qkv", np.concatenate(weights))
+        qkv = linear(b, h, f"{at}qkv", np.concatenate(weights))
         q, k, v = b.split("Split", qkv, outputs=3, axis=-1, num_outputs=3)
     start = b.constant([0], np.int64)
     turn: dict[str, Any] = {"domain": MICROSOFT, "num_heads": tower.heads, "interleaved": 1}

@@ -20,8 +20,8 @@ from edge_embed.spec.model import Pooling
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
-from ..builder import ALL_ROWS, ONE_ROW, Builder
-from ..levels import MICROSOFT
+from ..builder import ALL_ROWS, MICROSOFT, ONE_ROW, Builder
+from ..levels import linear, table
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -141,7 +141,7 @@ def transformer(
     With `pictures` rows may be fed that stand in the place of tokens. Tensors named by `unused` may be left.
     """
     ctx = context(b, config, shape)
-    x = b.table("input_ids", "embed_tokens", read("embed_tokens.weight", config["vocab_size"], shape.dim))
+    x = table(b, "input_ids", "embed_tokens", read("embed_tokens.weight", config["vocab_size"], shape.dim))
     if pictures:
         x = _insert(b, x, shape.dim)
     one_row = pooling == "last" or (pooling == "first" and not shape.causal)
@@ -161,21 +161,23 @@ def _layer(b: Builder, read: Reader, shape: Shape, ctx: Context, at: str, x: str
     """Add one layer; with `row`, an index for each text, only that row comes out: (batch, 1, dim)."""
     dim, q_dim, kv_dim = shape.dim, shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
     h = b.rms_norm(x, f"{at}input_layernorm", read(f"{at}input_layernorm.weight", dim), shape.epsilon)
-    k = b.linear(h, f"{at}self_attn.k_proj", read(f"{at}self_attn.k_proj.weight", kv_dim, dim))
-    v = b.linear(h, f"{at}self_attn.v_proj", read(f"{at}self_attn.v_proj.weight", kv_dim, dim))
+    k = linear(b, h, f"{at}self_attn.k_proj", read(f"{at}self_attn.k_proj.weight", kv_dim, dim))
+    v = linear(b, h, f"{at}self_attn.v_proj", read(f"{at}self_attn.v_proj.weight", kv_dim, dim))
     if row is not None:
         x, h = _take_row(b, x, row), _take_row(b, h, row)
-    q = b.linear(h, f"{at}self_attn.q_proj", read(f"{at}self_attn.q_proj.weight", q_dim, dim))
+    q = linear(b, h, f"{at}self_attn.q_proj", read(f"{at}self_attn.q_proj.weight", q_dim, dim))
     if shape.qk_norm:
         q = _head_norm(b, read, shape, f"{at}self_attn.q_norm", q)
         k = _head_norm(b, read, shape, f"{at}self_attn.k_norm", k)
     attended = _attend(b, shape, ctx, q, k, v, row)
-    x = b.node("Add", x, b.linear(attended, f"{at}self_attn.o_proj", read(f"{at}self_attn.o_proj.weight", dim, q_dim)))
+    x = b.node("Add", x, linear(b, attended, f"{at}self_attn.o_proj", read(f"{at}self_attn.o_proj.weight", dim, q_dim)))
     h = b.rms_norm(x, f"{at}post_attention_layernorm", read(f"{at}post_attention_layernorm.weight", dim), shape.epsilon)
-    gate = b.linear(h, f"{at}mlp.gate_proj", read(f"{at}mlp.gate_proj.weight", shape.inner, dim))
-    up = b.linear(h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", shape.inner, dim))
+    gate = linear(b, h, f"{at}mlp.gate_proj", read(f"{at}mlp.gate_proj.weight", shape.inner, dim))
+    up = linear(b, h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", shape.inner, dim))
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
-    return b.node("Add", x, b.linear(active, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, shape.inner)))
+    return b.node(
+        "Add", x, linear(b, active, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, shape.inner))
+    )
 
 
 def _insert(b: Builder, x: str, dim: int) -> str:

@@ -14,8 +14,8 @@ from edge_embed.spec.model import Pooling
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
-from ..builder import ALL_ROWS, Builder
-from ..levels import MICROSOFT
+from ..builder import ALL_ROWS, MICROSOFT, Builder
+from ..levels import linear, table
 
 ATTENTION = "full"
 ACTIVATIONS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
@@ -70,7 +70,7 @@ def _embeddings(b: Builder, config: Mapping[str, Any], read: Reader, epsilon: fl
     tokens = b.node("Shape", "input_ids", start=1, end=2)
     zero, one = b.constant([0], np.int64), b.constant([1], np.int64)
     position = b.node("Slice", b.weight("embeddings.position", places[None]), zero, tokens, one)
-    x = b.node("Add", b.table("input_ids", "embeddings.word", words), position)
+    x = b.node("Add", table(b, "input_ids", "embeddings.word", words), position)
     return _norm(b, read, "embeddings.LayerNorm", x, dim, epsilon)
 
 
@@ -79,12 +79,12 @@ def _layer(b: Builder, config: Mapping[str, Any], read: Reader, at: str, x: str,
     parts = [f"{at}attention.self.{name}" for name in ("query", "key", "value")]
     weight = np.concatenate([read(f"{part}.weight", dim, dim) for part in parts])
     bias = np.concatenate([read(f"{part}.bias", dim) for part in parts])
-    qkv = b.split("Split", b.linear(x, f"{at}qkv", weight), outputs=3, axis=-1, num_outputs=3)
+    qkv = b.split("Split", linear(b, x, f"{at}qkv", weight), outputs=3, axis=-1, num_outputs=3)
     attended = b.node(
         "MultiHeadAttention", *qkv, b.weight(f"{at}qkv.bias", bias), mask, domain=MICROSOFT, num_heads=heads
     )
     x = _add_norm(b, read, f"{at}attention.output", attended, x, (dim, dim), epsilon)
-    up = b.linear(x, f"{at}intermediate", read(f"{at}intermediate.dense.weight", inner, dim))
+    up = linear(b, x, f"{at}intermediate", read(f"{at}intermediate.dense.weight", inner, dim))
     shift = b.weight(f"{at}intermediate.bias", read(f"{at}intermediate.dense.bias", inner))
     active = b.node(ACTIVATIONS[config["hidden_act"]], up, shift, domain=MICROSOFT)
     return _add_norm(b, read, f"{at}output", active, x, (dim, inner), epsilon)
@@ -92,7 +92,7 @@ def _layer(b: Builder, config: Mapping[str, Any], read: Reader, at: str, x: str,
 
 def _add_norm(b: Builder, read: Reader, at: str, x: str, residual: str, shape: tuple[int, int], epsilon: float) -> str:
     """Project, add bias and residual, normalise."""
-    x = b.linear(x, f"{at}.dense", read(f"{at}.dense.weight", *shape))
+    x = linear(b, x, f"{at}.dense", read(f"{at}.dense.weight", *shape))
     x = b.node("Add", x, b.weight(f"{at}.dense.bias", read(f"{at}.dense.bias", shape[0])))
     return _norm(b, read, f"{at}.LayerNorm", b.node("Add", x, residual), shape[0], epsilon)
 

@@ -17,8 +17,8 @@ from edge_embed.spec.model import Pooling
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
-from ..builder import ALL_ROWS, Builder, biased
-from ..levels import MICROSOFT
+from ..builder import ALL_ROWS, MICROSOFT, Builder
+from ..levels import linear, linear_with_bias, table
 from ._alibi import attend
 from ._eva02 import build_image, smooth_image_pairs
 
@@ -42,7 +42,7 @@ def build_text(
     read, dim = Reader(tensors, PREFIXES), shape["hidden_size"]
     words = read("embeddings.word_embeddings.weight", shape["vocab_size"], dim)
     kinds = read("embeddings.token_type_embeddings.weight", shape["type_vocab_size"], dim)
-    x = b.node("Add", b.table("input_ids", "embeddings.word", words), b.weight("embeddings.type", kinds[0]))
+    x = b.node("Add", table(b, "input_ids", "embeddings.word", words), b.weight("embeddings.type", kinds[0]))
     x = _norm(b, read, shape, "emb_ln", x)
     mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
     for n in range(shape["num_hidden_layers"]):
@@ -58,16 +58,16 @@ def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> lis
 
 def _layer(b: Builder, read: Reader, shape: Mapping[str, Any], at: str, x: str, mask: str) -> str:
     dim, inner = shape["hidden_size"], shape["intermediate_size"]
-    qkv = b.linear(x, f"{at}mixer.Wqkv", read(f"{at}mixer.Wqkv.weight", 3 * dim, dim))
+    qkv = linear(b, x, f"{at}mixer.Wqkv", read(f"{at}mixer.Wqkv.weight", 3 * dim, dim))
     qkv = b.node("Add", qkv, b.weight(f"{at}mixer.Wqkv.bias", read(f"{at}mixer.Wqkv.bias", 3 * dim)))
     q, k, v = b.split("Split", qkv, outputs=3, axis=-1, num_outputs=3)
     attended = attend(b, shape["num_attention_heads"], q, k, v, mask, at, dim)
-    x = b.node("Add", x, biased(b, read, f"{at}mixer.out_proj", attended, dim, dim))
+    x = b.node("Add", x, linear_with_bias(b, read, f"{at}mixer.out_proj", attended, dim, dim))
     x = _norm(b, read, shape, f"{at}norm1", x)
-    gated = b.linear(x, f"{at}mlp.gated_layers", read(f"{at}mlp.gated_layers.weight", 2 * inner, dim))
+    gated = linear(b, x, f"{at}mlp.gated_layers", read(f"{at}mlp.gated_layers.weight", 2 * inner, dim))
     gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
     active = b.node("Mul", b.node("Gelu", gate, domain=MICROSOFT), up)
-    x = b.node("Add", x, biased(b, read, f"{at}mlp.wo", active, dim, inner))
+    x = b.node("Add", x, linear_with_bias(b, read, f"{at}mlp.wo", active, dim, inner))
     return _norm(b, read, shape, f"{at}norm2", x)
 
 

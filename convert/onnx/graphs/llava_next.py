@@ -20,6 +20,7 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import IMAGE_FEATURES, Builder
+from ..levels import linear
 from . import _llama as onnx_blocks
 from ._clip import activation, hidden_state, unused
 
@@ -97,7 +98,7 @@ def _checked(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _projected(b: Builder, config: Mapping[str, Any], read: Reader, name: str, x: str, size: int) -> str:
     dim = config["text_config"]["hidden_size"]
-    x = b.linear(x, f"projector.{name}", read(f"{name}.weight", dim, size))
+    x = linear(b, x, f"projector.{name}", read(f"{name}.weight", dim, size))
     if not config["multimodal_projector_bias"]:
         return x
     return b.node("Add", x, b.weight(f"projector.{name}.bias", read(f"{name}.bias", dim)))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import BackendError, OutOfMemoryError
 
-from .log import complaints, last
+from .log import captured_warnings, last
 from .memory import check_room, give_back
 from .model import Model
 
@@ -60,7 +60,7 @@ class Context:
         if causal is not None:
             kind = "CAUSAL" if causal else "NON_CAUSAL"
             params.attention_type = getattr(llama_cpp, f"LLAMA_ATTENTION_TYPE_{kind}")
-        with complaints() as lines:
+        with captured_warnings() as lines:
             self._handle = llama_cpp.llama_init_from_model(model.handle, params)
         if not self._handle:
             raise OutOfMemoryError(
@@ -127,7 +127,7 @@ class Context:
             check_room(4 * n * self._model.vocabulary_size, n)
             self._outputs, self._zeroed = n, True
         llama_cpp.llama_set_embeddings(self._handle, outputs)
-        with complaints() as lines:
+        with captured_warnings() as lines:
             failure = llama_cpp.llama_decode(self._handle, self._batch)
         if failure:
             raise BackendError(f"llama.cpp {FAILURES.get(failure, f'gave code {failure}')} ({n} tokens); {last(lines)}")

@@ -10,11 +10,10 @@ import llama_cpp
 import numpy as np
 
 from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
-from edge_embed.formats.gguf import Array, Header, read_header
-from edge_embed.layouts.gguf import parts_of
+from edge_embed.formats.gguf import Array, Header, parts_of, read_header
 from edge_embed.spec.model import ModelSpec
 
-from .log import complaints, last
+from .log import captured_warnings, last
 from .memory import Mapped
 
 PINNED = "0.3.36"
@@ -128,7 +127,7 @@ def _load(
     if quantized:
         mapped = Mapped(parts_of(path))
         params.progress_callback = llama_cpp.llama_progress_callback(lambda share, _: mapped.loaded(share))
-    with complaints() as lines:
+    with captured_warnings() as lines:
         handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if handle:
         return handle

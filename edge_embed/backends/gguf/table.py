@@ -15,8 +15,7 @@ from llama_cpp._ctypes_extensions import load_shared_library
 from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
-from edge_embed.formats.gguf import read_header
-from edge_embed.layouts.gguf import parts_of
+from edge_embed.formats.gguf import parts_of, read_header
 
 NAME = "token_embd.weight"
 FLOATS: dict[str, Any] = {"f32": np.float32, "f16": np.float16}

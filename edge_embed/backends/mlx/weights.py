@@ -15,7 +15,7 @@ from mlx import nn
 from mlx.utils import tree_flatten
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.layouts.mlx import safetensors_header
+from edge_embed.formats.safetensors import safetensors_header
 
 from .models import Part, build
 

@@ -1,0 +1,152 @@
+"""preprocessor_config.json -> `ImageSpec`, in the two formats that are known.
+
+That of transformers' CLIP and LLaVA-NeXT processors, and that of Jina's own (resize_mode, mean, std, fill_color). They
+differ by a pixel where the crop's border falls on a half.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.spec.image import MEAN, RESAMPLE, STD, ImageSpec, check
+
+# What a class of transformers, or of Jina, does with its keys; "Fast" and "Pil" at the end of a name are the same.
+CLIP = ("CLIPImageProcessor", "CLIPFeatureExtractor")
+
+
+TILED = ("LlavaNextImageProcessor",)
+
+
+JINA = ("JinaCLIPImageProcessor",)
+
+
+NAMES = {"image_processor_type", "feature_extractor_type", "processor_class", "auto_map", "_valid_processor_keys"}
+
+
+# Keys that say how a call is made, not what comes out; `do_pad` fills up a batch, and batches are ours to fill.
+CALL = {"data_format", "device", "disable_grouping", "do_pad", "input_data_format", "pad_size", "return_tensors"}
+
+
+STEPS = ("do_center_crop", "do_convert_rgb", "do_normalize", "do_rescale", "do_resize")
+
+
+STANDARD = {*STEPS, "crop_size", "default_to_square", "image_mean", "image_std", "resample", "rescale_factor", "size"}
+
+
+ANYRES = {"aspect_ratio_setting", "image_grid_pinpoints"}
+
+
+JINA_KEYS = {"fill_color", "interpolation", "mean", "resize_mode", "size", "std"}
+
+
+def parse(config: Mapping[str, Any], where: str) -> ImageSpec:
+    """Read the parsed `preprocessor_config.json` that `where` names.
+
+    Raises UnsupportedModelError for a key or value that is not implemented, CorruptModelError for an impossible value.
+    """
+    kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
+    kind = kind.removesuffix("Fast").removesuffix("Pil")
+    if kind not in ("", *CLIP, *TILED, *JINA):
+        names = listing([*CLIP, *TILED, *JINA])
+        raise UnsupportedModelError(f"{where}: image_processor_type={kind!r} is not implemented; there are {names}")
+    if kind in JINA or "resize_mode" in config:
+        spec = _jina(config, where)
+    else:
+        spec = _standard(config, where, tiled=kind in TILED or (not kind and "image_grid_pinpoints" in config))
+    check(spec, where)
+    return spec
+
+
+def _jina(config: Mapping[str, Any], where: str) -> ImageSpec:
+    """Read the keys of Jina's processor, whose crop rounds halves to even as torchvision's does."""
+    _refuse_unknown(config, JINA_KEYS, where)
+    mode, resample = config.get("resize_mode", "shortest"), config.get("interpolation", "bicubic")
+    if mode not in ("shortest", "longest", "squash"):
+        raise UnsupportedModelError(f"{where}: resize_mode={mode!r} is not implemented; shortest, longest, squash are")
+    if resample not in ("bicubic", "bilinear"):
+        raise UnsupportedModelError(f"{where}: interpolation={resample!r} is not implemented; bicubic, bilinear are")
+    return ImageSpec(
+        size=_pair(config.get("size", 224), "size", where),
+        resize=mode,
+        resample=resample,
+        half="even",
+        fill=_whole(config.get("fill_color", 0), "fill_color", where),
+        mean=_channels(config.get("mean", MEAN), "mean", where),
+        std=_channels(config.get("std", STD), "std", where),
+    )
+
+
+def _standard(config: Mapping[str, Any], where: str, tiled: bool) -> ImageSpec:
+    """Read the keys of transformers' CLIP processor, and with `tiled` of LLaVA-NeXT's."""
+    _refuse_unknown(config, STANDARD | ANYRES if tiled else STANDARD, where)
+    size = config.get("size", {"shortest_edge": 224})
+    if isinstance(size, int):  # older files
+        size = {"shortest_edge": size}
+    pinpoints = config.get("image_grid_pinpoints") if tiled else []
+    crops = config.get("do_center_crop", True)
+    needed = STEPS if tiled else STEPS[1:]  # a picture that is squashed to its size needs no crop
+    off = [step for step in needed if not config.get(step, True)]
+    if off:
+        raise UnsupportedModelError(f"{where}: {off[0]}=false is not implemented; true is")
+    if tiled and (not pinpoints or config.get("aspect_ratio_setting", "anyres") != "anyres"):
+        raise UnsupportedModelError(f"{where}: expected image_grid_pinpoints, and aspect_ratio_setting 'anyres'")
+    number = config.get("resample", RESAMPLE.index("bicubic"))
+    if type(number) is not int or number not in range(len(RESAMPLE)):
+        raise UnsupportedModelError(f"{where}: resample={number!r} is not one of Pillow's 0 to {len(RESAMPLE) - 1}")
+    keys = set(size) if isinstance(size, Mapping) else None
+    edge = size["shortest_edge"] if keys == {"shortest_edge"} else None
+    if edge is None and keys != {"height", "width"}:
+        raise UnsupportedModelError(
+            f"{where}: size={size!r} is not implemented; shortest_edge, or height and width, are"
+        )
+    whole = _pair(size if edge is None else edge, "size", where)
+    target = _pair(config.get("crop_size", 224), "crop_size", where) if crops else whole
+    if target != whole and (tiled or edge is None):
+        raise UnsupportedModelError(f"{where}: crop_size={target} and size={whole} must be the same here")
+    if edge is not None and not crops:
+        raise UnsupportedModelError(
+            f"{where}: do_center_crop=false leaves pictures of many sizes, which is not implemented"
+        )
+    return ImageSpec(
+        size=target,
+        resize="shortest" if edge is not None else "squash",
+        edge=edge,
+        resample=RESAMPLE[number],
+        rescale=float(config.get("rescale_factor", 1 / 255)),
+        mean=_channels(config.get("image_mean", MEAN), "image_mean", where),
+        std=_channels(config.get("image_std", STD), "image_std", where),
+        pinpoints=tuple(_pair(pin, "image_grid_pinpoints", where) for pin in pinpoints or ()),
+    )
+
+
+def _refuse_unknown(config: Mapping[str, Any], known: set[str], where: str) -> None:
+    set_keys = {key for key, value in config.items() if value is not None}
+    if unknown := set_keys - known - NAMES - CALL:
+        raise UnsupportedModelError(f"{where}: {listing(unknown)} is not implemented; known are {listing(known)}")
+
+
+def _pair(value: Any, key: str, where: str) -> tuple[int, int]:
+    """Read a size: a number, [height, width], or {"height": ..., "width": ...}."""
+    if isinstance(value, Mapping) and set(value) == {"height", "width"}:
+        value = (value["height"], value["width"])
+    if isinstance(value, int):
+        value = (value, value)
+    if not isinstance(value, Sequence) or len(value) != 2:
+        raise CorruptModelError(f"{where}: {key}={value!r} is not a size: expected a number or a height and a width")
+    return _whole(value[0], key, where), _whole(value[1], key, where)
+
+
+def _whole(value: Any, key: str, where: str) -> int:
+    if type(value) is not int:
+        raise CorruptModelError(f"{where}: {key}={value!r} is not a whole number")
+    return value
+
+
+def _channels(value: Any, key: str, where: str) -> tuple[float, ...]:
+    """Read one number for each of three channels, or one for all."""
+    values = [value] * 3 if isinstance(value, int | float) else value
+    if not isinstance(values, Sequence) or not all(type(part) in (int, float) for part in values):
+        raise CorruptModelError(f"{where}: {key}={value!r} is not three numbers")
+    return tuple(float(part) for part in values)
