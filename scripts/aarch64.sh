@@ -12,7 +12,7 @@ folder=$(realpath -m "$1")
 model=$(realpath "$2")
 cpu=${3:-cortex-a76}
 shift $(($# > 2 ? 3 : 2))
-tests="batches device embedder image_sources spec tokens"
+tests="pipeline/test_batches device/test_machine test_embedder images/test_sources spec/test_model pipeline/test_tokenizer"
 # Later releases of ONNX Runtime look for the emulated processor's caches among the host's, and crash.
 needs="onnxruntime==1.24.3 tokenizers huggingface-hub filelock tqdm pytest hypothesis ml-dtypes onnx safetensors gguf pillow"
 
@@ -35,7 +35,7 @@ emulated() {
         qemu-aarch64 -cpu "$cpu" -L "$folder/root" "$folder/root/usr/bin/python3" "$@"
 }
 # shellcheck disable=SC2046,SC2086 # words
-emulated -m pytest -q -p no:cacheprovider $(printf 'tests/test_%s.py ' $tests) "$@"
+emulated -m pytest -q -p no:cacheprovider $(printf 'tests/%s.py ' $tests) "$@"
 emulated - "$model" <<'PYTHON'
 import sys
 from pathlib import Path

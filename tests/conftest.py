@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_embed import Embedder, ModelSpec
+from edge_embed import Embedder
 from edge_embed.backends.fake import FakeBackend
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 
-import letters
-
-MINIATURES = Path(__file__).parents[2] / "shared" / "models"
+from support import letters
+from support.fake import SPEC
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -44,7 +43,7 @@ def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a tiny BERT checkpoint that no test changes."""
-    import tiny  # and with it PyTorch, which not every machine that runs other tests has
+    from support import tiny  # and with it PyTorch, which not every machine that runs other tests has
 
     folder = tmp_path_factory.mktemp("tiny") / "tiny-bert"
     tiny.make("bert", folder)
@@ -63,18 +62,6 @@ def tiny_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tokenizer") / "tokenizer.json"
     letters.tokenizer().save(str(path))
     return path
-
-
-SPEC = ModelSpec(
-    name="fake",
-    architecture="fake",
-    dim=16,
-    max_tokens=24,
-    pooling="mean",
-    normalize=True,
-    matryoshka_dims=(8, 4),
-    prompts={"query": "query: {text}", "document": "{text} .", "braces": "{{text}} {0}"},
-)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from edge_embed.cli.main import main
 from edge_embed.compat import compare
 from edge_embed.pipeline.tokenizer import TextTokenizer
 
-from conftest import SPEC
+from support.fake import SPEC
 
 
 def texts(count: int) -> list[str]:

@@ -13,7 +13,8 @@ import pytest
 
 import edge_embed
 
-ROOT = Path(__file__).parents[1]
+from support.places import ROOT
+
 RUNTIME = ROOT / "edge_embed"
 
 

@@ -13,10 +13,10 @@ import pytest
 from edge_embed import Embedder
 from edge_embed.cli.main import main
 
-from conftest import MINIATURES
+from support.places import MINIATURES, ROOT
 
 TASKS = ("retrieval", "text-matching", "classification", "clustering")
-ROOT = Path(__file__).parents[1]
+
 BLOCKS = re.findall(r"```(python|sh)\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.S)
 
 

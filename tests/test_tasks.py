@@ -35,9 +35,9 @@ from edge_embed_convert import conversion as artefacts
 from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
 
-import tiny
-from conftest import MINIATURES
-from corpus import texts
+from support import tiny
+from support.corpus import texts
+from support.places import MINIATURES
 
 pytestmark = [
     pytest.mark.skipif(not MINIATURES.exists(), reason="the trained miniatures are not here"),

@@ -10,8 +10,8 @@ import pytest
 from edge_embed import BackendError, Embedder, InputError
 from edge_embed.backends import Batch
 
-from conftest import MINIATURES
-from corpus import texts
+from support.corpus import texts
+from support.places import MINIATURES
 
 pytestmark = pytest.mark.skipif(
     not MINIATURES.exists(), reason="the trained miniatures do not lie beside this checkout"

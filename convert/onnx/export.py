@@ -25,8 +25,8 @@ ALL = LEVELS
 IMAGE_LEVELS = {"int4": "int8"}
 SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
 # Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was
-# never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/test_levels.py). In company integers may
-# round the other way.
+# never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py). In company
+# integers may round the other way.
 BOUNDS = {
     "float32": Bound(mean=0.999999, least=0.99999, company=1e-5),
     "float16": Bound(mean=0.9999, least=0.999, company=1e-5),

@@ -1,0 +1,210 @@
+"""What every backend promises: ragged float32 rows, in order, the same in any company, from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edge_embed import (
+    BackendError,
+    CorruptModelError,
+    Embedder,
+    InputError,
+    MissingDependencyError,
+    UnsupportedModelError,
+)
+from edge_embed.backends import Backend, Batch, load, names
+from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed_convert import convert
+
+from support import tiny
+
+BACKENDS = ["fake", "gguf", "mlx", "onnx"]
+COMPANY = {  # the largest change of an element of a row among others; hidden states are near 1
+    "fake": 0.0,
+    "gguf": 5e-4,  # BERT's GELU is a table in float16 there; 1.3e-4 was measured
+    "mlx": 2e-6,
+    "onnx": 2e-6,
+}
+
+
+@pytest.fixture(scope="module")
+def repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Repo]:
+    """Return one model in every format."""
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny.make("bert", folder / "source")
+    made = convert(folder / "source", folder / "out", ["onnx:float32", "gguf:F32", "mlx:float32"])
+    found = [open_repo(path) for path in made]
+    return {repo.spec.weights[0].format: repo for repo in found}
+
+
+@pytest.fixture(scope="module")
+def repo(repos: dict[str, Repo]) -> Repo:
+    return repos["onnx"]
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, repos: dict[str, Repo]) -> Iterator[Backend]:
+    own = repos.get(request.param, repos["onnx"])
+    loaded = load(request.param, own.folder, own.spec, own.spec.weights[0], 2)
+    yield loaded
+    loaded.close()
+
+
+def some_ids(*lengths: int) -> list[NDArray[np.int32]]:
+    rng = np.random.default_rng(5)
+    return [rng.integers(4, len(tiny.WORDS), length).astype(np.int32) for length in lengths]
+
+
+def test_the_list_is_complete() -> None:
+    assert names() == sorted(BACKENDS)
+
+
+def test_every_engine_gives_the_same_vectors(repos: dict[str, Repo]) -> None:
+    texts = ["a cat", "the quick brown fox", "x", "0123456789 " * 5]
+    vectors = {name: Embedder(repo.folder).encode(texts) for name, repo in repos.items()}
+    np.testing.assert_allclose(vectors["mlx"], vectors["onnx"], atol=1e-5)
+    np.testing.assert_allclose(vectors["gguf"], vectors["onnx"], atol=5e-4)  # for the same reason; 1.9e-4 was measured
+
+
+def test_rows_are_ragged_float32_in_order(backend: Backend, repo: Repo) -> None:
+    ids = some_ids(5, 1, 64, 2, 33)
+    rows = backend.forward(Batch(ids))
+    assert [row.shape for row in rows] == [(len(row), repo.spec.dim) for row in ids]
+    assert all(row.dtype == np.float32 and np.isfinite(row).all() for row in rows)
+
+
+def test_company_does_not_matter(backend: Backend, request: pytest.FixtureRequest) -> None:
+    ids = some_ids(5, 1, 64, 2, 33)
+    tolerance = COMPANY[request.node.callspec.params["backend"]]
+    alone = [backend.forward(Batch([row]))[0] for row in ids]
+    for order in ([0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [1, 3], [2, 2, 0]):
+        for row, n in zip(backend.forward(Batch([ids[n] for n in order])), order, strict=True):
+            np.testing.assert_allclose(row, alone[n], atol=tolerance)
+
+
+def test_threads_may_share_it(backend: Backend) -> None:
+    ids = some_ids(9, 17, 40)
+    expected = [backend.forward(Batch([row]))[0] for row in ids]
+    wrong: list[int] = []
+
+    def work(n: int) -> None:
+        for _ in range(20):
+            if not np.allclose(backend.forward(Batch([ids[n]]))[0], expected[n], atol=1e-5):
+                wrong.append(n)
+
+    threads = [threading.Thread(target=work, args=(n % 3,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_unknown_and_missing_backends(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(
+        InputError, match="unknown backend 'tensorrt': choose from 'auto', 'fake', 'gguf', 'mlx', 'onnx'"
+    ):
+        load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
+    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.delitem(__import__("sys").modules, "edge_embed.backends.onnx.backend", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'edge-embed\[onnx\]'"):
+        load("onnx", repo.folder, repo.spec, repo.spec.weights[0], 1)
+
+
+@pytest.mark.parametrize("name", ["gguf", "mlx", "onnx"])
+def test_a_closed_model_says_so(repos: dict[str, Repo], name: str) -> None:
+    repo = repos[name]
+    backend = load(name, repo.folder, repo.spec, repo.spec.weights[0], 1)
+    backend.close()
+    backend.close()
+    with pytest.raises(BackendError, match="was closed"):
+        backend.forward(Batch(some_ids(3)))
+
+
+def graph(path: Path, inputs: dict[str, int], outputs: dict[str, list[str | int]], width: str | int = "tokens") -> None:
+    """Save a graph that casts input_ids to float and gives them out in each shape asked for."""
+    nodes = [helper.make_node("Cast", ["input_ids"], ["x"], to=TensorProto.FLOAT)]
+    nodes += [
+        helper.make_node("Unsqueeze", ["x", "two"], ["hidden"]),
+        helper.make_node("ReduceSum", ["hidden", "one"], ["sum"]),
+    ]
+    nodes += [helper.make_node("Identity", ["sum" if len(s) == 2 else "hidden"], [name]) for name, s in outputs.items()]
+    axes = [
+        helper.make_tensor("two", TensorProto.INT64, [1], [2]),
+        helper.make_tensor("one", TensorProto.INT64, [1], [1]),
+    ]
+    ins = [helper.make_tensor_value_info(name, kind, ["batch", width]) for name, kind in inputs.items()]
+    outs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()]
+    model = helper.make_graph(nodes, "other", ins, outs, axes)
+    onnx.save(helper.make_model(model, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+def foreign(repo: Repo, tmp_path: Path, **shape: object) -> Backend:
+    from dataclasses import replace
+
+    from edge_embed.spec.weights import File, Weights
+
+    graph(tmp_path / "model.onnx", **shape)  # type: ignore[arg-type]
+    weights = Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
+    return load("onnx", tmp_path, replace(repo.spec, dim=1), weights, 1)
+
+
+HIDDEN: list[str | int] = ["batch", "tokens", 1]
+
+
+def test_outputs_are_chosen_by_name_not_by_place(repo: Repo, tmp_path: Path) -> None:
+    ids = {"input_ids": TensorProto.INT64}
+    both = foreign(
+        repo, tmp_path, inputs=ids, outputs={"sentence_embedding": ["batch", 1], "last_hidden_state": HIDDEN}
+    )
+    assert [row.tolist() for row in both.forward(Batch([np.array([3, 4], np.int32)]))] == [[[3], [4]]]
+    pooled = foreign(repo, tmp_path, inputs=ids, outputs={"logits": HIDDEN, "sentence_embedding": ["batch", 1]})
+    assert [row.tolist() for row in pooled.forward(Batch([np.array([3, 4], np.int32)]))] == [[[7]]]
+    only = foreign(repo, tmp_path, inputs=ids, outputs={"output_0": HIDDEN})
+    assert only.forward(Batch([np.array([9], np.int32)]))[0].tolist() == [[9]]
+    with pytest.raises(UnsupportedModelError, match="none of the outputs 'logits', 'scores' is one of"):
+        foreign(repo, tmp_path, inputs=ids, outputs={"logits": HIDDEN, "scores": HIDDEN})
+
+
+def test_inputs_are_fed_by_name_and_type(repo: Repo, tmp_path: Path) -> None:
+    names = {"token_type_ids": TensorProto.INT64, "input_ids": TensorProto.INT32, "position_ids": TensorProto.INT64}
+    backend = foreign(repo, tmp_path, inputs=names, outputs={"last_hidden_state": HIDDEN})
+    assert backend.forward(Batch([np.array([5, 6], np.int32)]))[0].tolist() == [[5], [6]]
+    with pytest.raises(UnsupportedModelError, match="graph inputs 'past_key_values' are not known"):
+        foreign(repo, tmp_path, inputs={**names, "past_key_values": TensorProto.FLOAT}, outputs={"y": HIDDEN})
+    with pytest.raises(UnsupportedModelError, match="inputs 'input_ids' have a fixed size"):
+        foreign(repo, tmp_path, inputs={"input_ids": TensorProto.INT64}, outputs={"y": HIDDEN}, width=128)
+
+
+def test_left_padding_where_the_graph_wants_it(repo: Repo, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    backend = foreign(repo, tmp_path, inputs={"input_ids": TensorProto.INT64}, outputs={"last_hidden_state": HIDDEN})
+    left = load("onnx", tmp_path, replace(repo.spec, dim=1, padding_side="left"), _weights(), 1)
+    batch = Batch([np.array([1, 2, 3], np.int32), np.array([4], np.int32)])
+    for either in (backend, left):
+        assert [row.ravel().tolist() for row in either.forward(batch)] == [[1, 2, 3], [4]]
+
+
+def _weights() -> object:
+    from edge_embed.spec.weights import File, Weights
+
+    return Weights(format="onnx", level="float32", files=(File(path="model.onnx"),))
+
+
+def test_a_corrupt_graph_is_named(repo: Repo, tmp_path: Path) -> None:
+    path = repo.folder / repo.spec.weights[0].files[0].path
+    (tmp_path / "model.onnx").write_bytes(path.read_bytes()[:500])
+    with pytest.raises(CorruptModelError, match=r"cannot load .*model\.onnx"):
+        load("onnx", tmp_path, repo.spec, _weights(), 1)  # type: ignore[arg-type]
+    (tmp_path / "model.onnx").write_bytes(path.read_bytes())
+    with pytest.raises(CorruptModelError, match=r"model\.onnx_data"):
+        load("onnx", tmp_path, repo.spec, _weights(), 1)  # type: ignore[arg-type]

@@ -1,0 +1,194 @@
+"""Downloads that go wrong: every case ends in the right file or in a clear error, and never in a poisoned cache."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edge_embed import CorruptModelError, ModelNotFoundError
+from edge_embed.hub.cache import snapshot_of, wrong_files
+
+from support.hub_server import GRAPHS, METADATA, Client, Fault, HubServer
+
+KILLS = int(os.environ.get("EDGE_EMBED_KILLS", "6"))
+DATA = "onnx/model.onnx_data"
+LOADED = {name: GRAPHS[name] for name in (*METADATA, "onnx/model.onnx", DATA)}
+
+
+@pytest.fixture(scope="module")
+def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, Client]]:
+    with HubServer() as server, Client(server, tmp_path_factory.mktemp("home")) as client:
+        yield server, client
+
+
+@pytest.fixture
+def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
+    """Return a hub that has the repository user/model, and everything in order."""
+    server = _hub[0]
+    server.push("user/model", GRAPHS)
+    server.forget()
+    yield server
+    server.down, server.bytes_per_second, server.licence = "", 0, "apache-2.0"
+    server.faults.clear()
+
+
+@pytest.fixture
+def client(_hub: tuple[HubServer, Client]) -> Client:
+    return _hub[1]
+
+
+def contents(folder: Path) -> dict[str, str]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text() for path in paths}
+
+
+def partials(cache: Path) -> list[Path]:
+    return sorted(cache.glob("*/blobs/*.incomplete"))
+
+
+@pytest.mark.parametrize("name", [DATA, "onnx/model.onnx", "tokenizer.json"])
+@pytest.mark.parametrize(
+    "faults", [["cut"], ["short"], ["503"], ["500", "503"], ["wrong"], ["html"], ["cut", "wrong"], ["429"]], ids=str
+)
+def test_what_passes_ends_in_the_right_file(
+    name: str, faults: list[Fault], server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.faults[name] = faults
+    folder = client.resolve("user/model", tmp_path)
+    assert contents(folder) == LOADED
+    assert server.sent.count(name) == len(faults) + 1
+    assert not partials(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("wrong", r"onnx/model.onnx_data: the hub sent other bytes, 25000 bytes, in place of a file of 25000 bytes"),
+        ("html", r"onnx/model.onnx_data: the hub sent an HTML page, 71 bytes, in place of .* nothing was kept"),
+        ("401", r"user/model was refused by the hub \(401\): HF_TOKEN is missing, wrong"),
+        ("403", r"user/model was refused by the hub \(403\): HF_TOKEN is missing, wrong, expired, or lacks the right"),
+        ("404", r"user/model was not to be had from the hub: .*404"),
+        ("503", r"user/model was not to be had from the hub: .*503"),
+        ("short", r"user/model was not to be had from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes"),
+    ],
+)
+def test_what_stays_is_an_error_and_leaves_the_cache_clean(
+    fault: Fault, message: str, server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.faults[DATA] = [fault] * 20
+    expected = CorruptModelError if fault in ("wrong", "html") else ModelNotFoundError
+    with pytest.raises(expected, match=message):
+        client.resolve("user/model", tmp_path)
+    with pytest.raises(ModelNotFoundError, match="user/model is not whole in the cache"):
+        client.resolve("user/model", tmp_path, offline=True)
+    server.faults.clear()
+    assert contents(client.resolve("user/model", tmp_path)) == LOADED
+
+
+@pytest.mark.parametrize(
+    ("down", "message"),
+    [
+        ("html", "user/model got an answer that no hub gives .*: a login page on the way, or a wrong HF_ENDPOINT"),
+        ("401", r"user/model was refused by the hub \(401\)"),
+        ("403", r"user/model was refused by the hub \(403\)"),
+        ("429", r"user/model was refused by the hub, which has had too many requests \(429\): wait some minutes"),
+    ],
+)
+def test_a_hub_that_answers_nonsense_is_explained(
+    down: str, message: str, server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.down = down  # type: ignore[assignment]
+    with pytest.raises(ModelNotFoundError, match=message):
+        client.resolve("user/model", tmp_path)
+
+
+def test_a_download_goes_on_where_it_stopped(server: HubServer, client: Client, tmp_path: Path) -> None:
+    """The next process asks for the rest alone; a hub that sends all again does no harm."""
+    server.faults[DATA] = ["cut", "403"]
+    with pytest.raises(ModelNotFoundError, match=r"refused by the hub \(403\)"):
+        client.resolve("user/model", tmp_path)
+    (partial,) = partials(tmp_path)
+    kept = partial.stat().st_size
+    assert 0 < kept < len(GRAPHS[DATA])
+    copy = Path(
+        shutil.copytree(tmp_path / "models--user--model", tmp_path / "b" / "models--user--model", symlinks=True)
+    )
+    server.forget()
+    assert contents(client.resolve("user/model", tmp_path)) == LOADED
+    assert server.ranges == [f"bytes={kept}-"]
+    server.faults[DATA] = ["whole"]
+    assert contents(client.resolve("user/model", copy)) == LOADED
+
+
+@pytest.mark.parametrize("spoil", [b"\0" * 1000, b"\0" * 100_000], ids=["wrong", "too long"])
+def test_a_partial_file_that_is_damaged_is_thrown_away(
+    spoil: bytes, server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.faults[DATA] = ["403"]
+    with pytest.raises(ModelNotFoundError):
+        client.resolve("user/model", tmp_path)
+    (partial,) = partials(tmp_path)
+    partial.write_bytes(spoil)
+    assert contents(client.resolve("user/model", tmp_path)) == LOADED
+
+
+def test_the_licence_and_the_size_are_said_once(
+    server: HubServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server.licence = "cc-by-nc-4.0"
+    for _ in range(2):
+        with Client(server, tmp_path) as client:
+            client.resolve("user/model")
+    assert capfd.readouterr().err.count("user/model: downloading 0.0 MB; licence: cc-by-nc-4.0") == 1
+
+
+def test_a_full_disk_is_noticed_before_the_download(
+    server: HubServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_embed.hub import repository as hub_repository
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))  # type: ignore[attr-defined]
+    with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: free"):
+        hub_repository._need_space("m", 30_000_000, tmp_path)
+    hub_repository._need_space("m", 10_000_000, tmp_path)
+
+
+def test_two_processes_make_one_download(server: HubServer, tmp_path: Path) -> None:
+    server.bytes_per_second = 50_000  # so that half a second passes
+    with Client(server, tmp_path / "a") as one, Client(server, tmp_path / "b") as two, ThreadPoolExecutor() as pool:
+        folders = list(pool.map(lambda client: client.resolve("user/model", tmp_path / "cache"), (one, two)))
+    assert folders[0] == folders[1]
+    assert contents(folders[0]) == LOADED
+    assert sorted(server.sent) == sorted(LOADED)
+
+
+def test_a_process_that_is_killed_leaves_nothing_wrong(server: HubServer, tmp_path: Path) -> None:
+    """SIGKILL at random points, `EDGE_EMBED_KILLS` times, then one run to the end."""
+    body = random.Random(0).randbytes(400_000).hex()
+    server.push("user/model", GRAPHS | {DATA: body})
+    server.bytes_per_second = 1_000_000
+    draw = random.Random(1)
+    for _ in range(KILLS):
+        client = Client(server, tmp_path / "home")
+        assert client.process.stdin is not None
+        client.process.stdin.write(f'["resolve", "user/model", null, "{tmp_path}", null]\n')
+        client.process.stdin.flush()
+        time.sleep(draw.uniform(0.3, 1.2))
+        client.process.kill()
+        client.process.communicate(timeout=30)
+        for blob in tmp_path.glob("models--*/snapshots/*"):
+            assert not wrong_files(blob)  # whatever has its name is right
+    server.bytes_per_second = 0
+    with Client(server, tmp_path / "home") as client:
+        folder = client.resolve("user/model", tmp_path)
+    assert contents(folder) == LOADED | {DATA: body}
+    assert not partials(tmp_path)
+    assert not wrong_files(folder)
+    assert snapshot_of(folder).repo == "user/model"

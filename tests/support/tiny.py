@@ -1,0 +1,75 @@
+"""One tiny random checkpoint per architecture, in sentence-transformers' layout, made by transformers itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    BertConfig,
+    BertModel,
+    EuroBertConfig,
+    EuroBertModel,
+    LlamaConfig,
+    LlamaModel,
+    PreTrainedModel,
+    Qwen3Config,
+    Qwen3Model,
+)
+
+from .letters import WORDS, tokenizer
+
+SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+
+ROPE = {"rope_type": "default", "rope_theta": 5e3}
+LLAMA = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 8, "rope_parameters": ROPE}
+EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+
+# name -> (model class, config class, config values); the name starts with the architecture
+ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
+    "bert": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 64, "max_position_embeddings": 96}),
+    "bert-tanh": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 48, "hidden_act": "gelu_new"}),
+    "qwen3": (Qwen3Model, Qwen3Config, {**LLAMA, "num_key_value_heads": 2}),
+    "qwen3-wide-heads": (Qwen3Model, Qwen3Config, {**LLAMA, "head_dim": 24, "num_key_value_heads": 1}),
+    "qwen3-all-heads-odd-vocabulary": (
+        Qwen3Model,
+        Qwen3Config,
+        {**LLAMA, "vocab_size": len(WORDS) + 7, "num_key_value_heads": 4, "tie_word_embeddings": True},
+    ),
+    "llama": (LlamaModel, LlamaConfig, {**LLAMA, "num_key_value_heads": 2}),
+    "eurobert": (EuroBertModel, EuroBertConfig, EURO),
+    "eurobert-grouped": (EuroBertModel, EuroBertConfig, {**EURO, "num_key_value_heads": 2, "head_dim": 16}),
+}
+
+
+def make(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> PreTrainedModel:
+    """Save a tiny checkpoint to the folder and return the model that wrote it, in evaluation mode."""
+    model_class, config_class, values = ARCHITECTURES[name]
+    torch.manual_seed(7)
+    model = model_class(config_class(**{**values, "initializer_range": 0.3, **changes})).eval()
+    for parameter in model.parameters():  # norms and biases start at 1 and 0, where mistakes do not show
+        if parameter.dim() == 1:
+            parameter.data += 0.2 * torch.randn_like(parameter)
+    model.save_pretrained(folder)
+    tokenizer().save(str(folder / "tokenizer.json"))
+    describe(folder, pooling)
+    return model
+
+
+def describe(folder: Path, pooling: str) -> None:
+    """Write sentence-transformers' small files."""
+    kinds = [("0", "", "Transformer"), ("1", "1_Pooling", "Pooling"), ("2", "2_Normalize", "Normalize")]
+    modules = [
+        {"idx": int(n), "name": n, "path": path, "type": f"sentence_transformers.models.{kind}"}
+        for n, path, kind in kinds
+    ]
+    (folder / "modules.json").write_text(json.dumps(modules))
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "2_Normalize").mkdir(exist_ok=True)
+    dim = json.loads((folder / "config.json").read_text())["hidden_size"]
+    modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "lasttoken")}
+    modes["pooling_mode_mean_tokens"] = pooling == "mean"
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": dim, **modes}))
+    (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64}))
