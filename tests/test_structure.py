@@ -77,7 +77,7 @@ def test_no_two_files_import_each_other() -> None:
 
 
 def test_imports_climb_in_the_converter_alone() -> None:
-    """Its folder is installed under another name, so that it cannot name itself; the runtime names other rooms whole."""
+    """Its folder is installed under another name, so that it cannot name itself; the runtime names other rooms."""
     runtime = {name: path.read_text("utf-8") for name, path in MODULES.items() if name.startswith("edge_embed.")}
     assert not [name for name, text in runtime.items() if re.search(r"^\s*from \.\.", text, re.M)]
     converter = {
