@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
@@ -16,15 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 from . import vectors
 from .backends import Backend
 from .errors import InputError
-from .hub import reference as hub
 from .images.sources import ImageSources
-from .loading.load import Opened, Request, open_model, switch_task
+from .loading.load import LoadedModel, load_model, switch_task
+from .loading.request import LoadRequest, load_request
 from .pipeline.options import EVERYWHERE, Options, Templates
 from .pipeline.pipeline import Pipeline
-from .pipeline.tokenizer import TokenCount, Tokenizes, Truncation, check_texts, check_truncation
-from .selection import choose as select
-from .selection import speed as tuning
-from .selection.memory import size_in_bytes
+from .pipeline.tokenizer import TokenCount, Tokenizer, Truncation, check_texts, check_truncation
+from .selection.choose import BATCH_TOKENS
+from .selection.speed import Workload
 from .spec.model import ModelSpec, Side
 from .vectors import Metric, Precision
 
@@ -50,38 +48,40 @@ class Embedder:
         revision: str | None = None,
         max_tokens: int | None = None,
         max_memory: int | str | None = None,
-        workload: tuning.Workload = "bulk",
+        workload: Workload = "bulk",
         threads: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         image_sources: ImageSources | None = None,
+        spec: Mapping[str, object] | None = None,
     ) -> None:
-        tuning.check_workload(workload)
         self._sources = image_sources or EVERYWHERE
-        self._request: Request | None = Request(
-            reference=hub.parse(model, revision),
-            threads=select.thread_count(threads),
+        self._request: LoadRequest | None = load_request(
+            model,
             backend=backend,
             task=task,
+            revision=revision,
             max_tokens=max_tokens,
-            max_memory=size_in_bytes(max_memory) if max_memory is not None else None,
+            max_memory=max_memory,
             workload=workload,
-            cache_dir=Path(cache_dir) if cache_dir is not None else None,
+            threads=threads,
+            cache_dir=cache_dir,
             offline=offline,
+            spec=spec,
         )
-        self._opened = open_model(self._request)
+        self._opened = load_model(self._request)
 
     @classmethod
     def from_parts(
-        cls, spec: ModelSpec, tokenizer: Tokenizes, backend: Backend, vision: Backend | None = None
+        cls, spec: ModelSpec, tokenizer: Tokenizer, backend: Backend, vision: Backend | None = None
     ) -> Embedder:
         """Build an Embedder around a backend that is loaded already, such as `backends.fake`, and one for pictures."""
         self = cls.__new__(cls)
         self._request, self._sources = None, EVERYWHERE
-        self._opened = Opened(
+        self._opened = LoadedModel(
             spec=spec,
             pipeline=Pipeline(spec, tokenizer, backend, vision),
-            batch_tokens=select.BATCH_TOKENS,
+            batch_tokens=BATCH_TOKENS,
             why=f"{type(backend).__name__}, given by the caller",
         )
         return self

@@ -4,6 +4,8 @@ EdgeEmbedError
 |-- InputError (ValueError)                 an argument or a text is not acceptable; nothing was computed
 |-- ModelError                              the model's files are the trouble
 |   |-- ModelNotFoundError                  no such folder, package, repository, or no usable file in it
+|   |   |-- RepositoryAbsentError           the repository does not exist, or lacks what was asked for
+|   |   `-- NoWeightsError                  the folder is there, with no weights in it
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
 |-- BackendError                            the engine failed, or gave a vector that is not finite
@@ -20,6 +22,11 @@ QualityWarning (UserWarning)                memory leaves room for coarse weight
 
 from __future__ import annotations
 
+import sys
+import warnings
+
+OURS = ("edge_embed", "edge_embed_convert")  # packages whose lines a warning never names
+
 
 class EdgeEmbedError(Exception):
     """Base of every error raised by edge_embed."""
@@ -34,12 +41,15 @@ class ModelError(EdgeEmbedError):
 
 
 class ModelNotFoundError(ModelError):
-    """Tell that no such folder, package or repository exists, or that it holds no usable file.
+    """Tell that no such folder, package or repository exists, or that it holds no usable file."""
 
-    `absent`: it is known not to be there, so that another place may be tried.
-    """
 
-    absent = False
+class RepositoryAbsentError(ModelNotFoundError):
+    """Tell that a repository is known not to exist, or to lack what was asked for: another may have it."""
+
+
+class NoWeightsError(ModelNotFoundError):
+    """Tell that a folder holds neither weights that can be run nor a checkpoint to convert."""
 
 
 class UnsupportedModelError(ModelError):
@@ -84,6 +94,17 @@ class MemoryWarning(UserWarning):
 
 class QualityWarning(UserWarning):
     """Tell that memory leaves room for coarse weights alone, and what they lose."""
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Issue a warning that names the line of the caller's own code that led here, however deep in ours it arose.
+
+    Where no such line is on the stack, as in a thread of ours, the outermost line is named.
+    """
+    level, frame = 2, sys._getframe(1)  # as warnings.warn counts: 1 is this function, 2 the one that called it
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
 
 
 def listing(names: object) -> str:

@@ -148,10 +148,11 @@ def _similarity(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from edge_embed.hub import reference as hub
-    from edge_embed.loading import find
+    from edge_embed.loading.find import find_model
+    from edge_embed.loading.request import load_request
 
-    print(find.find(hub.parse(args.model)).spec.to_json(), end="")
+    with find_model(load_request(args.model)) as found:
+        print(found.model.spec.to_json(), end="")
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from edge_embed.backends import Backend, Batch
 from edge_embed.errors import SelfTestError
 from edge_embed.images.preprocess import load_picture
 from edge_embed.pipeline.pooling import pool
-from edge_embed.pipeline.tokenizer import Tokenizes
+from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_picture
 from edge_embed.spec.image import Picture
 from edge_embed.spec.model import ModelSpec
@@ -33,7 +33,7 @@ Ids = NDArray[np.int32]
 
 
 def check_once(
-    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend, cache: Path
+    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend, cache: Path
 ) -> None:
     """Run the self-test unless it passed here before; a model without golden vectors has none.
 
@@ -51,7 +51,7 @@ def check_once(
         mark.touch()
 
 
-def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend) -> None:
+def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend) -> None:
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
     if weights.part == "image":
@@ -90,7 +90,7 @@ def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArr
             raise SelfTestError(_message(weights, found))
 
 
-def _ids(tokenizer: Tokenizes, one: Golden) -> Ids:
+def _ids(tokenizer: Tokenizer, one: Golden) -> Ids:
     ids = tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0]
     if ids_digest(ids) != one.ids:
         raise SelfTestError(
@@ -118,7 +118,7 @@ def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.
 
 def _message(weights: Weights, what: str) -> str:
     return (
-        f"the self-test of {weights.format}:{weights.level} failed on this machine: {what}. The file may be damaged, "
+        f"the self-test of {weights.name} failed on this machine: {what}. The file may be damaged, "
         f"or the engine wrong on this processor; try another level or backend, or {SWITCH}=off to use it all the same"
     )
 

@@ -10,7 +10,7 @@ from edge_embed.backends import Inserted, Rows
 from edge_embed.errors import InputError
 from edge_embed.spec.model import IMAGE, TEXT, ModelSpec
 
-from .tokenizer import Ids, TokenCount, Tokenizes, Truncation
+from .tokenizer import Ids, TokenCount, Tokenizer, Truncation
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Read:
 
 
 def read_picture(
-    tokenizer: Tokenizes,
+    tokenizer: Tokenizer,
     spec: ModelSpec,
     template: str,
     caption: str | None,

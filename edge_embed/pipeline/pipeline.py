@@ -27,7 +27,7 @@ from .image_tokens import Read, read_picture
 from .inputs import Items, sort_items
 from .options import Options
 from .pooling import pool
-from .tokenizer import Ids, Tokenized, Tokenizes
+from .tokenizer import Ids, Tokenized, Tokenizer
 from .windows import Report, Window, Work, windows
 
 TILES = 8  # in a batch of the image tower; a picture is one, or as many as its pinpoints make of it
@@ -39,7 +39,7 @@ class Pipeline:
     """A spec, a tokenizer and a backend that belong together; `vision` computes pictures, where the model takes any."""
 
     spec: ModelSpec
-    tokenizer: Tokenizes
+    tokenizer: Tokenizer
     backend: Backend
     vision: Backend | None = None
     threads: int = 2

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Encoding
 
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
@@ -40,10 +41,10 @@ class Tokenized:
     counts: list[TokenCount]
 
 
-class Tokenizes(Protocol):
+class Tokenizer(Protocol):
     """What the pipeline asks of a tokenizer: see `TextTokenizer`."""
 
-    def limited(self, max_tokens: int) -> Tokenizes:
+    def limited(self, max_tokens: int) -> Tokenizer:
         """Return the same tokenizer with another length."""
 
     def tokenize(
@@ -91,7 +92,7 @@ class TextTokenizer:
 
     def __init__(self, path: Path, max_tokens: int) -> None:
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception for every unreadable file
             raise CorruptModelError(f"{path} is not a tokenizer.json: {error}") from error
         # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
