@@ -25,7 +25,7 @@ from edge_embed import (
     EdgeEmbedError,
     Embedder,
     InputError,
-    ModelNotFoundError,
+    RepositoryAbsentError,
     UnsupportedModelError,
 )
 from edge_embed.hub import reference as hub
@@ -250,9 +250,7 @@ def test_a_published_base_needs_no_code_of_its_own(
 
     def cached(reference: hub.Reference, *rest: Any) -> Path:
         if reference.is_repository and reference.place != "jinaai/jina-embeddings-v5-text-small":
-            error = ModelNotFoundError(f"{reference.place} is not on the hub")
-            error.absent = True
-            raise error
+            raise RepositoryAbsentError(f"{reference.place} is not on the hub")
         return folder if reference.is_repository else resolve(reference, *rest)
 
     monkeypatch.setattr(hub, "resolve", cached)  # a snapshot in the hub's cache is called as its commit

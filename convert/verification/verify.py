@@ -43,7 +43,8 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
     with Embedder(f"{folder}:{weights.level}") as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
-        return np.stack([model.encode(text) for text in texts]), model.encode(texts)
+        alone = [model.encode(text, normalize_embeddings=True) for text in texts]
+        return np.stack(alone), model.encode(texts, normalize_embeddings=True)
 
 
 def _embed_pictures(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, EdgeEmbedError, ModelNotFoundError, listing
+from edge_embed.errors import CorruptModelError, EdgeEmbedError, ModelNotFoundError, RepositoryAbsentError, listing
 
 from .cache import META, ROOTS, Needed, whole, write_note
 from .fetch import Answer, Entry, Snapshot, busy, cache_folder, fetch_file, patiently, remaining
@@ -31,7 +31,7 @@ def repository(
     if cached and whole(cached, needed, trust=offline):
         return cached
     if offline:
-        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+        raise RepositoryAbsentError(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
     try:
         return explained(lambda: _fetch(repo, revision, level, needed, cache_dir), repo, revision)
     except CorruptModelError:
@@ -66,14 +66,7 @@ def explained(call: Callable[[], Answer], repo: str, revision: str | None) -> An
     except broken as error:
         gone = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
         problem = f"{repo} {_problem(error, revision)}"
-        raise (_absent(problem) if gone else ModelNotFoundError(problem)) from error
-
-
-def _absent(message: str) -> ModelNotFoundError:
-    """Return the error for a repository that is not there or lacks the weights: others of its family may have them."""
-    error = ModelNotFoundError(message)
-    error.absent = True
-    return error
+        raise (RepositoryAbsentError if gone else ModelNotFoundError)(problem) from error
 
 
 def _problem(error: Exception, revision: str | None) -> str:
@@ -122,7 +115,7 @@ def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, c
     if not weights:
         others = listing(name for name in names if not META.fullmatch(name))
         wanted = f" at level {level!r}" if level else ""
-        raise _absent(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
+        raise RepositoryAbsentError(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
     size = sum(remaining(snapshot, entries[name]) for name in weights)
     _need_space(repo, size, snapshot.storage)
     if any(not (snapshot.folder / name).exists() for name in weights):
@@ -138,7 +131,7 @@ def listed(
 ) -> tuple[Snapshot, list[Entry]]:
     """Return what the hub says of a revision: its commit, and every file; raise ModelNotFoundError as `repository`."""
     if is_offline(offline):
-        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+        raise RepositoryAbsentError(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
     _, snapshot, entries = explained(lambda: _listed(repo, revision, cache_dir), repo, revision)
     return snapshot, [*entries.values()]
 
@@ -150,7 +143,7 @@ def _listed(repo: str, revision: str | None, cache_dir: Path | None) -> tuple[An
     info = patiently(lambda: HfApi().model_info(repo, revision=revision, timeout=timeout, files_metadata=True), busy)
     entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
     if info.sha is None or not any(root in entries for root in ROOTS):
-        raise _absent(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
+        raise RepositoryAbsentError(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
     return info, Snapshot(repo, info.sha, cache_folder(cache_dir)), entries
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edge_embed.device.machine import this_device
-from edge_embed.errors import ModelNotFoundError
+from edge_embed.errors import RepositoryAbsentError
 from edge_embed.hub import reference as hub
 from edge_embed.hub.cache import read_note, snapshot_of, whole
 from edge_embed.hub.fetch import Entry, Snapshot
@@ -129,9 +129,8 @@ def _first(
     for place, quiet in [*turns, *((place, offline) for place in places[:-1])]:
         try:
             return open_place(place, quiet)
-        except ModelNotFoundError as error:
-            if not error.absent:
-                raise
+        except RepositoryAbsentError:
+            continue
     return open_place(places[-1], offline)
 
 

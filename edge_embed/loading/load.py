@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_embed.backends import Backend, Switches, load
 from edge_embed.device.machine import this_device
-from edge_embed.errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
+from edge_embed.errors import (
+    FallbackWarning,
+    InputError,
+    MissingDependencyError,
+    SelfTestError,
+    UnsupportedModelError,
+    warn,
+)
 from edge_embed.hub import reference as hub
 from edge_embed.layouts.folder import Repo
 from edge_embed.layouts.gguf import find_mmproj
@@ -77,7 +83,7 @@ def open_model(request: Request) -> Opened:
         if request.reference.level or not usable:
             raise
         opened = _open(replace(source, spec=replace(source.spec, weights=others)), request)
-        warnings.warn(f"{error}; {opened.why} is used instead", FallbackWarning, stacklevel=3)
+        warn(f"{error}; {opened.why} is used instead", FallbackWarning)
         return opened
 
 
@@ -140,7 +146,7 @@ def _image_part(source: Repo, weights: Weights, request: Request) -> tuple[Path,
     try:
         return prepare_pictures(source.folder / tower, image_level(weights.level), request.cache_dir)
     except MissingDependencyError as error:  # its texts can be embedded all the same
-        warnings.warn(f"pictures cannot be embedded: {error}", FallbackWarning, stacklevel=5)
+        warn(f"pictures cannot be embedded: {error}", FallbackWarning)
         return None
 
 

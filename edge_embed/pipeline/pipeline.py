@@ -6,7 +6,6 @@ Works window by window. Knows no files.
 from __future__ import annotations
 
 import itertools
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_embed import vectors
 from edge_embed.backends import Backend, Batch, Rows
-from edge_embed.errors import BackendError, InputError, MemoryWarning, OutOfMemoryError
+from edge_embed.errors import BackendError, InputError, MemoryWarning, OutOfMemoryError, warn
 from edge_embed.images.preprocess import load_ahead
 from edge_embed.images.tiles import most_tiles
 from edge_embed.spec.image import Picture
@@ -133,7 +132,7 @@ class Pipeline:
         except OutOfMemoryError as error:
             if len(batch.ids) == 1:
                 raise
-            warnings.warn(f"{error}: the batch of {len(batch.ids)} texts is halved", MemoryWarning, stacklevel=2)
+            warn(f"{error}: the batch of {len(batch.ids)} texts is halved", MemoryWarning)
             middle = len(batch.ids) // 2
             halves = (slice(middle), slice(middle, None))
             parts = [replace(batch, ids=batch.ids[half], inserted=batch.inserted[half]) for half in halves]

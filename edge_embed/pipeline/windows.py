@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, TruncationWarning
+from edge_embed.errors import InputError, TruncationWarning, warn
 
 from .inputs import Items
 from .options import Options
@@ -51,7 +49,7 @@ class Report:
             message = (
                 f"{self.cut} of {self.texts} texts were cut to {self.max_tokens} tokens; the longest has {self.longest}"
             )
-            warnings.warn(message, TruncationWarning, stacklevel=_callers_level())
+            warn(message, TruncationWarning)
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,6 @@ class Work:
         if not self.options.keep_errors:
             raise error
         self.items.errors[place] = error
-
-
-def _callers_level() -> int:
-    """Count the frames up to the first that is not ours, as warnings.warn counts them for whoever calls this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("edge_embed."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def windows(inputs: Iterable[object]) -> Iterator[list[object]]:

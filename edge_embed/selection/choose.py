@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from edge_embed.backends import check
 from edge_embed.device.machine import this_device
-from edge_embed.errors import InputError, QualityWarning, listing
+from edge_embed.errors import InputError, QualityWarning, listing, warn
 from edge_embed.layouts.folder import Repo
 from edge_embed.layouts.mlx import checkpoint_as_is
 from edge_embed.spec.weights import LEVELS, Weights, image_part, most_exact
@@ -137,7 +136,7 @@ def _fastest(
         roomy = [one for one in good if sizes[name_of(one)] <= max_memory]
         if not roomy and (small := [one for one in fits if sizes[name_of(one)] <= max_memory]):
             roomy = [most_exact(small)]
-            warnings.warn(_loss(roomy[0], max_memory), QualityWarning, stacklevel=2)
+            warn(_loss(roomy[0], max_memory), QualityWarning)
         good = roomy or [min(fits, key=lambda one: sizes[name_of(one)])]
     if len(good) == 1:
         return Choice(good[0], "the only one" if len(fits) == 1 else f"of {listing(repo.levels())}")

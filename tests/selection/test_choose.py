@@ -126,8 +126,9 @@ def test_memory_decides_and_below_the_floor_it_warns(repo: Repo, monkeypatch: py
     assert chosen(choose(some, max_memory=600 << 20, rank=rank)) == "gguf:Q8_0"
     with pytest.warns(
         QualityWarning, match=r"within 200 MB only gguf:IQ2_M fits, whose vectors have a cosine of 0\.970"
-    ):
+    ) as caught:
         assert chosen(choose(some, max_memory=200 << 20, rank=rank)) == "gguf:IQ2_M"
+    assert [one.filename for one in caught] == [__file__]
     assert chosen(choose(some, max_memory=10 << 20, rank=rank)) == "gguf:IQ2_M"  # whose budget is then refused
 
 
@@ -176,8 +177,9 @@ def test_a_batch_without_memory_is_halved_once(converted: Path, monkeypatch: pyt
             return sound(self, batch)
 
         monkeypatch.setattr(OnnxBackend, "forward", short)
-        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved"):
+        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved") as caught:
             np.testing.assert_allclose(model.encode(texts), expected, atol=1e-5)
+        assert [one.filename for one in caught] == [__file__]
         assert seen == [20, 10, 10]
         with pytest.raises(OutOfMemoryError), pytest.warns(MemoryWarning):
             model.encode(texts * 2)

@@ -285,8 +285,9 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
-    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
+    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed") as caught:
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
+    assert [one.filename for one in caught] == [__file__]
     with embedder:
         np.testing.assert_allclose(embedder.encode("a cat"), found[0], atol=1e-5)
         with pytest.raises(InputError, match="image 0: "):
