@@ -31,7 +31,9 @@ def repository(
     if cached and whole(cached, needed, trust=offline):
         return cached
     if offline:
-        raise RepositoryAbsentError(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+        raise RepositoryAbsentError(
+            f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network"
+        )
     try:
         return explained(lambda: _fetch(repo, revision, level, needed, cache_dir), repo, revision)
     except CorruptModelError:
@@ -115,7 +117,9 @@ def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, c
     if not weights:
         others = listing(name for name in names if not META.fullmatch(name))
         wanted = f" at level {level!r}" if level else ""
-        raise RepositoryAbsentError(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
+        raise RepositoryAbsentError(
+            f"{repo} has no weights{wanted} that can be used; beside small files it has {others}"
+        )
     size = sum(remaining(snapshot, entries[name]) for name in weights)
     _need_space(repo, size, snapshot.storage)
     if any(not (snapshot.folder / name).exists() for name in weights):
@@ -131,7 +135,9 @@ def listed(
 ) -> tuple[Snapshot, list[Entry]]:
     """Return what the hub says of a revision: its commit, and every file; raise ModelNotFoundError as `repository`."""
     if is_offline(offline):
-        raise RepositoryAbsentError(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
+        raise RepositoryAbsentError(
+            f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network"
+        )
     _, snapshot, entries = explained(lambda: _listed(repo, revision, cache_dir), repo, revision)
     return snapshot, [*entries.values()]
 
