@@ -25,7 +25,7 @@ import sys
 import warnings
 from collections.abc import Iterable
 
-OURS = ("edge_embed", "edge_embed_convert")  # packages whose lines a warning never names
+OURS = (__package__, f"{__package__}_convert")  # a warning never names a line of these packages
 
 
 class EdgeEmbedError(Exception):

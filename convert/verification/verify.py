@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_embed.backends import load
 from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning, VerificationError
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_pictures
 from edge_embed.spec.golden import sample_picture
 from edge_embed.spec.model import ModelSpec
@@ -49,7 +49,7 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
 
 def _embed_pictures(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
     assert spec.image is not None
-    pictures = [load_picture(sample_picture(seed), spec.image) for seed in range(PICTURES)]
+    pictures = [load_image(sample_picture(seed), spec.image) for seed in range(PICTURES)]
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
         alone = np.concatenate([embed_pictures(backend, [picture]) for picture in pictures])

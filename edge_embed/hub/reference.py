@@ -99,7 +99,7 @@ def resolve(reference: Reference, needed: Needed, cache_dir: Path | None = None,
     """Return the local folder or file of a reference, fetching from the hub what is not in its cache.
 
     `needed(folder, names)` lists which of a repository's `names` hold the weights, the file to open last. `offline`
-    None means: as the hub's own variable says. Raises ModelNotFoundError with the remedy when a place cannot be had.
+    None means: as the hub's own variable says. Raises ModelNotFoundError, with the remedy, for a place out of reach.
     """
     place = reference.place
     if reference.is_repository:

@@ -88,7 +88,7 @@ def _problem(error: Exception, revision: str | None) -> str:
         return "was refused by the hub, which has had too many requests (429): wait some minutes, or set HF_TOKEN"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return f"got an answer that no hub gives ({error}): a login page on the way, or a wrong HF_ENDPOINT"
-    return f"was not to be had from the hub: {' '.join(str(error).split())}; try again, or give a local folder"
+    return f"could not be fetched from the hub: {' '.join(str(error).split())}; try again, or give a local folder"
 
 
 def find_cached(repo: str, revision: str | None, cache_dir: Path | None) -> Path | None:

@@ -20,7 +20,7 @@ from edge_embed.layouts.folder import Repo
 from edge_embed.layouts.gguf import find_mmproj
 from edge_embed.layouts.mlx import image_within
 from edge_embed.pipeline.pipeline import Pipeline
-from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizes
+from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection import choose as select
 from edge_embed.selection import speed as tuning
@@ -118,7 +118,7 @@ def _open(source: Repo, request: Request) -> Opened:
 
 
 def _open_vision(
-    source: Repo, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, request: Request
+    source: Repo, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, request: Request
 ) -> Backend | None:
     """Load the image part that goes with the text part's weights; None where there is none."""
     found = _image_part(source, weights, request)
@@ -182,7 +182,7 @@ def switch_task(opened: Opened, request: Request, task: str) -> Opened:
     return replace(opened, pipeline=replace(pipeline, spec=spec))
 
 
-def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:
+def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
     if source.tokenizer.is_file():
         return TextTokenizer(source.tokenizer, spec.max_tokens)

@@ -74,9 +74,12 @@ def test_what_passes_ends_in_the_right_file(
         ("html", r"onnx/model.onnx_data: the hub sent an HTML page, 71 bytes, in place of .* nothing was kept"),
         ("401", r"user/model was refused by the hub \(401\): HF_TOKEN is missing, wrong"),
         ("403", r"user/model was refused by the hub \(403\): HF_TOKEN is missing, wrong, expired, or lacks the right"),
-        ("404", r"user/model was not to be had from the hub: .*404"),
-        ("503", r"user/model was not to be had from the hub: .*503"),
-        ("short", r"user/model was not to be had from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes"),
+        ("404", r"user/model could not be fetched from the hub: .*404"),
+        ("503", r"user/model could not be fetched from the hub: .*503"),
+        (
+            "short",
+            r"could not be fetched from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes",
+        ),
     ],
 )
 def test_what_stays_is_an_error_and_leaves_the_cache_clean(

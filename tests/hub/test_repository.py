@@ -274,7 +274,7 @@ def test_the_hubs_variables_are_honoured(server: HubServer, tmp_path: Path) -> N
             ModelNotFoundError, match="user/variables is not whole in the cache, and offline mode is on"
         ):
             second.resolve("user/variables", tmp_path / "cold")
-        with pytest.raises(ModelNotFoundError, match=r"was not to be had from the hub: .*HF_HUB_OFFLINE"):
+        with pytest.raises(ModelNotFoundError, match=r"could not be fetched from the hub: .*HF_HUB_OFFLINE"):
             second.resolve("user/variables", tmp_path / "cold", offline=False)
     assert server.asked == []
 
@@ -337,7 +337,7 @@ def test_a_cache_filled_by_another_program_works_without_the_hub(
 def test_a_cache_that_cannot_be_written_is_named(server: HubServer, client: Client, tmp_path: Path) -> None:
     server.push("user/unwritable", CHECKPOINT)
     (tmp_path / "file").touch()
-    with pytest.raises(ModelNotFoundError, match=f"not to be had from the hub: .*{tmp_path}/file"):
+    with pytest.raises(ModelNotFoundError, match=f"could not be fetched from the hub: .*{tmp_path}/file"):
         client.resolve("user/unwritable", tmp_path / "file")
 
 
@@ -396,7 +396,9 @@ def test_a_hub_that_is_down_is_an_error_like_another(
 ) -> None:
     server.push("user/later", CHECKPOINT)
     server.down = down  # type: ignore[assignment]
-    with pytest.raises(ModelNotFoundError, match=f"user/later was not to be had from the hub: {problem}.*; try again"):
+    with pytest.raises(
+        ModelNotFoundError, match=f"user/later could not be fetched from the hub: {problem}.*; try again"
+    ):
         client.resolve("user/later", tmp_path)
     server.down = ""
     assert client.resolve("user/later", tmp_path).is_dir()
@@ -407,7 +409,7 @@ def test_nobody_listening_is_an_error_like_another(tmp_path: Path) -> None:
     server.server_close()
     with (
         Client(server, tmp_path) as alone,
-        pytest.raises(ModelNotFoundError, match=r"user/nobody was not to be had from the hub: .*; try again"),
+        pytest.raises(ModelNotFoundError, match=r"user/nobody could not be fetched from the hub: .*; try again"),
     ):
         alone.resolve("user/nobody")
 
