@@ -26,7 +26,7 @@ from edge_embed.backends import Batch, load
 from edge_embed.device.machine import this_device
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.onnx import find_onnx
-from edge_embed.pipeline.batches import plan
+from edge_embed.pipeline.batches import make_batches
 from edge_embed.selection import speed as tuning
 from edge_embed.selection.choose import BATCH_TOKENS, choose, judge, keeps_quality
 from edge_embed.spec.golden import Fidelity
@@ -64,7 +64,7 @@ def seconds(backend: Any, lengths: list[int]) -> float:
     rng = np.random.default_rng(0)
     ids = [rng.integers(4, 16000, n).astype(np.int32) for n in lengths]
     start = time.perf_counter()
-    for batch in plan(lengths, BATCH_TOKENS):
+    for batch in make_batches(lengths, BATCH_TOKENS):
         backend.forward(Batch([ids[n] for n in batch]))
     return time.perf_counter() - start
 

@@ -24,7 +24,7 @@ import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device.machine import resident_peak
-from edge_embed.spec.image import Picture
+from edge_embed.spec.image import ImagePixels
 from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import image_part
 from edge_embed.pipeline.tokenizer import TextTokenizer
@@ -37,7 +37,7 @@ part = image_part(repo.spec.weights, weights)
 if part and repo.spec.image:
     vision = load(part.format, repo.folder, repo.spec, part, 2)
     pixels = np.zeros((8, 3, *repo.spec.image.size), np.float32)
-    vision.forward(Batch((), [Picture(tile[None], repo.spec.image.size) for tile in pixels]))
+    vision.forward(Batch((), [ImagePixels(tile[None], repo.spec.image.size) for tile in pixels]))
 tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens) if repo.tokenizer.is_file() else None
 ids = np.random.default_rng(0).integers(0, vocabulary, tokens).astype(np.int32)
 for _ in range(2):

@@ -31,7 +31,7 @@ def edge(folder: Path) -> Callable[[Ids], Any]:
     from edge_embed.backends import Batch
     from edge_embed.backends.mlx.backend import load
     from edge_embed.layouts.folder import read_folder
-    from edge_embed.pipeline.batches import plan
+    from edge_embed.pipeline.batches import make_batches
     from edge_embed.pipeline.pooling import pool
     from edge_embed.selection.choose import BATCH_TOKENS
     from edge_embed.spec.weights import File, Weights
@@ -42,7 +42,7 @@ def edge(folder: Path) -> Callable[[Ids], Any]:
 
     def run(ids: Ids) -> Any:
         out = np.empty((len(ids), spec.dim), np.float32)
-        for rows in plan([len(row) for row in ids], BATCH_TOKENS):
+        for rows in make_batches([len(row) for row in ids], BATCH_TOKENS):
             batch = Batch([np.array(ids[n], np.int32) for n in rows])
             out[rows] = [pool(states, spec.pooling) for states in backend.forward(batch)]
         return normalize(out)

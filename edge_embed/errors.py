@@ -4,7 +4,7 @@ EdgeEmbedError
 |-- InputError (ValueError)                 an argument or a text is not acceptable; nothing was computed
 |-- ModelError                              the model's files are the trouble
 |   |-- ModelNotFoundError                  no such folder, package, repository, or no usable file in it
-|   |   |-- RepositoryAbsentError           the repository does not exist, or lacks what was asked for
+|   |   |-- RepositoryAbsentError           the repository does not exist, or has no weights of the wanted kind
 |   |   `-- NoWeightsError                  the folder is there, with no weights in it
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
@@ -17,15 +17,16 @@ EdgeEmbedError
 TruncationWarning (UserWarning)             some texts were cut to the model's length
 FallbackWarning (UserWarning)               other weights than the first choice were loaded
 MemoryWarning (UserWarning)                 a batch was halved, for want of memory
-QualityWarning (UserWarning)                memory leaves room for coarse weights alone
+QualityWarning (UserWarning)                only coarse weights fit in the memory
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Iterable
 
-OURS = ("edge_embed", "edge_embed_convert")  # packages whose lines a warning never names
+OURS = (__package__, f"{__package__}_convert")  # a warning never names a line of these packages
 
 
 class EdgeEmbedError(Exception):
@@ -45,7 +46,7 @@ class ModelNotFoundError(ModelError):
 
 
 class RepositoryAbsentError(ModelNotFoundError):
-    """Tell that a repository is known not to exist, or to lack what was asked for: another may have it."""
+    """Tell that a repository does not exist or lacks the wanted weights: another one of its family may have them."""
 
 
 class NoWeightsError(ModelNotFoundError):
@@ -93,7 +94,7 @@ class MemoryWarning(UserWarning):
 
 
 class QualityWarning(UserWarning):
-    """Tell that memory leaves room for coarse weights alone, and what they lose."""
+    """Tell that only coarse weights fit in the memory, and how much accuracy they lose."""
 
 
 def warn(message: str, category: type[Warning]) -> None:
@@ -107,7 +108,7 @@ def warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=level)
 
 
-def listing(names: object) -> str:
+def listing(names: Iterable[object]) -> str:
     """Write names for an error message: sorted, quoted, `none` when there are none."""
-    words = sorted(str(name) for name in names)  # type: ignore[attr-defined]
+    words = sorted(str(name) for name in names)
     return ", ".join(repr(word) for word in words) or "none"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.errors import MissingDependencyError
-from edge_embed.spec.image import Picture
+from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
@@ -41,7 +41,7 @@ class Batch:
     """
 
     ids: Sequence[NDArray[np.int32]] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ImagePixels] = ()
     inserted: Sequence[Inserted | None] = ()
     shared: int = 0
 

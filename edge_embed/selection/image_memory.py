@@ -11,13 +11,12 @@ from pathlib import Path
 
 from edge_embed.formats.json_file import read_json
 from edge_embed.formats.onnx import read_graph
-from edge_embed.images.tiles import packed_rows
+from edge_embed.images.tiles import TILES_AT_ONCE, packed_rows
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 HEAD = 64  # numbers of a tower's attention head
-TILES = 8  # that a backend computes at once
 # Buffers alive at once for each patch, of the MLP's width and of the tower's: in CLIP's towers, and in EVA02's, whose
 # MLP is gated and whose attention rotates.
 CLIP, ROTARY = (2.0, 4.4), (4.0, 12.0)
@@ -51,7 +50,7 @@ class ImageTower:
             floats += 2 * patches * spec.dim  # the rows that the language model reads
         if self.plain:
             floats += 2 * patches * patches * self.dim / HEAD
-        return int(4 * TILES * floats)
+        return int(4 * TILES_AT_ONCE * floats)
 
 
 def read_tower(model: ModelFolder, weights: Weights) -> ImageTower:

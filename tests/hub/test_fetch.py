@@ -78,7 +78,7 @@ def test_what_passes_ends_in_the_right_file(
         ("503", r"user/model could not be fetched from the hub: .*503"),
         (
             "short",
-            r"user/model could not be fetched from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes",
+            r"could not be fetched from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes",
         ),
     ],
 )

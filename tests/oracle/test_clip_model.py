@@ -16,7 +16,7 @@ from PIL import Image
 from edge_embed import Embedder, InputError, ModelSpec, SelfTestError
 from edge_embed.cli import demo_images
 from edge_embed.cli.main import main
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED
 from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
@@ -67,7 +67,7 @@ def test_texts_and_pictures_equal_the_reference(model: reference.JinaClip, made:
     assert spec.image is not None
     ids = TextTokenizer(made / "tokenizer.json", spec.max_tokens).tokenize(TEXTS).ids
     texts = [model.text_model(torch.from_numpy(row.astype(np.int64))).mean(0).numpy() for row in ids]
-    pixels = [torch.from_numpy(load_picture(picture, spec.image).pixels[0]) for picture in pictures(3)]
+    pixels = [torch.from_numpy(load_image(picture, spec.image).pixels[0]) for picture in pictures(3)]
     seen = [model.vision_model(one).numpy() for one in pixels]
     with Embedder(f"{made}:float32") as embedder:
         np.testing.assert_allclose(embedder.encode(TEXTS), unit(np.stack(texts)), atol=1e-4)
@@ -129,7 +129,7 @@ def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Pa
 
 
 def test_text_models_and_missing_parts_say_so(fake: Embedder, made: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="image 0: fake embeds texts, not pictures"):
+    with pytest.raises(InputError, match="image 0: fake embeds texts, not images"):
         fake.encode_image(pictures(1))
     folder = Path(shutil.copytree(made, tmp_path / "m"))
     for path in (folder / "onnx").glob("vision_model*"):

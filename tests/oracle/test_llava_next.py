@@ -20,7 +20,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 from edge_embed import Embedder, ModelError, ModelSpec
 from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
 from edge_embed.backends import Backend, Batch, Inserted, load
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
@@ -99,7 +99,7 @@ def images() -> list[Image.Image]:
 
 def read(made: Made, backend: Backend, images: Sequence[Image.Image]) -> list[Array]:
     assert made.spec.image is not None
-    return backend.forward(Batch((), [load_picture(image, made.spec.image) for image in images]))
+    return backend.forward(Batch((), [load_image(image, made.spec.image) for image in images]))
 
 
 def cosines(a: Array, b: Array) -> Array:

@@ -134,8 +134,9 @@ def test_memory_decides_and_below_the_floor_it_warns(repo: ModelFolder, monkeypa
     assert chosen(pick(some, rank, memory_limit=600 << 20)) == "gguf:Q8_0"
     with pytest.warns(
         QualityWarning, match=r"within 200 MB only gguf:IQ2_M fits, whose vectors have a cosine of 0\.970"
-    ):
+    ) as caught:
         assert chosen(pick(some, rank, memory_limit=200 << 20)) == "gguf:IQ2_M"
+    assert [one.filename for one in caught] == [__file__]
     assert chosen(pick(some, rank, memory_limit=10 << 20)) == "gguf:IQ2_M"  # whose budget is then refused
 
 
@@ -211,8 +212,9 @@ def test_a_batch_without_memory_is_halved_once(converted: Path, monkeypatch: pyt
             return sound(self, batch)
 
         monkeypatch.setattr(OnnxBackend, "forward", short)
-        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved"):
+        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved") as caught:
             np.testing.assert_allclose(model.encode(texts), expected, atol=1e-5)
+        assert [one.filename for one in caught] == [__file__]
         assert seen == [20, 10, 10]
         with pytest.raises(OutOfMemoryError), pytest.warns(MemoryWarning):
             model.encode(texts * 2)

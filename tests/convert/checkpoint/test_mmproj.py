@@ -1,4 +1,4 @@
-"""Picture towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
+"""ImagePixels towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import Image
 from edge_embed import CorruptModelError, Embedder, FallbackWarning, InputError, ModelError, UnsupportedModelError
 from edge_embed.backends import Batch, load
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.gguf import find_mmproj, gguf_needed
 from edge_embed.layouts.onnx import find_onnx
@@ -120,7 +120,7 @@ def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
     backend = load("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
     pictures = [Image.fromarray(sample_picture(seed)).resize(size) for seed, size in enumerate(sizes)]
-    found = backend.forward(Batch((), [load_picture(picture, spec.image) for picture in pictures]))
+    found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
     backend.close()
     return found
 
@@ -285,8 +285,9 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
-    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
+    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed") as caught:
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
+    assert [one.filename for one in caught] == [__file__]
     with embedder:
         np.testing.assert_allclose(embedder.encode("a cat"), found[0], atol=1e-5)
         with pytest.raises(InputError, match="image 0: "):
