@@ -24,7 +24,7 @@ import numpy as np
 
 from edge_embed.backends import Batch, load
 from edge_embed.device.machine import this_device
-from edge_embed.layouts.folder import Repo
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.pipeline.batches import make_batches
 from edge_embed.selection import speed as tuning
@@ -38,7 +38,7 @@ BULK = [12, 18, 25, 33, 47, 64, 90, 130, 180, 250, 20, 35, 64, 64, 100, 150]
 OURS = Fidelity(cosines=(), company=1.0)  # made by our converter, so that they may be chosen
 
 
-def repository(folder: Path, files: list[Path]) -> Repo:
+def repository(folder: Path, files: list[Path]) -> ModelFolder:
     """Describe the folder's graphs and the files as one model's weights."""
     config = json.loads((folder / "config.json").read_text())
     weights = [Weights(format="onnx", level=w.level, files=w.files, fidelity=OURS) for w in find_onnx(folder)]
@@ -56,7 +56,7 @@ def repository(folder: Path, files: list[Path]) -> Repo:
         attention="causal" if causal else "full",
         weights=tuple(weights),
     )
-    return Repo(folder, spec)
+    return ModelFolder(folder, spec)
 
 
 def seconds(backend: Any, lengths: list[int]) -> float:
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     repo, threads = repository(args.folder, args.gguf), this_device().threads
-    backends = {tuning.name_of(w): load(w.format, repo.folder, repo.spec, w, threads) for w in repo.spec.weights}
+    backends = {w.name: load(w.format, repo.folder, repo.spec, w, threads) for w in repo.spec.weights}
     taken: dict[str, dict[str, list[float]]] = {name: {"single": [], "bulk": []} for name in backends}
     for turn in range(args.rounds + 1):
         for name, backend in backends.items():
@@ -88,7 +88,7 @@ def main() -> None:
     for backend in backends.values():
         backend.close()
     rows = {name: {case: statistics.median(values) for case, values in cases.items()} for name, cases in taken.items()}
-    good = [tuning.name_of(one) for one in repo.spec.weights if keeps_quality(one)]
+    good = [tuning.one.name for one in repo.spec.weights if keeps_quality(one)]
     best = {case: min(rows[name][case] for name in good) for case in ("single", "bulk")}
     print("| candidate | one text of 16, ms | texts/s in bulk | of the best: single | bulk |\n|---|---|---|---|---|")
     for name, row in sorted(rows.items(), key=lambda item: item[1]["bulk"]):

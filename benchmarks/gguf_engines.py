@@ -92,9 +92,9 @@ def query(path: str, threads: int) -> None:
     """Print what one query costs: time over a bare call, memory of 20 and 8,192 tokens, time to load."""
     from edge_embed.backends import Batch
     from edge_embed.backends.gguf.backend import GgufBackend
-    from edge_embed.layouts.folder import open_repo
+    from edge_embed.layouts.folder import read_folder
 
-    spec = open_repo(Path(path)).spec
+    spec = read_folder(Path(path)).spec
     rng = np.random.default_rng(0)
     ids = rng.integers(300, 9000, 20).astype(np.int32)
     backend = GgufBackend(Path(path), spec, threads)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.selection.memory import MB, plans
 
 WORKER = """
@@ -25,12 +25,12 @@ import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device.machine import resident_peak
 from edge_embed.spec.image import ImagePixels
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import image_part
 from edge_embed.pipeline.tokenizer import TextTokenizer
 
 place, candidate, tokens, vocabulary = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-repo = open_repo(place)
+repo = read_folder(place)
 weights = next(w for w in repo.spec.weights if (f"{w.format}:{w.level}", w.part) == (candidate, "text"))
 backend = load(weights.format, repo.folder, repo.spec, weights, 2)
 part = image_part(repo.spec.weights, weights)
@@ -56,7 +56,7 @@ def main() -> None:
     print("| model | candidate | tokens | planned MB | measured MB | error |\n|---|---|---|---|---|---|")
     rows = []
     for place in args.models:
-        repo = open_repo(place)
+        repo = read_folder(place)
         config = repo.folder / "config.json"
         vocabulary = args.vocabulary or json.loads(config.read_text("utf-8"))["vocab_size"]
         for tokens in (count for count in args.tokens if count <= repo.spec.max_tokens):

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
 from edge_embed.backends import Backend
-from edge_embed.hub import reference as hub
 from edge_embed.images.sources import ImageSources
-from edge_embed.loading.load import Opened, Request, open_model, switch_task
+from edge_embed.loading.load import LoadedModel, load_model, switch_task
+from edge_embed.loading.request import LoadRequest, load_request
 from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.tokenizer import Tokenizer
-from edge_embed.selection import choose as select
-from edge_embed.selection import speed as tuning
-from edge_embed.selection.memory import size_in_bytes
+from edge_embed.selection.choose import BATCH_TOKENS
+from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import ModelSpec
 
 from .errors import InputError
@@ -35,6 +34,7 @@ class Embedder(Encoder):
     shortens the model's own limit, `truncate_dim` the vectors of every call. `max_memory` (bytes, or "1GB") bounds the
     process's memory by smaller batches. Where no level is named, `workload` says for which use the fastest weights are
     chosen: "bulk", or "single" texts. `offline` forbids the network; `image_sources` says where images may come from.
+    `spec` holds keys of edge_embed.json that win over what the folder says, such as `pooling` or `prompts`.
 
     Copies and pickles hold these arguments alone, and open the model again. Raises InputError or ModelError.
 
@@ -44,7 +44,7 @@ class Embedder(Encoder):
     (384,)
     """
 
-    _opened: Opened
+    _opened: LoadedModel
 
     def __init__(
         self,
@@ -56,23 +56,25 @@ class Embedder(Encoder):
         max_tokens: int | None = None,
         truncate_dim: int | None = None,
         max_memory: int | str | None = None,
-        workload: tuning.Workload = "bulk",
+        workload: Workload = "bulk",
         threads: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         image_sources: ImageSources | None = None,
+        spec: Mapping[str, object] | None = None,
     ) -> None:
-        tuning.check_workload(workload)
-        request = Request(
-            reference=hub.parse(model, revision),
-            threads=select.thread_count(threads),
+        request = load_request(
+            model,
             backend=backend,
             task=task,
+            revision=revision,
             max_tokens=max_tokens,
-            max_memory=size_in_bytes(max_memory) if max_memory is not None else None,
+            max_memory=max_memory,
             workload=workload,
-            cache_dir=Path(cache_dir) if cache_dir is not None else None,
+            threads=threads,
+            cache_dir=cache_dir,
             offline=offline,
+            spec=spec,
         )
         self._open(request, image_sources or ANY_SOURCE, truncate_dim)
 
@@ -86,18 +88,18 @@ class Embedder(Encoder):
         """
         self = cls.__new__(cls)
         self._request = None
-        self._opened = Opened(
+        self._opened = LoadedModel(
             spec=spec,
             pipeline=Pipeline(spec, tokenizer, backend, vision),
-            batch_tokens=select.BATCH_TOKENS,
+            batch_tokens=BATCH_TOKENS,
             why=f"{type(backend).__name__}, given by the caller",
         )
         return self
 
-    def _open(self, request: Request, sources: ImageSources, truncate_dim: int | None) -> None:
-        self._request: Request | None = request
+    def _open(self, request: LoadRequest, sources: ImageSources, truncate_dim: int | None) -> None:
+        self._request: LoadRequest | None = request
         self._sources, self._truncate_dim = sources, truncate_dim
-        self._opened = open_model(request)
+        self._opened = load_model(request)
         try:
             self.spec.pick_dim(truncate_dim)
         except InputError:
@@ -161,7 +163,7 @@ class Embedder(Encoder):
         return _reopen, (type(self), self._request, self._sources, self._truncate_dim)
 
 
-def _reopen(cls: type[Embedder], request: Request, sources: ImageSources, truncate_dim: int | None) -> Embedder:
+def _reopen(cls: type[Embedder], request: LoadRequest, sources: ImageSources, truncate_dim: int | None) -> Embedder:
     """Open a model again, in another process or for a copy."""
     self = cls.__new__(cls)
     self._open(request, sources, truncate_dim)

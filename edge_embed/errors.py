@@ -4,7 +4,8 @@ EdgeEmbedError
 |-- InputError (ValueError)                 an argument or a text is not acceptable; nothing was computed
 |-- ModelError                              the model's files are the trouble
 |   |-- ModelNotFoundError                  no such folder, package, repository, or no usable file in it
-|   |   `-- RepositoryAbsentError           the repository does not exist, or has no weights of the wanted kind
+|   |   |-- RepositoryAbsentError           the repository does not exist, or has no weights of the wanted kind
+|   |   `-- NoWeightsError                  the folder is there, with no weights in it
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
 |-- BackendError                            the engine failed, or gave a vector that is not finite
@@ -46,6 +47,10 @@ class ModelNotFoundError(ModelError):
 
 class RepositoryAbsentError(ModelNotFoundError):
     """Tell that a repository does not exist or lacks the wanted weights: another one of its family may have them."""
+
+
+class NoWeightsError(ModelNotFoundError):
+    """Tell that a folder holds neither weights that can be run nor a checkpoint to convert."""
 
 
 class UnsupportedModelError(ModelError):
@@ -98,7 +103,7 @@ def warn(message: str, category: type[Warning]) -> None:
     Where no such line is on the stack, as in a thread of ours, the outermost line is named.
     """
     level, frame = 2, sys._getframe(1)  # as warnings.warn counts: 1 is this function, 2 the one that called it
-    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in OURS:
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

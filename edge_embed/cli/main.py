@@ -152,10 +152,11 @@ def _similarity(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from edge_embed.hub import reference as hub
-    from edge_embed.loading import find
+    from edge_embed.loading.find import find_model
+    from edge_embed.loading.request import load_request
 
-    spec = find.find(hub.parse(args.model)).spec
+    with find_model(load_request(args.model)) as found:
+        spec = found.model.spec
     print(spec.to_json().rstrip() if args.json else describe(spec))
 
 

@@ -118,7 +118,7 @@ def embed_pictures(backend: Backend, pictures: Sequence[ImagePixels]) -> NDArray
 
 def _message(weights: Weights, what: str) -> str:
     return (
-        f"the self-test of {weights.format}:{weights.level} failed on this machine: {what}. The file may be damaged, "
+        f"the self-test of {weights.name} failed on this machine: {what}. The file may be damaged, "
         f"or the engine wrong on this processor; try another level or backend, or {SWITCH}=off to use it all the same"
     )
 

@@ -28,6 +28,7 @@ IMAGE = "{image}"  # where that of a model which reads images among its tokens t
 Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
 Kind = Literal["text", "image", "composed"]  # of an input: a text, an image, or an image with a text
+DECIDED = {"architecture", "dim", "fingerprint", "golden", "golden_pictures", "weights"}  # not for a user to say
 Suffix = Literal["query", "passage", "document"]  # of a task's name: which side's prompt is the default
 SUFFIXES: dict[Suffix, Side] = {"query": "query", "passage": "document", "document": "document"}
 
@@ -168,11 +169,25 @@ def with_task(spec: ModelSpec, task: str | None) -> ModelSpec:
     return replace(spec, task=name, default_prompt=prompt)
 
 
-def changed(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+def with_overrides(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """Replace values of a spec by keys of edge_embed.json, which win; the fingerprint goes if they change the space.
+
+    Raises InputError for what `edge_embed.json` could not hold, and for what the weights decide.
+    """
+    if not values:
+        return spec
+    if decided := DECIDED & values.keys():
+        raise InputError(f"spec: {listing(decided)} is what the weights decide: leave it out")
+    new = with_values(spec, values)
+    same = space_fingerprint(new, "", "") == space_fingerprint(spec, "", "")
+    return new if same else replace(new, fingerprint=None)
+
+
+def with_values(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
     try:
         return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
-    except (CorruptModelError, UnsupportedModelError) as error:
+    except (CorruptModelError, UnsupportedModelError, TypeError) as error:
         raise InputError(str(error)) from error
 
 

@@ -89,7 +89,7 @@ def test_what_stays_is_an_error_and_leaves_the_cache_clean(
     expected = CorruptModelError if fault in ("wrong", "html") else ModelNotFoundError
     with pytest.raises(expected, match=message):
         client.resolve("user/model", tmp_path)
-    with pytest.raises(ModelNotFoundError, match="user/model is not whole in the cache"):
+    with pytest.raises(ModelNotFoundError, match="user/model is not complete in the cache"):
         client.resolve("user/model", tmp_path, offline=True)
     server.faults.clear()
     assert contents(client.resolve("user/model", tmp_path)) == LOADED
@@ -159,8 +159,8 @@ def test_a_full_disk_is_noticed_before_the_download(
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))  # type: ignore[attr-defined]
     with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: free"):
-        hub_repository._need_space("m", 30_000_000, tmp_path)
-    hub_repository._need_space("m", 10_000_000, tmp_path)
+        hub_repository._check_disk("m", 30_000_000, tmp_path)
+    hub_repository._check_disk("m", 10_000_000, tmp_path)
 
 
 def test_two_processes_make_one_download(server: HubServer, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from edge_embed.backends.fake import FakeBackend
 from edge_embed.layouts.facts import facts_of
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.image import ImageSpec
-from edge_embed.spec.model import changed
+from edge_embed.spec.model import with_values
 
 from support import tiny_llava
 
@@ -22,7 +22,7 @@ USER, END = (
     "<|start_header_id|>user<|end_header_id|>\n\n",
     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n",
 )
-SPEC = changed(
+SPEC = with_values(
     ModelSpec(
         name="e5-v",
         architecture="llava_next",
@@ -170,4 +170,4 @@ def test_a_tokenizer_without_the_images_token(tiny_tokenizer: Path) -> None:
 )
 def test_specs_that_cannot_be(values: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="impossible value of"):
-        changed(SPEC, values)
+        with_values(SPEC, values)

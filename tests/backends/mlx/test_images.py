@@ -22,7 +22,7 @@ from edge_embed import BackendError, CorruptModelError, Embedder, InputError, Mo
 from edge_embed.backends import Backend, Batch, Inserted
 from edge_embed.backends.mlx.backend import load
 from edge_embed.images.preprocess import load_image
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import parse
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import sample_picture
@@ -290,7 +290,7 @@ def test_what_each_level_costs(converted: Path, clip: Path) -> None:
 def test_each_part_has_its_own_tensors(llava_model: Any, tmp_path: Path) -> None:
     """What no vector depends on is in neither file: the head, and the tower's last layer and norm."""
     _, folder = llava_model
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     weights = write(Export(folder=tmp_path, source=source, levels=["float16", "8bit"], group_size=32))
     assert [(one.part, one.level, one.files[0].path) for one in weights] == [
         ("text", "float16", "model.safetensors"),
@@ -325,11 +325,11 @@ def test_folders_without_our_file(converted: Path, clip: Path, tmp_path: Path) -
         (apart / name).unlink()
     (tmp_path / "whole").mkdir()
     whole = Path(shutil.copytree(clip, tmp_path / "whole" / "jina-clip-v1-mlx"))
-    assert [(w.part, w.level, w.files[0].path) for w in open_repo(whole).spec.weights] == [
+    assert [(w.part, w.level, w.files[0].path) for w in read_folder(whole).spec.weights] == [
         ("text", "float32", "model.safetensors"),
         ("image", "float32", "model.safetensors"),
     ]
-    assert {(w.part, w.level, w.files[0].path) for w in open_repo(apart).spec.weights} == {
+    assert {(w.part, w.level, w.files[0].path) for w in read_folder(apart).spec.weights} == {
         ("text", "float32", "model.safetensors"),
         ("text", "8bit", "model-8bit.safetensors"),
         ("text", "4bit", "model-4bit.safetensors"),
@@ -360,7 +360,7 @@ def test_a_quantised_folder_of_both_parts(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
     save_file(worth, plain / "model.safetensors")
     change(folder, quantization=said)
-    assert [(w.part, w.level) for w in open_repo(folder).spec.weights] == [("text", "8bit"), ("image", "8bit")]
+    assert [(w.part, w.level) for w in read_folder(folder).spec.weights] == [("text", "8bit"), ("image", "8bit")]
     image = Image.fromarray(photograph(60, 90, 1))
     (exact,) = convert(plain, tmp_path / "out", ["mlx:float32"])
     with Embedder(folder) as quantised, Embedder(exact) as right:
