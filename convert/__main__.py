@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import EdgeEmbedError, InputError, listing
-from edge_embed.hub import reference as hub
-from edge_embed.layouts.folder import Repo, checkpoint_files
-from edge_embed.loading.find import find
+from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.loading.find import find_model
+from edge_embed.loading.request import load_request
 
 from .conversion import convert
 
@@ -44,10 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Convert as the arguments say, telling each step on standard error."""
-    reference = hub.parse(args.source)
-    if reference.level:
+    request = load_request(args.source)
+    if request.reference.level:
         raise InputError(f"{args.source!r} names a level; what to make is said by --to")
-    repo = find(reference, needed=lambda folder, names: checkpoint_files(names))
+    with find_model(request) as found:
+        repo = found.fetch(checkpoint_files(found.model.files.sizes))
     values = {"source": repo.spec.source, "revision": repo.spec.revision, **_values(args.spec)}
     tasks = _tasks(args.task, repo)
     name = f"{repo.spec.name}-{args.adapter.resolve().name}" if args.adapter else repo.spec.name
@@ -76,7 +77,7 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def _tasks(text: str | None, repo: Repo) -> list[str | None]:
+def _tasks(text: str | None, repo: ModelFolder) -> list[str | None]:
     """Return the tasks to convert one after the other, all known before the first is begun."""
     if text is None:
         return []

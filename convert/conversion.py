@@ -10,7 +10,7 @@ from typing import Any
 from edge_embed.errors import InputError
 from edge_embed.formats.mmproj import read_mmproj
 from edge_embed.spec.model import FILE_NAME, ModelSpec, space_fingerprint
-from edge_embed.spec.weights import Weights
+from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, Part, Weights
 
 from .calibrate import calibrate, read_texts
 from .checkpoint.mmproj import Tensors, config_of
@@ -28,8 +28,8 @@ from .verification.goldens import make_golden_pictures, make_goldens, with_fidel
 from .verification.verify import Vectors, embed, verify
 
 Report = Callable[[str], object]
-Reference = dict[str, Vectors]  # the probes' exact vectors by the part that gives them
-PLAIN = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
+Reference = dict[Part, Vectors]  # the probes' exact vectors by the part that gives them
+PLAIN: Format = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
 EXACT = "float32"
 FOLDER = "pictures"
 
@@ -62,7 +62,7 @@ def convert(
     wanted = targets(to)
     texts = read_texts(calibration)
     opened = open_variant(source, name, task, adapter, spec or {})
-    places = {kind: out / (opened.spec.name + exporter(kind).SUFFIX) for kind in wanted}
+    places = {kind: out / (opened.spec.name + REPOSITORY_SUFFIXES[kind]) for kind in wanted}
     if keep_checkpoint:
         places.setdefault(PLAIN, out / opened.spec.name)
     if there := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
@@ -92,7 +92,7 @@ def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
     source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))
-    parts = _write(PLAIN, Export(folder=stage, source=source, levels=[EXACT]))
+    parts = write_parts(PLAIN, Export(folder=stage, source=source, levels=[EXACT]))
     spec = source.spec
     _write_spec(stage, spec, parts)
     reference = {exact.part: embed(stage, spec, exact)[0] for exact in parts}
@@ -103,7 +103,7 @@ def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
 
 
 def _moments(
-    source: Source, wanted: Mapping[str, list[str]], stage: Path, texts: list[str], report: Report
+    source: Source, wanted: Mapping[Format, list[str]], stage: Path, texts: list[str], report: Report
 ) -> Mapping[str, Moments] | None:
     """Calibrate, if some level asks for it."""
     if not any(exporter(kind).calibrated(source, levels) for kind, levels in wanted.items()):
@@ -112,12 +112,12 @@ def _moments(
     return calibrate(source.config, source.tensors, source.spec, stage / "tokenizer.json", texts)
 
 
-def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool) -> None:
+def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: bool) -> None:
     """Write everything into the staging folder: weights, verified, then what the folder says of itself."""
     stage, spec = export.folder, export.source.spec
     if kind != PLAIN:
         write_layout(stage, export.source, spec)
-    weights = _write(kind, export)
+    weights = write_parts(kind, export)
     _write_spec(stage, spec, weights)
     results: Results = {}
     tested: list[Weights] = []
@@ -140,7 +140,7 @@ def _fill(kind: str, export: Export, reference: Reference, keep_checkpoint: bool
     write_card(stage, replace(spec, weights=tuple(tested)), results)
 
 
-def _write(kind: str, export: Export) -> list[Weights]:
+def write_parts(kind: Format, export: Export) -> list[Weights]:
     """Write the text part's weights, and the image part's, where there is one and the format has none of its own."""
     weights: list[Weights] = exporter(kind).write(export)
     if "image" in parts_of(export.source.spec.architecture):

@@ -1,6 +1,6 @@
 """What a format's exporter is given, and which exporters there are: FORMAT/export.py.
 
-An exporter has SUFFIX (added to the folder's name), LEVELS (all that it writes), ALL (what `FORMAT:all` stands for),
+An exporter has LEVELS (all that it writes), ALL (what `FORMAT:all` stands for),
 BOUNDS (what `verify` demands of each level), `calibrated(source, levels)`, `image_levels(levels)` (at which the ONNX
 image part lies beside them) and `write(export) -> list[Weights]`.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 from edge_embed.errors import InputError, MissingDependencyError, listing
 from edge_embed.hub.checksums import feed
-from edge_embed.spec.weights import File
+from edge_embed.spec.weights import LEVELS, File, Format
 
 from .checkpoint.moments import Moments
 from .checkpoint.source import Source
@@ -34,9 +34,10 @@ class Export:
     report: Callable[[str], object] = lambda line: None
 
 
-def formats() -> list[str]:
+def formats() -> list[Format]:
     """List the formats that exist, installed or not."""
-    return sorted(folder.parent.name for folder in Path(__file__).parent.glob("*/export.py"))
+    folders = {path.parent.name for path in Path(__file__).parent.glob("*/export.py")}
+    return sorted(name for name in LEVELS if name in folders)
 
 
 def exporter(name: str) -> Any:
@@ -50,15 +51,16 @@ def exporter(name: str) -> Any:
         ) from error
 
 
-def targets(to: Sequence[str]) -> dict[str, list[str]]:
+def targets(to: Sequence[str]) -> dict[Format, list[str]]:
     """Group `FORMAT:LEVEL` by format; raise InputError, listing what exists, for one that does not."""
     known = formats()
     if not to:
         raise InputError(f"name at least one FORMAT:LEVEL to convert to; formats are {listing(known)}")
-    wanted: dict[str, list[str]] = {}
+    wanted: dict[Format, list[str]] = {}
     for target in to:
-        name, _, level = target.partition(":")
-        if name not in known:
+        form, _, level = target.partition(":")
+        name = next((name for name in known if name == form), None)
+        if name is None:
             raise InputError(f"cannot convert to {target!r}: formats are {listing(known)}, as in 'onnx:int8'")
         module = exporter(name)
         if level not in (*module.LEVELS, "all"):

@@ -13,8 +13,8 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from edge_embed.errors import InputError, UnsupportedModelError, listing
-from edge_embed.layouts.folder import Repo, open_repo
-from edge_embed.spec.model import TEXT, ModelSpec, changed, space_fingerprint
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
 
 from .checkpoint.adapters import CONFIG, WEIGHTS, open_adapter
 from .checkpoint.merge import Merged
@@ -31,7 +31,7 @@ def open_variant(
 
     Raises InputError for a task, an adapter or values that cannot be, ModelError for files that cannot be converted.
     """
-    repo = open_repo(folder, name, values.get("source"), values.get("revision"))
+    repo = read_folder(folder, name, values.get("source"), values.get("revision"))
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
     chosen = adapter if adapter is not None else _adapter_of(repo, task)
@@ -59,7 +59,7 @@ def open_variant(
     return replace(source, spec=spec)
 
 
-def _adapter_of(repo: Repo, task: str | None) -> Path | None:
+def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:
     if task is not None and task not in repo.adapters:
         raise InputError(f"unknown task {task!r}: {repo.folder} has adapters for {listing(repo.adapters)}")
     if task is None and repo.adapters:
@@ -71,7 +71,7 @@ def _adapter_of(repo: Repo, task: str | None) -> Path | None:
 
 def _change(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """Let the user's values win, but for what the weights decide."""
-    new = changed(spec, {key: value for key, value in values.items() if key not in MADE})
+    new = with_values(spec, {key: value for key, value in values.items() if key not in MADE})
     for key in ("architecture", "dim", "attention"):
         if getattr(new, key) != getattr(spec, key):
             raise InputError(

@@ -1,7 +1,8 @@
-"""Text to embedding vectors on the user's own device. Imports little until a model is opened."""
+"""Text and images to embedding vectors on the user's own device. Imports nothing heavy until a name asks for it."""
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -14,45 +15,81 @@ from .errors import (
     MissingDependencyError,
     ModelError,
     ModelNotFoundError,
+    NoWeightsError,
     OutOfMemoryError,
     QualityWarning,
+    RepositoryAbsentError,
     SelfTestError,
     TruncationWarning,
     UnsupportedModelError,
     VerificationError,
 )
-from .spec.model import ModelSpec
 
 if TYPE_CHECKING:
+    from edge_embed.images.sources import ImageSources
+    from edge_embed.spec.model import ModelSpec
+
+    from .compat import Compatibility, compare
     from .embedder import Embedder
+    from .vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "Compatibility",
     "CorruptModelError",
     "EdgeEmbedError",
     "Embedder",
     "FallbackWarning",
+    "ImageSources",
     "InputError",
     "MemoryWarning",
     "MissingDependencyError",
     "ModelError",
     "ModelNotFoundError",
     "ModelSpec",
+    "NoWeightsError",
     "OutOfMemoryError",
     "QualityWarning",
+    "RepositoryAbsentError",
     "SelfTestError",
     "TruncationWarning",
     "UnsupportedModelError",
     "VerificationError",
+    "compare",
+    "hamming",
+    "normalize",
+    "quantize",
+    "search_binary",
+    "similarity",
+    "similarity_pairwise",
+    "unpack",
 ]
+
+_LAZY = {
+    "Compatibility": "compat",
+    "Embedder": "embedder",
+    "ImageSources": "images.sources",
+    "ModelSpec": "spec.model",
+    "compare": "compat",
+    "hamming": "vectors",
+    "normalize": "vectors",
+    "quantize": "vectors",
+    "search_binary": "vectors",
+    "similarity": "vectors",
+    "similarity_pairwise": "vectors",
+    "unpack": "vectors",
+}  # the module of each name that brings NumPy, or more, with it
 
 
 def __getattr__(name: str) -> Any:
-    """Import Embedder, and with it the tokenizer, when it is first asked for."""
-    if name == "Embedder":
-        from .embedder import Embedder
+    """Import a name's module when it is first asked for."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    return value
 
-        return Embedder
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -53,8 +53,8 @@ def compare(a: Embedder, b: Embedder, texts: Sequence[str]) -> Compatibility:
     """
     if len(texts) <= TOP:
         raise InputError(f"{len(texts)} texts are too few to compare with: give more than {TOP}")
-    if a.spec.dim != b.spec.dim:
-        raise InputError(f"{a.spec.name} gives {a.spec.dim} numbers, {b.spec.name} {b.spec.dim}: never compatible")
+    if a.dim != b.dim:
+        raise InputError(f"{a.spec.name} gives {a.dim} numbers, {b.spec.name} {b.dim}: never compatible")
     documents, others = a.encode_document(texts), b.encode_document(texts)
     cosines = (documents * others).sum(axis=1)
     own, foreign = (_nearest(model.encode_query(texts) @ documents.T) for model in (a, b))

@@ -4,6 +4,8 @@ EdgeEmbedError
 |-- InputError (ValueError)                 an argument or a text is not acceptable; nothing was computed
 |-- ModelError                              the model's files are the trouble
 |   |-- ModelNotFoundError                  no such folder, package, repository, or no usable file in it
+|   |   |-- RepositoryAbsentError           the repository does not exist, or has no weights of the wanted kind
+|   |   `-- NoWeightsError                  the folder is there, with no weights in it
 |   |-- UnsupportedModelError               the files are well, but say something that is not implemented
 |   `-- CorruptModelError                   a file is truncated, damaged, or contradicts another
 |-- BackendError                            the engine failed, or gave a vector that is not finite
@@ -15,10 +17,16 @@ EdgeEmbedError
 TruncationWarning (UserWarning)             some texts were cut to the model's length
 FallbackWarning (UserWarning)               other weights than the first choice were loaded
 MemoryWarning (UserWarning)                 a batch was halved, for want of memory
-QualityWarning (UserWarning)                memory leaves room for coarse weights alone
+QualityWarning (UserWarning)                only coarse weights fit in the memory
 """
 
 from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable
+
+OURS = (__package__, f"{__package__}_convert")  # a warning never names a line of these packages
 
 
 class EdgeEmbedError(Exception):
@@ -34,12 +42,15 @@ class ModelError(EdgeEmbedError):
 
 
 class ModelNotFoundError(ModelError):
-    """Tell that no such folder, package or repository exists, or that it holds no usable file.
+    """Tell that no such folder, package or repository exists, or that it holds no usable file."""
 
-    `absent`: it is known not to be there, so that another place may be tried.
-    """
 
-    absent = False
+class RepositoryAbsentError(ModelNotFoundError):
+    """Tell that a repository does not exist or lacks the wanted weights: another one of its family may have them."""
+
+
+class NoWeightsError(ModelNotFoundError):
+    """Tell that a folder holds neither weights that can be run nor a checkpoint to convert."""
 
 
 class UnsupportedModelError(ModelError):
@@ -83,10 +94,21 @@ class MemoryWarning(UserWarning):
 
 
 class QualityWarning(UserWarning):
-    """Tell that memory leaves room for coarse weights alone, and what they lose."""
+    """Tell that only coarse weights fit in the memory, and how much accuracy they lose."""
 
 
-def listing(names: object) -> str:
+def warn(message: str, category: type[Warning]) -> None:
+    """Issue a warning that names the line of the caller's own code that led here, however deep in ours it arose.
+
+    Where no such line is on the stack, as in a thread of ours, the outermost line is named.
+    """
+    level, frame = 2, sys._getframe(1)  # as warnings.warn counts: 1 is this function, 2 the one that called it
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in OURS:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
+
+def listing(names: Iterable[object]) -> str:
     """Write names for an error message: sorted, quoted, `none` when there are none."""
-    words = sorted(str(name) for name in names)  # type: ignore[attr-defined]
+    words = sorted(str(name) for name in names)
     return ", ".join(repr(word) for word in words) or "none"

@@ -5,7 +5,7 @@ Every function treats each row alone, so a vector never depends on its neighbour
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,23 +14,47 @@ from .errors import InputError, listing
 
 Precision = Literal["float32", "int8", "uint8", "binary", "ubinary"]
 Metric = Literal["cosine", "dot", "hamming"]
+# The scalar type depends on `precision` at run time, so encoding methods leave it open; `quantize` states it.
 Array = NDArray[Any]
+Vector = np.ndarray[tuple[int], np.dtype[Any]]
+Matrix = np.ndarray[tuple[int, int], np.dtype[Any]]
 
 
 def check_precision(precision: str) -> None:
-    """Raise InputError unless the name is one of the five precisions."""
+    """Raise InputError unless the name is one of the five precisions.
+
+    >>> check_precision("int8")
+    """
     if precision not in get_args(Precision):
         raise InputError(f"unknown precision {precision!r}: choose from {listing(get_args(Precision))}")
 
 
 def normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Scale rows (n, dim) to unit L2 length; a row of zeros stays zero."""
+    """Scale rows (n, dim) to unit L2 length; a row of zeros stays zero.
+
+    >>> normalize(np.array([[0, 4], [0, 0]], np.float32)).tolist()
+    [[0.0, 1.0], [0.0, 0.0]]
+    """
     norms = np.linalg.norm(vectors, axis=-1, keepdims=True)
     norms[norms == 0] = 1
     units: NDArray[np.float32] = vectors / norms
     return units
 
 
+@overload
+def quantize(
+    vectors: ArrayLike, precision: Literal["float32"], *, ranges: ArrayLike | None = ...
+) -> NDArray[np.float32]: ...
+@overload
+def quantize(
+    vectors: ArrayLike, precision: Literal["int8", "binary"], *, ranges: ArrayLike | None = ...
+) -> NDArray[np.int8]: ...
+@overload
+def quantize(
+    vectors: ArrayLike, precision: Literal["uint8", "ubinary"], *, ranges: ArrayLike | None = ...
+) -> NDArray[np.uint8]: ...
+@overload
+def quantize(vectors: ArrayLike, precision: Precision, *, ranges: ArrayLike | None = ...) -> Array: ...
 def quantize(vectors: ArrayLike, precision: Precision, *, ranges: ArrayLike | None = None) -> Array:
     """Quantise float rows (n, dim) or one (dim,).
 
@@ -38,6 +62,11 @@ def quantize(vectors: ArrayLike, precision: Precision, *, ranges: ArrayLike | No
     less 128. `int8` is round(127 v / max|v|) of each row, `uint8` the same plus 128: cosine does not see the scale.
     With `ranges` (2, dim), the lowest and highest value of each dimension, both are sentence-transformers' 255 steps.
     Raises InputError for input that is quantised already, and for ranges of another shape.
+
+    >>> quantize([0.5, -0.25, 0.0, 1.0], "int8").tolist()
+    [64, -32, 0, 127]
+    >>> quantize([0.5, -0.25, 0.0, 1.0], "ubinary").tolist()
+    [144]
     """
     check_precision(precision)
     values = np.asarray(vectors)
@@ -69,13 +98,21 @@ def _ranged(values: Array, ranges: Array) -> Array:
 
 
 def unpack(packed: Array) -> NDArray[np.float32]:
-    """Turn `binary` or `ubinary` rows (n, bytes) into rows of -1 and 1, float32 (n, 8 * bytes)."""
+    """Turn `binary` or `ubinary` rows (n, bytes) into rows of -1 and 1, float32 (n, 8 * bytes).
+
+    >>> unpack(np.array([[144]], np.uint8)).tolist()
+    [[1.0, -1.0, -1.0, 1.0, -1.0, -1.0, -1.0, -1.0]]
+    """
     bits = np.unpackbits(_unsigned(packed), axis=-1)
     return bits.astype(np.float32) * 2 - 1
 
 
 def hamming(a: Array, b: Array) -> NDArray[np.int32]:
-    """Count differing bits between packed rows a (n, bytes) and b (m, bytes) -> int32 (n, m)."""
+    """Count differing bits between packed rows a (n, bytes) and b (m, bytes) -> int32 (n, m).
+
+    >>> hamming(np.array([[144]], np.uint8), np.array([[144], [255]], np.uint8)).tolist()
+    [[0, 6]]
+    """
     left, right = _unsigned(a), _unsigned(b)
     if left.shape[-1] != right.shape[-1]:
         raise InputError(f"packed widths differ: {left.shape[-1]} and {right.shape[-1]} bytes")
@@ -99,7 +136,38 @@ def similarity(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDAr
 
     The default for float vectors is cosine. int8 and uint8 arrays may be scaled values or packed bits, so they need
     the metric named; `hamming` gives 1 - 2 * differing bits / bits, which is the cosine of the sign vectors.
+    Raises InputError for rows of different lengths.
+
+    >>> [round(score, 2) for score in similarity([3.0, 4.0], [[4.0, 3.0], [-3.0, -4.0]])[0].tolist()]
+    [0.96, -1.0]
     """
+    left, right, metric = _comparable(a, b, metric)
+    if metric == "hamming":
+        return _agreement(hamming(left, right), left)
+    product: NDArray[np.float32] = left @ right.T
+    return product
+
+
+def similarity_pairwise(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDArray[np.float32]:
+    """Compare each row of a (n, dim) with the same row of b (n, dim) -> float32 (n,), as `similarity` does.
+
+    Raises InputError for arrays of different shapes.
+
+    >>> similarity_pairwise([[1.0, 0.0], [3.0, 4.0]], [[0.0, 1.0], [6.0, 8.0]]).tolist()
+    [0.0, 1.0]
+    """
+    left, right, metric = _comparable(a, b, metric)
+    if len(left) != len(right):
+        raise InputError(f"numbers of rows differ: {len(left)} and {len(right)}; `similarity` compares all with all")
+    if metric == "hamming":
+        different = np.bitwise_count(_unsigned(left) ^ _unsigned(right)).sum(axis=-1, dtype=np.int32)
+        return _agreement(different, left)
+    products: NDArray[np.float32] = np.einsum("nd,nd->n", left, right)
+    return products
+
+
+def _comparable(a: ArrayLike, b: ArrayLike, metric: Metric | None) -> tuple[Array, Array, Metric]:
+    """Return both as rows that the metric takes: packed for hamming, else float32, of unit length for cosine."""
     left, right = (np.atleast_2d(np.asarray(x)) for x in (a, b))
     if metric is None:
         if left.dtype.kind != "f" or right.dtype.kind != "f":
@@ -113,13 +181,15 @@ def similarity(a: ArrayLike, b: ArrayLike, metric: Metric | None = None) -> NDAr
     if left.shape[-1] != right.shape[-1]:
         raise InputError(f"dimensions differ: {left.shape[-1]} and {right.shape[-1]}")
     if metric == "hamming":
-        signs: NDArray[np.float32] = 1 - hamming(left, right).astype(np.float32) / (4 * left.shape[-1])
-        return signs
+        return left, right, metric
     left, right = _floats(left), _floats(right)
-    if metric == "cosine":
-        left, right = normalize(left), normalize(right)
-    product: NDArray[np.float32] = left @ right.T
-    return product
+    return (normalize(left), normalize(right), metric) if metric == "cosine" else (left, right, metric)
+
+
+def _agreement(different: NDArray[np.int32], packed: Array) -> NDArray[np.float32]:
+    """Turn counts of differing bits into the cosine of the sign vectors."""
+    signs: NDArray[np.float32] = 1 - different.astype(np.float32) / (4 * packed.shape[-1])
+    return signs
 
 
 def _floats(values: Array) -> NDArray[np.float32]:
@@ -136,6 +206,11 @@ def search_binary(
 
     `queries` are float (n, dim); `packed` is (m, dim / 8). The score is the cosine of the float query with `documents`
     (m, dim), float or int8, where given, else with the signs in `packed` (Yamada et al. 2021, arXiv 2106.00882).
+
+    >>> documents = np.eye(8, dtype=np.float32) - 0.1
+    >>> scores, rows = search_binary(documents[3], quantize(documents, "ubinary"), k=2, documents=documents)
+    >>> int(rows[0, 0]), round(float(scores[0, 0]), 2)
+    (3, 1.0)
     """
     rows = np.atleast_2d(np.asarray(queries, np.float32))
     if k < 1 or oversample < 1:

@@ -13,7 +13,7 @@ import pytest
 from edge_embed import BackendError, Embedder, InputError, TruncationWarning
 from edge_embed.backends import Batch
 from edge_embed.backends.fake import FakeBackend
-from edge_embed.pipeline import windows as work
+from edge_embed.pipeline import windows
 from edge_embed.vectors import quantize
 
 TEXTS = ["b", "a long text of many letters"[:20], "", "c d e", "b"]
@@ -72,7 +72,7 @@ def test_prompts_reach_the_text(fake: Embedder) -> None:
 
 
 def test_streaming_holds_little(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "WINDOW", 10)
+    monkeypatch.setattr(windows, "WINDOW", 10)
     taken = 0
 
     def source() -> Iterator[str]:
@@ -84,8 +84,8 @@ def test_streaming_holds_little(fake: Embedder, monkeypatch: pytest.MonkeyPatch)
     first = list(itertools.islice(fake.encode_iter(source()), 25))
     assert taken <= 31
     np.testing.assert_allclose(first, fake.encode(["a", "b", "c"] * 8 + ["a"]), atol=1e-7)
-    monkeypatch.setattr(work, "WINDOW_CHARACTERS", 5)
-    assert [len(window) for window in work.windows(["aaa", "bbb", "c", "d", "e" * 9])] == [2, 3]
+    monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 5)
+    assert [len(window) for window in windows.split_windows(["aaa", "bbb", "c", "d", "e" * 9])] == [2, 3]
 
 
 def test_batches_hold_the_budget(fake: Embedder) -> None:
@@ -98,7 +98,7 @@ def test_batches_hold_the_budget(fake: Embedder) -> None:
 
 
 def test_what_was_cut_is_reported_once(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "WINDOW", 2)
+    monkeypatch.setattr(windows, "WINDOW", 2)
     texts = ["a " * 30, "b", "c", "d " * 50, "e"]
     with pytest.warns(TruncationWarning, match="2 of 5 texts were cut to 24 tokens; the longest has 52") as caught:
         fake.encode(texts)

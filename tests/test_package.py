@@ -7,11 +7,13 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 import edge_embed
+from edge_embed import errors, vectors
 
 from support.places import ROOT
 
@@ -29,11 +31,21 @@ def test_only_two_doors_lead_to_the_converter() -> None:
     assert not [path for path in RUNTIME.rglob("*.py") if "import edge_embed_convert" in path.read_text("utf-8")]
 
 
+def own(module: ModuleType) -> set[str]:
+    """List the functions and classes that a module defines for others."""
+    mine = {name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__}
+    return {name for name in mine if not name.startswith("_")}
+
+
 def test_public_names_are_exact() -> None:
     assert edge_embed.__all__ == sorted(edge_embed.__all__)
+    assert set(edge_embed.__all__) <= set(dir(edge_embed))
     assert all(getattr(edge_embed, name).__module__.startswith("edge_embed") for name in edge_embed.__all__)
     public = {name for name, value in vars(edge_embed).items() if isinstance(value, type) and value is not Any}
-    assert public | {"Embedder"} == set(edge_embed.__all__)
+    functions = own(vectors) - {"check_precision"}
+    exceptions = own(errors) - {"warn", "listing"}
+    assert public == {"Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
+    assert public | functions | {"compare"} == set(edge_embed.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
         edge_embed.Embeder  # type: ignore[attr-defined]  # noqa: B018
 
@@ -47,6 +59,7 @@ def test_import_is_light() -> None:
     loaded = set(run("import sys, edge_embed; print(*sys.modules)").split())
     assert "edge_embed" in loaded
     heavy = {
+        "numpy",
         "onnxruntime",
         "tokenizers",
         "huggingface_hub",
@@ -76,6 +89,7 @@ def test_the_converter_needs_no_torch(minilm: Path, tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from edge_embed_convert import convert
 convert(Path({str(minilm)!r}), Path({str(tmp_path)!r}), ["onnx:int8"])

@@ -25,12 +25,11 @@ from edge_embed import (
     EdgeEmbedError,
     Embedder,
     InputError,
-    ModelNotFoundError,
     UnsupportedModelError,
 )
-from edge_embed.hub import reference as hub
-from edge_embed.layouts.folder import open_repo
-from edge_embed.loading import find
+from edge_embed.layouts.folder import read_folder
+from edge_embed.loading.find import find_model
+from edge_embed.loading.request import load_request
 from edge_embed_convert import conversion as artefacts
 from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
@@ -133,13 +132,13 @@ def test_merged_is_what_peft_computes_unmerged(
 
 def test_a_converted_spec_says_its_task(made: Callable[[str, str], Path]) -> None:
     for task in TASKS:
-        spec = open_repo(made("mini-qwen3", task)).spec
+        spec = read_folder(made("mini-qwen3", task)).spec
         side = "query" if task == "retrieval" else "document"
         assert (spec.name, spec.task) == (f"mini-qwen3-{task}", task)
         assert spec.tasks == {task: {"query": side, "document": "document"}}
         assert (spec.default_prompt, spec.pooling, spec.padding_side) == ("document", "last", "right")
         assert (spec.matryoshka_dims, spec.license, spec.source) == (tuple(DIMS), "apache-2.0", None)
-    prints = {open_repo(made(base, task)).spec.fingerprint for base in BASES for task in TASKS}
+    prints = {read_folder(made(base, task)).spec.fingerprint for base in BASES for task in TASKS}
     assert len(prints) == 8
     assert f"task {TASKS[0]}" in (made("mini-qwen3", TASKS[0]) / "README.md").read_text()
 
@@ -242,28 +241,19 @@ def official(base: str, folder: Path) -> Path:
     return folder
 
 
-def test_a_published_base_needs_no_code_of_its_own(
-    tmp_path: Path, oracle: Callable[[str, str, str], Vectors], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = official("mini-qwen3", tmp_path / "0123abc")
-    resolve = hub.resolve
-
-    def cached(reference: hub.Reference, *rest: Any) -> Path:
-        if reference.is_repository and reference.place != "jinaai/jina-embeddings-v5-text-small":
-            error = ModelNotFoundError(f"{reference.place} is not on the hub")
-            error.absent = True
-            raise error
-        return folder if reference.is_repository else resolve(reference, *rest)
-
-    monkeypatch.setattr(hub, "resolve", cached)  # a snapshot in the hub's cache is called as its commit
-    repo = find.find(hub.parse("jinaai/jina-embeddings-v5-text-small"))
-    assert repo.spec.tasks.keys() == set(TASKS)
-    name = "jinaai/jina-embeddings-v5-text-small:float32"
-    with Embedder(name, task="text-matching", cache_dir=tmp_path / "cache") as model:
+def test_a_published_base_needs_no_code_of_its_own(tmp_path: Path, oracle: Callable[[str, str, str], Vectors]) -> None:
+    name, commit, cache = "jinaai/jina-embeddings-v5-text-small", "0123abc" + "0" * 33, tmp_path / "cache"
+    storage = cache / "models--jinaai--jina-embeddings-v5-text-small"
+    official("mini-qwen3", storage / "snapshots" / commit)
+    (storage / "refs").mkdir()
+    (storage / "refs" / "main").write_text(commit)
+    with find_model(load_request(name, cache_dir=cache, offline=True)) as found:
+        assert found.model.spec.tasks.keys() == set(TASKS)
+    with Embedder(f"{name}:float32", task="text-matching", cache_dir=cache, offline=True) as model:
         spec, vectors = model.spec, model.encode(TEXTS)
     assert (vectors * oracle("mini-qwen3", "text-matching", "Document: ")).sum(axis=1).min() >= LEAST
     assert (spec.name, spec.architecture) == ("jina-embeddings-v5-text-small-text-matching", "qwen3")
-    assert (spec.source, spec.revision) == ("jinaai/jina-embeddings-v5-text-small", "0123abc")
+    assert (spec.source, spec.revision) == (name, commit)
     assert (spec.max_tokens, spec.matryoshka_dims, spec.license) == (32768, (32, 64, 128, 256), "cc-by-nc-4.0")
     (made,) = tmp_path.glob("cache/converted/*/*-text-matching")
     config = json.loads((made / "config.json").read_text())
@@ -274,7 +264,7 @@ def test_a_published_base_needs_no_code_of_its_own(
 def test_which_architecture_is_behind_the_name(tmp_path: Path) -> None:
     folder = official("mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
     (made,) = convert(folder, tmp_path, ["onnx:float32"], task="retrieval")
-    spec = open_repo(made).spec
+    spec = read_folder(made).spec
     assert (spec.architecture, spec.attention, spec.max_tokens) == ("eurobert", "full", 40960)
     assert json.loads((made / "config.json").read_text())["architectures"] == ["EuroBertModel"]
     assert not (made / "model.safetensors").exists()
@@ -285,7 +275,7 @@ def test_the_unified_mlx_layout(base: str, tmp_path: Path, oracle: Callable[[str
     """Base and adapters in one folder, a model_type of their own: switched in place, no conversion."""
     size = "small" if base == "mini-qwen3" else "nano"
     folder = official(base, tmp_path / f"jina-embeddings-v5-text-{size}-mlx")
-    assert open_repo(folder).levels() == ["mlx:bfloat16"]
+    assert read_folder(folder).levels() == ["mlx:bfloat16"]
     with Embedder(folder, task="retrieval") as model:
         for task in ("retrieval", "text-matching"):
             model.use_task(task)
@@ -310,10 +300,10 @@ def test_an_adapter_from_elsewhere(base: Path, tmp_path: Path, made: Callable[[s
 def test_a_merged_folder_can_be_converted_on(made: Callable[[str, str], Path], tmp_path: Path) -> None:
     folder = Path(shutil.copytree(made("mini-qwen3", "clustering"), tmp_path / "merged"))
     (again,) = convert(folder, tmp_path / "out", ["onnx:float32"], name="again")
-    old, new = open_repo(folder).spec, open_repo(again).spec
+    old, new = read_folder(folder).spec, read_folder(again).spec
     assert (new.name, new.task, new.fingerprint) == ("again", "clustering", old.fingerprint)
     (changed,) = convert(folder, tmp_path / "out", ["onnx:float32"], name="changed", spec={"max_tokens": 128})
-    assert open_repo(changed).spec.fingerprint != old.fingerprint
+    assert read_folder(changed).spec.fingerprint != old.fingerprint
 
 
 def refused(base: Path, message: str, kind: type[EdgeEmbedError] = InputError, **options: Any) -> None:

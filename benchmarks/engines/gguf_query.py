@@ -22,7 +22,7 @@ from benchmarks.timing import alternate, timed
 from benchmarks.worker import memory_mb, peak_mb
 from edge_embed.backends import Batch
 from edge_embed.backends.gguf.backend import GgufBackend
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.model import ModelSpec
 
 TURNS = 40
@@ -33,7 +33,7 @@ Ids = NDArray[np.int32]
 
 def query(path: Path, threads: int) -> dict[str, Any]:
     """Measure a query's time over a bare call, memory of 20 and 8,192 tokens, and the time to load."""
-    spec = open_repo(path).spec
+    spec = read_folder(path).spec
     rng = np.random.default_rng(0)
     ids = rng.integers(300, 9000, QUERY).astype(np.int32)
     backend = GgufBackend(path, spec, threads)

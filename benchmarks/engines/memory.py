@@ -15,10 +15,11 @@ import numpy as np
 
 import edge_embed.embedder  # noqa: F401 - what a user imports takes memory, too
 from edge_embed.backends import Batch, load
+from edge_embed.backends.facts import running
 from edge_embed.device.machine import resident_peak
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.spec.image import Picture
+from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.weights import image_part
 
 THREADS = 2
@@ -27,15 +28,15 @@ THREADS = 2
 def main() -> None:
     """Load, embed, print."""
     place, candidate, tokens, vocabulary = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    repo = open_repo(place)
-    weights = next(w for w in repo.spec.weights if (f"{w.format}:{w.level}", w.part) == (candidate, "text"))
-    backend = load(weights.format, repo.folder, repo.spec, weights, THREADS)
-    part = image_part(repo.spec.weights, weights)
-    if part and repo.spec.image:
-        vision = load(part.format, repo.folder, repo.spec, part, THREADS)
-        pixels = np.zeros((8, 3, *repo.spec.image.size), np.float32)
-        vision.forward(Batch((), [Picture(tile[None], repo.spec.image.size) for tile in pixels]))
-    tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens) if repo.tokenizer.is_file() else None
+    model = read_folder(place)
+    weights = next(w for w in model.spec.weights if (w.name, w.part) == (candidate, "text"))
+    backend = load(running(weights.format)[0], model.folder, model.spec, weights, THREADS)
+    part = image_part(model.spec.weights, weights)
+    if part and model.spec.image:
+        vision = load(running(part.format)[0], model.folder, model.spec, part, THREADS)
+        pixels = np.zeros((8, 3, *model.spec.image.size), np.float32)
+        vision.forward(Batch((), [ImagePixels(tile[None], model.spec.image.size) for tile in pixels]))
+    tokenizer = TextTokenizer(model.tokenizer, model.spec.max_tokens) if model.tokenizer.is_file() else None
     ids = np.random.default_rng(0).integers(0, vocabulary, tokens).astype(np.int32)
     for _ in range(2):
         backend.forward(Batch([ids]))

@@ -23,19 +23,19 @@ def edge(folder: Path) -> Callable[[Ids], Any]:
     """Open the checkpoint with our backend and batch as the pipeline does."""
     from edge_embed.backends import Batch
     from edge_embed.backends.mlx.backend import load
-    from edge_embed.layouts.folder import open_repo
-    from edge_embed.pipeline.batches import plan
+    from edge_embed.layouts.folder import read_folder
+    from edge_embed.pipeline.batches import make_batches
     from edge_embed.pipeline.pooling import pool
     from edge_embed.selection.choose import BATCH_TOKENS
     from edge_embed.spec.weights import File, Weights
     from edge_embed.vectors import normalize
 
-    spec = open_repo(folder).spec
+    spec = read_folder(folder).spec
     backend = load(folder, spec, Weights(format="mlx", level="float32", files=(File(path="model.safetensors"),)), 1)
 
     def run(ids: Ids) -> Any:
         out = np.empty((len(ids), spec.dim), np.float32)
-        for rows in plan([len(row) for row in ids], BATCH_TOKENS):
+        for rows in make_batches([len(row) for row in ids], BATCH_TOKENS):
             batch = Batch([np.array(ids[n], np.int32) for n in rows])
             out[rows] = [pool(states, spec.pooling) for states in backend.forward(batch)]
         return normalize(out)

@@ -25,7 +25,7 @@ def edge(level: str, folder: Path) -> Callable[[Ids], object]:
     from edge_embed.backends.onnx.backend import OnnxBackend
     from edge_embed.device.machine import usable_cpus
     from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
-    from edge_embed.pipeline.batches import plan
+    from edge_embed.pipeline.batches import make_batches
     from edge_embed.selection.choose import BATCH_TOKENS
     from edge_embed.spec.model import ModelSpec
 
@@ -34,7 +34,7 @@ def edge(level: str, folder: Path) -> Callable[[Ids], object]:
     backend = OnnxBackend(folder / "onnx" / name, spec, usable_cpus())
 
     def run(ids: Ids) -> object:
-        batches = plan([len(row) for row in ids], BATCH_TOKENS)
+        batches = make_batches([len(row) for row in ids], BATCH_TOKENS)
         return [backend.forward(Batch([ids[n] for n in batch])) for batch in batches]
 
     return run

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from benchmarks.report import Report, Table, progress
 from benchmarks.worker import run_once
-from edge_embed.layouts.folder import Repo, open_repo
-from edge_embed.selection.memory import MB, plans
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.selection.memory import memory_plans
+
+MB = 1 << 20
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,10 +32,10 @@ def run(args: argparse.Namespace) -> Report:
     table = Table("model", "candidate", "tokens", "planned MB", "measured MB", "error")
     rows = []
     for place in args.models:
-        repo = open_repo(place)
-        vocabulary = args.vocabulary or vocabulary_of(repo)
-        for tokens in (count for count in args.tokens if count <= repo.spec.max_tokens):
-            for plan in plans(repo, tokens, tokens):
+        model = read_folder(place)
+        vocabulary = args.vocabulary or vocabulary_of(model)
+        for tokens in (count for count in args.tokens if count <= model.spec.max_tokens):
+            for plan in memory_plans(model, tokens, tokens):
                 (measured,) = run_once("memory", place, plan.candidate, tokens, vocabulary)
                 error = plan.total / measured - 1
                 rows.append((place.stem, plan.candidate, tokens, plan.total, measured, error))
@@ -43,6 +45,6 @@ def run(args: argparse.Namespace) -> Report:
     return Report([table], {"memory": rows, "worst": max(abs(row[-1]) for row in rows)})
 
 
-def vocabulary_of(repo: Repo) -> int:
+def vocabulary_of(model: ModelFolder) -> int:
     """Return how many token ids there are by the model's configuration."""
-    return int(json.loads((repo.folder / "config.json").read_text("utf-8"))["vocab_size"])
+    return int(json.loads((model.folder / "config.json").read_text("utf-8"))["vocab_size"])

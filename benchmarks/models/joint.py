@@ -98,7 +98,7 @@ def source(folder: Path, layers: int = 32) -> Source:
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
     (folder / "tokenizer.json").write_text(json.dumps(_tokenizer()))
-    spec = replace(read_spec(folder, NAME, None, []), attention="causal")
+    spec = replace(read_spec(folder, NAME, None, [], {}), attention="causal")
     return Source(folder, spec, config, Random(shapes(config)), ())
 
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -24,12 +25,14 @@ import numpy as np
 from benchmarks.report import Report, Table
 from benchmarks.timing import Seconds, alternate, median, timed
 from edge_embed.backends import Batch, load
+from edge_embed.backends.facts import facts, running
 from edge_embed.device.machine import this_device
-from edge_embed.layouts.folder import Repo
+from edge_embed.layouts.folder import ModelFolder
+from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
-from edge_embed.pipeline.batches import plan
-from edge_embed.selection import speed as tuning
-from edge_embed.selection.choose import BATCH_TOKENS, choose, judge, keeps_quality
+from edge_embed.pipeline.batches import make_batches
+from edge_embed.selection.choose import BATCH_TOKENS, Constraints, choose
+from edge_embed.selection.speed import Candidate, Workload, estimate
 from edge_embed.spec.golden import Fidelity
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
@@ -50,11 +53,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Measure every candidate, then look at what is chosen."""
-    repo, threads = repository(args.folder, args.gguf), this_device().threads
-    rows = measure(repo, threads, args.rounds)
-    good = [tuning.name_of(weights) for weights in repo.spec.weights if keeps_quality(weights)]
+    model, threads = model_of(args.folder, args.gguf), this_device().threads
+    candidates = [Candidate(w, running(w.format)[0]) for w in model.spec.weights if w.part == "text"]
+    rows = measure(model, candidates, threads, args.rounds)
+    good = [c.name for c in candidates if facts(c.backend).allowed_unasked(c.weights)]
     best = {case: min(rows[name][case].wall for name in good) for case in CASES}
-    choices, shares = chosen(repo, threads, rows, best)
+    choices, shares = chosen(model, threads, rows, best)
     figures = {
         name: {case: seconds.wall for case, seconds in row.items()}
         | {f"{case}_cpu": seconds.cpu for case, seconds in row.items()}
@@ -64,13 +68,16 @@ def run(args: argparse.Namespace) -> Report:
     return Report([compare(rows, best), *choices], {**about, "candidates": figures, "of_the_best": shares})
 
 
-def repository(folder: Path, files: list[Path]) -> Repo:
-    """Describe the folder's graphs and the files as one model's weights."""
+def model_of(folder: Path, gguf: list[Path]) -> ModelFolder:
+    """Describe the folder's graphs and the GGUF files, wherever they lie, as one model's weights."""
     config = json.loads((folder / "config.json").read_text())
-    weights = [Weights(format="onnx", level=w.level, files=w.files, fidelity=OURS) for w in find_onnx(folder)]
-    for path in files:
-        file = File(path=str(path.resolve()))
-        weights.append(Weights(format="gguf", level=path.stem.split("-")[-1], files=(file,), fidelity=OURS))
+    paths = [path.resolve() for path in gguf]
+    files = Listing.of(folder.resolve())
+    files = replace(files, sizes={**files.sizes, **{str(path): path.stat().st_size for path in paths}})
+    weights = [replace(found, fidelity=OURS) for found in find_onnx(files)]
+    for path in paths:
+        level = path.stem.split("-")[-1]
+        weights.append(Weights(format="gguf", level=level, files=(File(path=str(path)),), fidelity=OURS))
     causal = config["model_type"] == "qwen3"
     spec = ModelSpec(
         name=folder.name,
@@ -82,12 +89,14 @@ def repository(folder: Path, files: list[Path]) -> Repo:
         attention="causal" if causal else "full",
         weights=tuple(weights),
     )
-    return Repo(folder, spec)
+    return ModelFolder(files, spec)
 
 
-def measure(repo: Repo, threads: int, rounds: int) -> dict[str, dict[str, Seconds]]:
+def measure(
+    model: ModelFolder, candidates: Sequence[Candidate], threads: int, rounds: int
+) -> dict[str, dict[str, Seconds]]:
     """Let the candidates take turns -> the median of each at each case; the first round warms up."""
-    backends = {tuning.name_of(w): load(w.format, repo.folder, repo.spec, w, threads) for w in repo.spec.weights}
+    backends = {c.name: load(c.backend, model.folder, model.spec, c.weights, threads) for c in candidates}
     calls = {
         (name, case): partial(fastest, backend, lengths, REPEATS[case])
         for name, backend in backends.items()
@@ -105,7 +114,7 @@ def fastest(backend: Any, lengths: list[int], repeats: int) -> Seconds:
     ids = [rng.integers(4, 16000, length).astype(np.int32) for length in lengths]
 
     def embed() -> None:
-        for batch in plan(lengths, BATCH_TOKENS):
+        for batch in make_batches(lengths, BATCH_TOKENS):
             backend.forward(Batch([ids[n] for n in batch]))
 
     return min((timed(embed)[1] for _ in range(repeats)), key=lambda seconds: seconds.wall)
@@ -124,15 +133,17 @@ def compare(rows: Rows, best: Mapping[str, float]) -> Table:
     return table
 
 
-def chosen(repo: Repo, threads: int, rows: Rows, best: Mapping[str, float]) -> tuple[list[str], dict[str, float]]:
-    """Choose by either way for every workload -> what was chosen in words, and how fast it is beside the best."""
+def chosen(
+    model: ModelFolder, threads: int, rows: Rows, best: Mapping[str, float]
+) -> tuple[list[str], dict[str, float]]:
+    """Choose in both ways for every workload -> what was chosen in words, and how fast it is beside the best."""
     words, shares = [], {}
-    for workload in get_args(tuning.Workload):
+    for workload in get_args(Workload):
         with tempfile.TemporaryDirectory() as cache:
-            probe = partial(tuning.speeds, repo, threads=threads, cache=Path(cache), workload=workload)
-            for how, rank in (("judged", partial(judge, workload=workload)), ("probed", probe)):
-                choice = choose(repo, workload=workload, rank=rank)
-                name = tuning.name_of(choice.weights)
+            constraints = Constraints(workload=workload, threads=threads, cache_folder=Path(cache))
+            for how, ranking in (("judged", partial(estimate, workload=workload)), ("probed", None)):
+                choice = choose(model, constraints, ranking)
+                name = Candidate(choice.weights, choice.backend).name
                 share = shares[f"{workload}, {how}"] = best[workload] / rows[name][workload].wall
                 words.append(f"{workload}, {how}: {name}, {share:.2f} of the best ({choice.why})")
     return words, shares

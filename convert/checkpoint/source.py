@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from edge_embed.architectures.config import architecture_of
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.hub.checksums import feed
-from edge_embed.layouts.folder import Repo
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
 
 Array = NDArray[np.float32]
@@ -81,20 +81,21 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(repo: Repo) -> Source:
+def open_source(repo: ModelFolder) -> Source:
     """Read a model's folder in sentence-transformers' layout or in ours; weights stay on disk.
 
     Raises ModelNotFoundError without safetensors, CorruptModelError for a damaged or incomplete file.
     """
     folder = repo.folder
-    if repo.checkpoint is None:
+    checkpoint = repo.checkpoint_path
+    if checkpoint is None:
         raise ModelNotFoundError(f"{folder} has no model.safetensors to convert from")
     config = json.loads((folder / "config.json").read_text("utf-8"))
     if "quantization_config" in config:
         raise UnsupportedModelError(f"{folder} is quantised already: convert from the original checkpoint")
-    paths = [repo.checkpoint]
-    if repo.checkpoint.suffix == ".json":
-        shards = json.loads(repo.checkpoint.read_text("utf-8"))["weight_map"].values()
+    paths = [checkpoint]
+    if checkpoint.suffix == ".json":
+        shards = json.loads(checkpoint.read_text("utf-8"))["weight_map"].values()
         paths = [folder / shard for shard in sorted(set(shards))]
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):

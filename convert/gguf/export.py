@@ -24,7 +24,6 @@ from .imatrix import importance, mean_squares, write_imatrix
 from .quantize import quantize
 from .token_ids import check_ids
 
-SUFFIX = "-GGUF"
 LEVELS = KNOWN["gguf"]
 ALL = (
     *("F16", "Q8_0", "Q6_K", "Q5_K_M", "Q5_K_S", "Q4_K_M", "IQ4_NL"),

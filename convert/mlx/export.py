@@ -24,7 +24,6 @@ from ..checkpoint.source import Array, Source
 from ..export import Bound, Export, describe
 from .rounding import quantise
 
-SUFFIX = "-mlx"
 FULL = ("float32", "bfloat16", "float16")
 BITS = {"8bit": 8, "4bit": 4}
 FINER_BITS = {8: 8, 4: 6}  # for the layers that an architecture names: 4 bits there cost more than in all the others

@@ -9,7 +9,7 @@ from typing import Any
 from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
 from edge_embed.layouts.onnx import PARTS as ONNX_PARTS
 from edge_embed.spec.model import Pooling
-from edge_embed.spec.weights import Weights
+from edge_embed.spec.weights import Part, Weights
 
 from ..checkpoint.moments import Moments
 from ..checkpoint.smooth import Smoothed
@@ -18,7 +18,6 @@ from ..export import Bound, Export, describe
 from .file import architecture, data_file, parts_of, write_graph
 from .levels import LEVELS
 
-SUFFIX = ""
 ALL = LEVELS
 # A tower has 4 % of E5-V's weights and 39 % of jina-clip-v1's: four bits would save little of the one, and what they
 # blur of a picture no later layer can sharpen.
@@ -79,7 +78,7 @@ def to_onnx(
     *,
     pooling: Pooling,
     moments: Mapping[str, Moments] | None = None,
-    part: str = "text",
+    part: Part = "text",
 ) -> list[Path]:
     """Write a part's graph at a level, computing what the pooling needs -> its files, the one to open first.
 

@@ -27,7 +27,7 @@ def _readme(spec: ModelSpec, results: Results) -> str:
     for weights in spec.weights:
         size = sum(file.size or 0 for file in weights.files) / 1e6
         result = results[weights.part, weights.level]
-        name, path = f"{weights.format}:{weights.level}", weights.files[0].path
+        name, path = weights.name, weights.files[0].path
         rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))

@@ -11,16 +11,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
 SUFFIX = ".edge_embed.partial"
 LOCK = "lock"
 OLDER = "older"  # holds what stood in the places, until the new folders stand there
+Kind = TypeVar("Kind", bound=str)  # of a folder: the format that it holds
 
 
 @contextmanager
-def staging(kinds: Iterable[str], name: str, out: Path) -> Iterator[dict[str, Path]]:
+def staging(kinds: Iterable[Kind], name: str, out: Path) -> Iterator[dict[Kind, Path]]:
     """Make a hidden folder for each format; what is still in it at the end is removed."""
     remove_leftovers(out)
     folder, lock = _locked_folder(name, out)
@@ -34,7 +36,7 @@ def staging(kinds: Iterable[str], name: str, out: Path) -> Iterator[dict[str, Pa
         lock.release()
 
 
-def publish(stages: Mapping[str, Path], places: Mapping[str, Path]) -> None:
+def publish(stages: Mapping[Kind, Path], places: Mapping[Kind, Path]) -> None:
     """Put each finished folder in its place in one step, when all are safe on disk; older ones go after that."""
     for kind in places:
         _sync(stages[kind])

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from edge_embed.backends import load
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_ids, embed_pictures
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import (
@@ -52,7 +52,7 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
 def make_golden_pictures(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenPicture, ...]:
     """Embed sample pictures with the exact weights of the image part."""
     assert spec.image is not None
-    pictures = [load_picture(sample_picture(seed), spec.image) for seed in SEEDS]
+    pictures = [load_image(sample_picture(seed), spec.image) for seed in SEEDS]
     backend = load(exact.format, folder, spec, exact, THREADS)
     try:
         vectors = embed_pictures(backend, pictures)
@@ -70,7 +70,7 @@ def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: floa
             assert spec.image is not None
             goldens = spec.golden_pictures
             vectors = embed_pictures(
-                backend, [load_picture(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+                backend, [load_image(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
             )
         else:
             tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)

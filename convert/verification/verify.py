@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_embed.backends import load
 from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning, VerificationError
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_pictures
 from edge_embed.spec.golden import sample_picture
 from edge_embed.spec.model import ModelSpec
@@ -43,12 +43,13 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
     with Embedder(f"{folder}:{weights.level}") as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
-        return np.stack([model.encode(text) for text in texts]), model.encode(texts)
+        alone = [model.encode(text, normalize_embeddings=True) for text in texts]
+        return np.stack(alone), model.encode(texts, normalize_embeddings=True)
 
 
 def _embed_pictures(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
     assert spec.image is not None
-    pictures = [load_picture(sample_picture(seed), spec.image) for seed in range(PICTURES)]
+    pictures = [load_image(sample_picture(seed), spec.image) for seed in range(PICTURES)]
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
         alone = np.concatenate([embed_pictures(backend, [picture]) for picture in pictures])

@@ -6,7 +6,6 @@ A backend pads as it likes and strips what it padded: rows cross this line ragge
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +14,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, MissingDependencyError, listing
-from edge_embed.spec.image import Picture
+from edge_embed.errors import MissingDependencyError
+from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
+
+from .facts import check, facts
 
 Rows = NDArray[np.float32]
 
@@ -40,7 +41,7 @@ class Batch:
     """
 
     ids: Sequence[NDArray[np.int32]] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ImagePixels] = ()
     inserted: Sequence[Inserted | None] = ()
     shared: int = 0
 
@@ -61,23 +62,20 @@ class Backend(Protocol):
         """Free the engine's memory."""
 
 
-def names() -> list[str]:
-    """List the backends that exist, installed or not."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
-
-
-def check(name: str) -> None:
-    """Raise InputError when no backend has that name."""
-    if name not in names():
-        raise InputError(f"unknown backend {name!r}: choose from {listing(['auto', *names()])}")
-
-
 @runtime_checkable
-class Switches(Protocol):
+class SwitchesTasks(Protocol):
     """A backend that holds a base's adapters and changes between them in place."""
 
     def use_task(self, task: str) -> None:
         """Compute with another task's adapter from now on."""
+
+
+@runtime_checkable
+class OwnVocabulary(Protocol):
+    """A backend whose weights bring a vocabulary of their own."""
+
+    def encode_text(self, text: str) -> list[int]:
+        """Return a text's ids."""
 
 
 def load(
@@ -98,7 +96,7 @@ def load(
         module = importlib.import_module(f".{name}.backend", __name__)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"backend {name!r} needs {error.name}, which is not installed: pip install 'edge-embed[{name}]'"
+            f"backend {name!r} needs {error.name}, which is not installed: pip install '{facts(name).install}'"
         ) from error
     backend: Backend
     if adapters:

@@ -5,20 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import textwrap
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from edge_embed.device.doctor import diagnose
-from edge_embed.device.machine import this_device
 from edge_embed.errors import InputError
-from edge_embed.hub import reference as hub
-from edge_embed.layouts.folder import Repo
-from edge_embed.loading import find
-from edge_embed.loading.prepare import cache_folder
-from edge_embed.selection.choose import BATCH_TOKENS, LEAST_TOKENS, Choice, choose, peak
-from edge_embed.selection.memory import plans, size_in_bytes
-from edge_embed.selection.speed import Workload, name_of, speeds
+from edge_embed.loading.find import explain_place, find_model
+from edge_embed.loading.request import load_request
+from edge_embed.selection.choose import BATCH_TOKENS, MIN_BATCH_TOKENS, choose
+from edge_embed.selection.doctor import diagnose
+from edge_embed.selection.memory import MemoryPlan, memory_plan, memory_plans
+from edge_embed.selection.speed import Workload
 
 from .demo import passages
 from .models import WORKLOAD
@@ -51,44 +48,44 @@ def configure(commands: Any, default: str) -> None:
 
 
 def _plan(args: argparse.Namespace) -> None:
+    """Print what each candidate will take, and which would be loaded."""
     if args.max_tokens is not None and args.max_tokens < 1:
         raise InputError(f"--max-tokens {args.max_tokens} must be at least 1")
-    limit = size_in_bytes(args.max_memory) if args.max_memory else this_device().memory_limit
-    reference = hub.parse(args.model)
-    wish = find.Wish(workload=args.workload, max_memory=limit, max_tokens=args.max_tokens)
-    with find.look(reference, args.cache_dir, wish=wish) as repo:
-        candidates = plans(repo, args.max_tokens, BATCH_TOKENS)
-        choice = _choice(repo, reference, wish, args.cache_dir)
-        smallest = peak(repo, choice.weights, args.max_tokens, LEAST_TOKENS) if choice.ready else 0
+    request = load_request(
+        args.model,
+        max_memory=args.max_memory,
+        max_tokens=args.max_tokens,
+        workload=args.workload,
+        cache_dir=args.cache_dir,
+    )
+    limit = request.memory_limit
+    with find_model(request, look=True) as found:
+        plans = memory_plans(found.model, args.max_tokens, BATCH_TOKENS)
+        choice = choose(found.model, replace(request.constraints, backend="auto", measure=False))
+        smallest = 0
+        if choice.ready:
+            plan = memory_plan(found.model, choice.weights, args.max_tokens, MIN_BATCH_TOKENS, choice.backend)
+            smallest = plan.total
     if args.json:
-        rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in candidates]
-        chosen = {"choice": name_of(choice.weights), "why": choice.why}
+        rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in plans]
+        chosen = {"choice": choice.weights.name, "why": choice.why}
         print(json.dumps({"max_memory": limit, "candidates": rows} | chosen, indent=2))
         return
-    names = ["weights", "kv", "compute", "output", "picture", "tokenizer", "runtime", "total"]
-    print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
-    for plan in candidates:
-        fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
-        print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
+    _print_table(plans, limit)
     within = f"within {limit / 1e6:,.0f} MB: " if limit is not None else ""
     if limit is not None and smallest > limit:
         print(f"{within}nothing fits: a smaller --max-tokens helps")
     else:
-        print(f"{within}{name_of(choice.weights)} would be loaded ({choice.why})")
+        print(f"{within}{choice.weights.name} would be loaded ({choice.why})")
 
 
-def _choice(repo: Repo, reference: hub.Reference, wish: find.Wish, cache_dir: Path | None) -> Choice:
-    """Choose as Embedder would, by what was measured here before or by what is known of such machines."""
-    cache, threads = cache_folder(cache_dir), this_device().threads
-    known = partial(speeds, repo, threads=threads, cache=cache, workload=wish.workload, measure=False)
-    return choose(
-        repo,
-        level=reference.level,
-        max_memory=wish.max_memory,
-        max_tokens=wish.max_tokens,
-        workload=wish.workload,
-        rank=known,
-    )
+def _print_table(plans: list[MemoryPlan], limit: int | None) -> None:
+    """Print a row for each candidate, in megabytes."""
+    names = ["weights", "kv", "compute", "output", "image", "tokenizer", "runtime", "total"]
+    print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
+    for plan in plans:
+        fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
+        print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
 
 
 def _doctor(args: argparse.Namespace) -> None:
@@ -96,12 +93,10 @@ def _doctor(args: argparse.Namespace) -> None:
     diagnosis = diagnose()
     chosen = None
     if args.model:
-        reference = hub.parse(args.model)
-        wish = find.Wish(workload=args.workload, max_memory=this_device().memory_limit)
-        with find.look(reference, args.cache_dir, wish=wish) as repo:
-            choice = _choice(repo, reference, wish, args.cache_dir)
-        origin = find.why_there(reference, wish, repo.folder)
-        chosen = f"{choice.weights.format}:{choice.weights.level} ({choice.why}){origin}"
+        request = load_request(args.model, workload=args.workload, cache_dir=args.cache_dir)
+        with find_model(request, look=True) as found:
+            choice = choose(found.model, replace(request.constraints, measure=False))
+            chosen = f"{choice.weights.name} ({choice.why}){explain_place(request, found)}"
     if args.json:
         print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
         return

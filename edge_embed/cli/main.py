@@ -46,11 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser(converting: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="edge-embed", description="Text to embedding vectors on your own machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    embed = commands.add_parser("embed", help="turn texts and pictures into vectors")
+    embed = commands.add_parser("embed", help="turn texts and images into vectors")
     embed.add_argument("texts", nargs="*", metavar="TEXT", help="texts, or - for lines of standard input")
     embed.add_argument("-f", "--file", help="lines, or JSON lines (.jsonl); - is standard input")
     embed.add_argument(
-        "--image", action="append", default=[], help="a picture's file or URL, after the texts; may recur"
+        "--image", action="append", default=[], help="an image's file or URL, after the texts; may recur"
     )
     embed.add_argument(
         "--jsonl", action="store_true", help="read JSON lines, with a `text`, an `image` or both, whatever the name"
@@ -70,8 +70,8 @@ def _parser(converting: bool) -> argparse.ArgumentParser:
     info = commands.add_parser("info", help="show what a model is")
     info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
     info.set_defaults(run=_info)
-    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or pictures")
-    demo.add_argument("--images", action="store_true", help="draw pictures, search them by text, write a PNG of it")
+    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or images")
+    demo.add_argument("--images", action="store_true", help="draw images, search them by text, write a PNG of it")
     demo.add_argument("-o", "--output", type=Path, default=Path("edge-embed-images.png"), help="default: %(default)s")
     demo.set_defaults(run=_demo)
     for command in (embed, similarity, demo):
@@ -124,10 +124,10 @@ def _embed(args: argparse.Namespace) -> None:
 
 @contextmanager
 def _inputs(args: argparse.Namespace) -> Iterator[Iterable[Input]]:
-    """Give the texts of the command line, of a file, or of standard input, read as they are needed; then pictures."""
+    """Give the texts of the command line, of a file, or of standard input, read as they are needed; then images."""
     source = "-" if args.texts == ["-"] else args.file
     if (args.texts and args.file) or not (args.texts or args.file or args.image):
-        raise InputError("give texts, or -f FILE, or - for standard input, and pictures with --image FILE")
+        raise InputError("give texts, or -f FILE, or - for standard input, and images with --image FILE")
     images: list[Input] = [{"image": image} for image in args.image]
     if source is None:
         yield [*args.texts, *images]
@@ -148,10 +148,11 @@ def _similarity(args: argparse.Namespace) -> None:
 
 
 def _info(args: argparse.Namespace) -> None:
-    from edge_embed.hub import reference as hub
-    from edge_embed.loading import find
+    from edge_embed.loading.find import find_model
+    from edge_embed.loading.request import load_request
 
-    print(find.find(hub.parse(args.model)).spec.to_json(), end="")
+    with find_model(load_request(args.model)) as found:
+        print(found.model.spec.to_json(), end="")
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -6,18 +6,17 @@ import argparse
 import json
 import shutil
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
 from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
-from edge_embed.hub import reference as hub
 from edge_embed.hub.cache import Cached, cached_models, remove, wrong_files
 from edge_embed.hub.checksums import wrong_sums
+from edge_embed.hub.reference import local_path
 from edge_embed.hub.repository import find_cached
-from edge_embed.layouts.folder import weight_files
-from edge_embed.loading import find
-from edge_embed.loading.prepare import cache_folder
+from edge_embed.layouts.folder import ModelFolder
+from edge_embed.loading.load import files_of, find_and_choose
+from edge_embed.loading.request import hub_cache, load_request, own_cache
 from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 
@@ -58,24 +57,31 @@ def configure(commands: Any) -> None:
 
 
 def _pull(args: argparse.Namespace) -> None:
-    print(find.find(hub.parse(args.model), args.cache_dir, wish=find.Wish(workload=args.workload)).folder)
+    print(_fetched(args, offline=None).folder)
 
 
 def _path(args: argparse.Namespace) -> None:
-    print(find.find(hub.parse(args.model), args.cache_dir, True, wish=find.Wish(workload=args.workload)).folder)
+    print(_fetched(args, offline=True).folder)
+
+
+def _fetched(args: argparse.Namespace, offline: bool | None) -> ModelFolder:
+    request = load_request(args.model, cache_dir=args.cache_dir, workload=args.workload, offline=offline)
+    with find_and_choose(request) as (found, choice):
+        return found.fetch(files_of(found.model, choice))
 
 
 def _verify(args: argparse.Namespace) -> None:
     """Hash what is there; end with an error that lists every file that is not as it was published."""
-    reference = hub.parse(args.model)
+    request = load_request(args.model, cache_dir=args.cache_dir)
+    reference = request.reference
     if reference.is_repository:
-        folder = find_cached(reference.place, reference.revision, args.cache_dir)
+        folder = find_cached(reference.place, reference.revision, request.hub_cache)
         if folder is None:
             raise ModelNotFoundError(f"{reference.place} is not in the cache: edge-embed pull {args.model}")
         count, wrong = sum(not path.is_dir() for path in folder.rglob("*")), wrong_files(folder)
     else:
-        folder = hub.resolve(reference, partial(weight_files, reference.level), args.cache_dir)
-        folder = folder if folder.is_dir() else folder.parent
+        path = local_path(reference)
+        folder = path if path.is_dir() else path.parent
         count, wrong = wrong_sums(folder)
         if not count:
             raise InputError(f"{folder} names no hashes, neither in {FILE_NAME} nor in SHA256SUMS: nothing to compare")
@@ -87,17 +93,18 @@ def _verify(args: argparse.Namespace) -> None:
 
 
 def _rm(args: argparse.Namespace) -> None:
-    reference = hub.parse(args.model)
+    request = load_request(args.model, cache_dir=args.cache_dir)
+    reference = request.reference
     if reference.level is not None:
         raise InputError(f"{args.model!r}: a level cannot be removed alone; leave :{reference.level} out")
     converted = [
         (folder, size)
-        for folder, spec, size in _converted(args.cache_dir)
+        for folder, spec, size in _converted(request.own_cache)
         if reference.place in (spec.source, str(folder)) and reference.revision in (None, spec.revision)
     ]
     downloaded = [
         one
-        for one in (cached_models(args.cache_dir) if reference.is_repository else ())
+        for one in (cached_models(request.hub_cache) if reference.is_repository else ())
         if one.snapshot.repo == reference.place and reference.revision in (None, one.snapshot.commit, *one.revisions)
     ]
     if not converted and not downloaded:
@@ -109,9 +116,9 @@ def _rm(args: argparse.Namespace) -> None:
 
 
 def _list(args: argparse.Namespace) -> None:
-    models = [_local(one) for one in cached_models(args.cache_dir)]
-    for folder, spec, size in _converted(args.cache_dir):
-        levels = ", ".join(f"{weights.format}:{weights.level}" for weights in spec.weights)
+    models = [_local(cached) for cached in cached_models(hub_cache(args.cache_dir))]
+    for folder, spec, size in _converted(own_cache(args.cache_dir)):
+        levels = ", ".join(weights.name for weights in spec.weights)
         models.append(Local(spec.source or spec.name, f"converted to {levels}", size, folder))
     if args.json:
         print(json.dumps([vars(model) | {"folder": str(model.folder)} for model in models], indent=2))
@@ -127,10 +134,10 @@ def _local(cached: Cached) -> Local:
     return Local(cached.snapshot.repo, revisions, cached.size, cached.snapshot.folder)
 
 
-def _converted(cache_dir: Path | None) -> list[tuple[Path, ModelSpec, int]]:
+def _converted(cache: Path) -> list[tuple[Path, ModelSpec, int]]:
     """List the finished conversions in the cache: folder, spec, bytes."""
     found = []
-    for path in sorted((cache_folder(cache_dir) / "converted").glob(f"*/[!.]*/{FILE_NAME}")):
+    for path in sorted((cache / "converted").glob(f"*/[!.]*/{FILE_NAME}")):
         size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
         found.append((path.parent, ModelSpec.read(path), size))
     return found

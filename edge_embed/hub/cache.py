@@ -6,19 +6,18 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fetch import DIGEST, PARTIAL, Entry, Snapshot, cache_folder, digest_of
+from .fetch import DIGEST, PARTIAL, Entry, Snapshot, digest_of
 
 ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.
-META = re.compile(
+METADATA = re.compile(
     r"(edge_embed|config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
-    r"|config_sentence_transformers)\.json|[\w-]*Pooling/config\.json|README\.md"
+    r"|config_sentence_transformers|preprocessor_config|processor_config)\.json|[\w-]*Pooling/config\.json|README\.md"
 )
-Needed = Callable[[Path, Sequence[str]], list[str]]
 
 
 @dataclass(frozen=True)
@@ -34,23 +33,6 @@ def snapshot_of(folder: Path) -> Snapshot:
     """Return the snapshot whose folder this is."""
     repo = folder.parents[1].name.removeprefix("models--").replace("--", "/")
     return Snapshot(repo, folder.name, folder.parents[2])
-
-
-def whole(folder: Path, needed: Needed, trust: bool) -> bool:
-    """Whether all that is needed of a snapshot lies in the cache.
-
-    What the repository holds is known where `write_note` noted it. Elsewhere another tool may have fetched a part of
-    the model; `trust` takes what lies there for all there is.
-    """
-    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
-    names = [entry.name for entry in read_note(snapshot_of(folder))]
-    if not names:
-        if not trust:
-            return False
-        bare = any(name.endswith(".gguf") for name in present)
-        names = [*present, *([] if bare else ["tokenizer.json", *([] if ROOTS[0] in present else ["modules.json"])])]
-    weights = needed(folder, names)
-    return bool(weights) and {*weights, *filter(META.fullmatch, names)} <= present
 
 
 def write_note(snapshot: Snapshot, entries: Iterable[Entry]) -> None:
@@ -75,10 +57,10 @@ def _note(snapshot: Snapshot) -> Path:
     return snapshot.storage / "edge_embed" / f"{snapshot.commit}.json"
 
 
-def cached_models(cache_dir: Path | None = None) -> list[Cached]:
+def cached_models(cache: Path) -> list[Cached]:
     """List the models in the hub's cache, a commit each; data sets and repositories of other kinds are left out."""
     found = []
-    for snapshots in sorted(cache_folder(cache_dir).glob("models--*--*/snapshots/*")):
+    for snapshots in sorted(cache.glob("models--*--*/snapshots/*")):
         if any((snapshots / root).exists() for root in ROOTS[:2]) or any(snapshots.glob("*.gguf")):
             size = sum(path.stat().st_size for path in snapshots.rglob("*") if path.is_file())
             found.append(Cached(snapshot_of(snapshots), _revisions(snapshots), size))

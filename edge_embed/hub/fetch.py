@@ -6,6 +6,7 @@ cache's own layout and under its own locks. Every program that reads that cache 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, ParamSpec, TypeVar
 
 from edge_embed.errors import CorruptModelError
 
@@ -24,6 +25,7 @@ DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # git's own of a small file, 
 ETAG = re.compile(r"[\w.-]+")
 CHUNK = 1 << 20
 Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,6 @@ class Snapshot:
         return self.storage / "snapshots" / self.commit
 
 
-def cache_folder(cache_dir: Path | None) -> Path:
-    """Return `cache_dir`, or the folder that the hub's own variables name."""
-    from huggingface_hub import constants
-
-    return cache_dir or Path(constants.HF_HUB_CACHE)
-
-
 def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
     """Return the file in the snapshot, downloading what of it is not in the cache.
 
@@ -84,7 +79,7 @@ def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
     return Path(hf_hub_download(snapshot.repo, entry.name, cache_dir=snapshot.cache, revision=snapshot.commit))
 
 
-def remaining(snapshot: Snapshot, entry: Entry) -> int:
+def bytes_missing(snapshot: Snapshot, entry: Entry) -> int:
     """Return how many bytes of a file are still to be downloaded; 0 where its size is not known."""
     if entry.size is None or (snapshot.folder / entry.name).exists():
         return 0
@@ -94,25 +89,35 @@ def remaining(snapshot: Snapshot, entry: Entry) -> int:
     return max(0, entry.size - have)
 
 
-def patiently(
-    call: Callable[[], Answer], passes: Callable[[Exception], bool], progress: Callable[[], object] = lambda: None
-) -> Answer:
-    """Call again after each of WAITS while it raises what passes; after progress, the waits begin anew."""
-    tries, before = 0, progress()
-    while True:
-        try:
-            return call()
-        except Exception as error:  # whatever it is, the caller's rule says whether it passes
-            if (now := progress()) != before:
-                tries, before = 0, now
-            if tries == len(WAITS) or not passes(error):
-                raise
-        time.sleep(WAITS[tries])
-        tries += 1
+def retry(
+    call: Callable[Arguments, Answer],
+    passes: Callable[[Exception], bool],
+    progress: Callable[[], object] = lambda: None,
+) -> Callable[Arguments, Answer]:
+    """Return a function that calls again after each of WAITS while `call` raises what passes.
+
+    After progress the waits begin anew.
+    """
+
+    @functools.wraps(call)
+    def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        tries, before = 0, progress()
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:  # whatever it is, the caller's rule says whether it passes
+                if (now := progress()) != before:
+                    tries, before = 0, now
+                if tries == len(WAITS) or not passes(error):
+                    raise
+            time.sleep(WAITS[tries])
+            tries += 1
+
+    return patient
 
 
-def busy(error: Exception) -> bool:
-    """Whether the hub answered that it cannot just now."""
+def is_transient(error: Exception) -> bool:
+    """Whether the hub answered that it is busy, so that a later call may succeed."""
     return getattr(getattr(error, "response", None), "status_code", None) in BUSY
 
 
@@ -131,7 +136,7 @@ def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(snapshot.repo, entry.name, revision=snapshot.commit)
-    facts = patiently(lambda: get_hf_file_metadata(url, timeout=constants.HF_HUB_ETAG_TIMEOUT), busy)
+    facts = retry(get_hf_file_metadata, is_transient)(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
     if facts.etag is None or not ETAG.fullmatch(facts.etag) or facts.commit_hash is None:
         raise RuntimeError(f"{url} was answered by something that is no hub: a login page, or a wrong HF_ENDPOINT")
     return url, facts.etag, entry.size if facts.size is None else facts.size
@@ -141,11 +146,12 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
     """Fill the partial file, check it, and give it its name; what is wrong is thrown away, and fetched anew once."""
     partial = blob.with_name(blob.name + PARTIAL)
     try:
-        patiently(
-            lambda: _receive(url, partial, entry),
-            lambda error: _passes(error) and not _is_html(partial),
+        receive = retry(
+            _receive,
+            lambda error: _may_go_on(error) and not _is_html(partial),
             lambda: partial.exists() and partial.stat().st_size,
         )
+        receive(url, partial, entry)
     except OSError:  # a page of another length, from a proxy, is no download to be continued
         if not _is_html(partial):
             raise
@@ -164,7 +170,7 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
 
 
 def _receive(url: str, partial: Path, entry: Entry) -> None:
-    """Append to the partial file what it lacks, and have it on the disk before its name says that it is whole."""
+    """Append the missing bytes and fsync, before the file is renamed."""
     from huggingface_hub import constants, get_session
     from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, tqdm  # type: ignore[attr-defined]
 
@@ -198,11 +204,11 @@ def _empty(file: BinaryIO) -> int:
     return file.truncate()
 
 
-def _passes(error: Exception) -> bool:
+def _may_go_on(error: Exception) -> bool:
     """Whether a failed download may go on: the hub was busy, the connection broke; not a full disk, not a 403."""
     if isinstance(error, OSError) and error.errno is not None:
         return False
-    return busy(error) or getattr(error, "response", None) is None
+    return is_transient(error) or getattr(error, "response", None) is None
 
 
 def _is_right(path: Path, entry: Entry) -> bool:

@@ -1,7 +1,4 @@
-"""`PLACE[:LEVEL][@REVISION]` -> a local folder: a path, a folder inside an installed package, or a hub repository.
-
-Cache first: what lies whole in the hub's cache is used without a look at the network. Knows no model format.
-"""
+"""`PLACE[:LEVEL][@REVISION]`: a path, a folder inside an installed package, or a hub's repository and its family."""
 
 from __future__ import annotations
 
@@ -12,14 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_embed.errors import InputError, ModelNotFoundError, listing
-from edge_embed.spec.weights import LEVELS
-
-from .cache import Needed as Needed
-from .repository import repository
+from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format
 
 PACKAGE = "package:"
 HUB = "hf://"  # may stand before user/repo, and then no local folder is meant
-SUFFIXES = {"gguf": "-GGUF", "mlx": "-mlx", "onnx": ""}
 REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 
@@ -78,33 +71,35 @@ def parse(reference: str | os.PathLike[str], revision: str | None = None) -> Ref
     return Reference(place, level or None, revision, on_hub)
 
 
-def family(place: str, task: str | None, format: str | None) -> list[str]:
+def named_format(place: str) -> Format | None:
+    """Return the format that a repository's name ends in, None where it ends in none's."""
+    endings = ((name, suffix) for name, suffix in REPOSITORY_SUFFIXES.items() if suffix)
+    return next((name for name, suffix in endings if place.lower().endswith(suffix.lower())), None)
+
+
+def family(place: str, task: str | None, format: Format | None) -> list[str]:
     """List the repositories that may hold a model of a family for a task in a format, the likeliest first.
 
     A family is published as `user/name` (base and adapters), `user/name-TASK` (merged), `-TASK-GGUF` and `-TASK-mlx`.
     `place` may be any of them, `task` may have a side (`retrieval.query`); `format` is a backend's name, None for any.
     Ends with what can be converted, and with `place` itself. Nothing is asked: they need not exist.
     """
-    if format is not None and format not in SUFFIXES:
-        raise InputError(f"unknown format {format!r}: choose from {listing(SUFFIXES)}")
+    if format is not None and format not in REPOSITORY_SUFFIXES:
+        raise InputError(f"unknown format {format!r}: choose from {listing(REPOSITORY_SUFFIXES)}")
     stem = re.sub("-(GGUF|mlx)$", "", place, flags=re.I)
     name = (task or "").partition(".")[0]
     merged = stem if not name or stem.endswith(f"-{name}") else f"{stem}-{name}"
-    suffixes = [SUFFIXES[format]] if format else [*SUFFIXES.values()]
+    suffixes = [REPOSITORY_SUFFIXES[format]] if format else [*REPOSITORY_SUFFIXES.values()]
     found = [merged + suffix for suffix in suffixes]
     return list(dict.fromkeys([*found, merged, merged.removesuffix(f"-{name}") if name else merged, place]))
 
 
-def resolve(reference: Reference, needed: Needed, cache_dir: Path | None = None, offline: bool | None = None) -> Path:
-    """Return the local folder or file of a reference, fetching from the hub what is not in its cache.
+def local_path(reference: Reference) -> Path:
+    """Return the folder or file of a reference to this disk or to an installed package.
 
-    `needed(folder, names)` lists which of a repository's `names` hold the weights, the file to open last. `offline`
-    None means: as the hub's own variable says. Raises ModelNotFoundError with the remedy when a place cannot be had.
+    Raises ModelNotFoundError with the remedy for a place that does not exist, InputError for a revision.
     """
     place = reference.place
-    if reference.is_repository:
-        cache = cache_dir.expanduser() if cache_dir else None
-        return repository(place, reference.revision, reference.level, needed, cache, offline)
     path = _package(place) if place.startswith(PACKAGE) else Path(os.path.expanduser(place))
     if not path.exists():
         raise ModelNotFoundError(f"{place} does not exist, and is not of the form user/repo or package:NAME/FOLDER")

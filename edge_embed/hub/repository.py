@@ -1,4 +1,4 @@
-"""`user/repo` at a revision -> its folder in the hub's cache, where it is looked up first; fetched, if it is not there.
+"""`user/repo` at a revision -> what it holds, by the hub's cache or else by the hub; and files of it, fetched.
 
 Every failure of the hub ends as an error that says what to do.
 """
@@ -7,40 +7,48 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, EdgeEmbedError, ModelNotFoundError, listing
+from edge_embed.errors import EdgeEmbedError, ModelNotFoundError, RepositoryAbsentError, listing
 
-from .cache import META, ROOTS, Needed, whole, write_note
-from .fetch import Answer, Entry, Snapshot, busy, cache_folder, fetch_file, patiently, remaining
+from .cache import METADATA, ROOTS, read_note, snapshot_of, write_note
+from .fetch import Entry, Snapshot, bytes_missing, fetch_file, is_transient, retry
 
 logger = logging.getLogger(__name__)
 
 
-def repository(
-    repo: str, revision: str | None, level: str | None, needed: Needed, cache_dir: Path | None, offline: bool | None
-) -> Path:
-    """Return a repository's folder in the cache, fetching what it lacks; the `level` is for messages alone.
+@dataclass(frozen=True, kw_only=True)
+class Repository:
+    """One commit of a repository: its files as the hub lists them, by name.
 
-    Raises ModelNotFoundError for every failure of the hub, CorruptModelError for bytes that are not the hub's.
+    `fresh`: the hub was asked just now, rather than our note of what it said once. `revision` is as the user named it.
     """
-    cached = find_cached(repo, revision, cache_dir)
-    offline = is_offline(offline)
-    if cached and whole(cached, needed, trust=offline):
-        return cached
-    if offline:
-        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
-    try:
-        return explained(lambda: _fetch(repo, revision, level, needed, cache_dir), repo, revision)
-    except CorruptModelError:
-        raise
-    except ModelNotFoundError:
-        # Perhaps another tool fetched it, and the hub cannot say whether that is all.
-        if (cached := find_cached(repo, revision, cache_dir)) and whole(cached, needed, trust=True):
-            return cached
-        raise
+
+    snapshot: Snapshot
+    entries: Mapping[str, Entry]
+    revision: str | None = None
+    licence: str | None = None
+    fresh: bool = False
+
+    def has(self, name: str) -> bool:
+        """Whether a file is in the cache."""
+        return (self.snapshot.folder / name).exists()
+
+    def no_weights(self, level: str | None) -> RepositoryAbsentError:
+        """Return the error for a repository that holds no weights, or none of a level."""
+        others = listing(name for name in self.entries if not METADATA.fullmatch(name))
+        wanted = f" at level {level!r}" if level else ""
+        return RepositoryAbsentError(
+            f"{self.snapshot.repo} has no weights{wanted} that can be used; beside small files it has {others}"
+        )
+
+    def incomplete(self) -> RepositoryAbsentError:
+        """Return the error for files that are needed, not in the cache, and not to be fetched."""
+        return _incomplete(self.snapshot.repo)
 
 
 def is_offline(offline: bool | None) -> bool:
@@ -50,30 +58,122 @@ def is_offline(offline: bool | None) -> bool:
     return constants.HF_HUB_OFFLINE if offline is None else offline
 
 
-def explained(call: Callable[[], Answer], repo: str, revision: str | None) -> Answer:
-    """Return what a call of the hub returns; raise ModelNotFoundError, with the remedy, for its failures."""
+def cached_repository(repo: str, revision: str | None, cache: Path, *, trust: bool) -> Repository | None:
+    """Return what the cache knows of a revision, if all that says what the model is lies there; else None.
+
+    What the repository holds is known where `write_note` noted it. Elsewhere another tool may have fetched a part of
+    the model; `trust` takes what lies there for all there is.
+    """
+    folder = find_cached(repo, revision, cache)
+    if folder is None:
+        return None
+    snapshot = snapshot_of(folder)
+    existing = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    entries = {entry.name: entry for entry in read_note(snapshot)}
+    if not entries:
+        if not trust:
+            return None
+        entries = {name: Entry(name, size=(folder / name).stat().st_size) for name in existing}
+        bare = any(name.endswith(".gguf") for name in existing)  # their own metadata may say all
+        needed = set() if bare or ROOTS[0] in existing else {"modules.json"}
+        if not (bare or "tokenizer.json" in existing) or not needed <= existing:
+            return None
+    if not set(filter(METADATA.fullmatch, entries)) <= existing:
+        return None
+    return Repository(snapshot=snapshot, entries=entries, revision=revision)
+
+
+def find_cached(repo: str, revision: str | None, cache: Path) -> Path | None:
+    """Return the snapshot of a revision in the cache, whole or not."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = [try_to_load_from_cache(repo, root, cache, revision) for root in ROOTS]
+    except HFValidationError:
+        return None
+    return next((Path(path).parent for path in found if isinstance(path, str)), None)
+
+
+def ask_hub(repo: str, revision: str | None, cache: Path, *, offline: bool) -> Repository:
+    """Return what the hub says of a revision: its commit, and every file. Fetches nothing.
+
+    Raises RepositoryAbsentError for a repository that is not there or holds no model, and offline at once;
+    ModelNotFoundError for every other failure of the hub.
+    """
+    from huggingface_hub import HfApi, constants
+
+    if offline:
+        raise _incomplete(repo)
+    timeout = constants.HF_HUB_ETAG_TIMEOUT
+    with hub_errors(repo, revision):
+        model_info = retry(HfApi().model_info, is_transient)
+        info = model_info(repo, revision=revision, timeout=timeout, files_metadata=True)
+        entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
+    if info.sha is None or not any(root in entries for root in ROOTS):
+        raise RepositoryAbsentError(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
+    return Repository(
+        snapshot=Snapshot(repo, info.sha, cache), entries=entries, revision=revision, licence=_licence(info), fresh=True
+    )
+
+
+def fetch_metadata(repository: Repository) -> None:
+    """Fetch the small files that say what a model is, and note what the hub said of all; raises as `fetch_files`."""
+    names = [*repository.entries]
+    root = next(root for root in ROOTS if root in names)
+    with hub_errors(repository.snapshot.repo, repository.revision):
+        for name in dict.fromkeys([root, *filter(METADATA.fullmatch, names)]):
+            fetch_file(repository.snapshot, repository.entries[name])
+    write_note(repository.snapshot, repository.entries.values())
+
+
+def fetch_files(repository: Repository, names: Sequence[str]) -> None:
+    """Fetch files that are not in the cache, in this order, and note which commit the revision's name means.
+
+    Raises ModelNotFoundError for every failure of the hub and a disk that is too full, CorruptModelError for bytes that
+    are not the hub's.
+    """
+    from huggingface_hub import hf_hub_download
+
+    snapshot = repository.snapshot
+    missing = [name for name in names if not repository.has(name)]
+    with hub_errors(snapshot.repo, repository.revision):
+        size = sum(bytes_missing(snapshot, repository.entries[name]) for name in missing)
+        _check_disk(snapshot.repo, size, snapshot.storage)
+        if missing:
+            licence = repository.licence or "not stated"
+            logger.warning("%s: downloading %.1f MB; licence: %s", snapshot.repo, size / 1e6, licence)
+        for name in missing:
+            fetch_file(snapshot, repository.entries[name])
+        if repository.fresh:
+            root = next(root for root in ROOTS if root in repository.entries)
+            hf_hub_download(snapshot.repo, root, revision=repository.revision, cache_dir=snapshot.cache)
+
+
+@contextmanager
+def hub_errors(repo: str, revision: str | None) -> Iterator[None]:
+    """Raise ModelNotFoundError, with the remedy, for whatever the hub's client raises within."""
     from huggingface_hub import errors
 
     # What the HTTP library raises depends on the hub client's version; RuntimeError is hf_xet's, ValueError is of an
     # answer that is not JSON.
     broken: Any = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError, ValueError)
     try:
-        return call()
+        yield
     except EdgeEmbedError:
         raise
     except errors.HFValidationError as error:
         raise ModelNotFoundError(f"{repo} is no local folder, and cannot be a repository: {error}") from error
     except broken as error:
-        gone = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
-        problem = f"{repo} {_problem(error, revision)}"
-        raise (_absent(problem) if gone else ModelNotFoundError(problem)) from error
+        absent = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
+        kind = RepositoryAbsentError if absent else ModelNotFoundError
+        raise kind(f"{repo} {_problem(error, revision)}") from error
 
 
-def _absent(message: str) -> ModelNotFoundError:
-    """Return the error for a repository that is not there or lacks the weights: others of its family may have them."""
-    error = ModelNotFoundError(message)
-    error.absent = True
-    return error
+def _incomplete(repo: str) -> RepositoryAbsentError:
+    return RepositoryAbsentError(
+        f"{repo} is not complete in the cache, and offline mode is on: fetch it with a network"
+    )
 
 
 def _problem(error: Exception, revision: str | None) -> str:
@@ -93,65 +193,7 @@ def _problem(error: Exception, revision: str | None) -> str:
         return "was refused by the hub, which has had too many requests (429): wait some minutes, or set HF_TOKEN"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return f"got an answer that no hub gives ({error}): a login page on the way, or a wrong HF_ENDPOINT"
-    return f"was not to be had from the hub: {' '.join(str(error).split())}; try again, or give a local folder"
-
-
-def find_cached(repo: str, revision: str | None, cache_dir: Path | None) -> Path | None:
-    """Return the snapshot of a revision in the cache, whole or not."""
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        found = [try_to_load_from_cache(repo, root, cache_dir, revision) for root in ROOTS]
-    except HFValidationError:
-        return None
-    return next((Path(path).parent for path in found if isinstance(path, str)), None)
-
-
-def _fetch(repo: str, revision: str | None, level: str | None, needed: Needed, cache_dir: Path | None) -> Path:
-    """Download the small files, then the weights, the file to open last."""
-    from huggingface_hub import hf_hub_download
-
-    info, snapshot, entries = _listed(repo, revision, cache_dir)
-    names = [*entries]
-    root = next(root for root in ROOTS if root in names)
-    for name in (root, *filter(META.fullmatch, names)):
-        fetch_file(snapshot, entries[name])
-    write_note(snapshot, entries.values())
-    weights = needed(snapshot.folder, names)
-    if not weights:
-        others = listing(name for name in names if not META.fullmatch(name))
-        wanted = f" at level {level!r}" if level else ""
-        raise _absent(f"{repo} has no weights{wanted} that can be used; beside small files it has {others}")
-    size = sum(remaining(snapshot, entries[name]) for name in weights)
-    _need_space(repo, size, snapshot.storage)
-    if any(not (snapshot.folder / name).exists() for name in weights):
-        logger.warning("%s: downloading %.1f MB; licence: %s", repo, size / 1e6, _licence(info))
-    for name in weights:
-        fetch_file(snapshot, entries[name])
-    hf_hub_download(repo, root, revision=revision, cache_dir=cache_dir)  # notes which commit the revision's name means
-    return snapshot.folder
-
-
-def listed(
-    repo: str, revision: str | None, cache_dir: Path | None, offline: bool | None
-) -> tuple[Snapshot, list[Entry]]:
-    """Return what the hub says of a revision: its commit, and every file; raise ModelNotFoundError as `repository`."""
-    if is_offline(offline):
-        raise _absent(f"{repo} is not whole in the cache, and offline mode is on: fetch it with a network")
-    _, snapshot, entries = explained(lambda: _listed(repo, revision, cache_dir), repo, revision)
-    return snapshot, [*entries.values()]
-
-
-def _listed(repo: str, revision: str | None, cache_dir: Path | None) -> tuple[Any, Snapshot, dict[str, Entry]]:
-    from huggingface_hub import HfApi, constants
-
-    timeout = constants.HF_HUB_ETAG_TIMEOUT
-    info = patiently(lambda: HfApi().model_info(repo, revision=revision, timeout=timeout, files_metadata=True), busy)
-    entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
-    if info.sha is None or not any(root in entries for root in ROOTS):
-        raise _absent(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
-    return info, Snapshot(repo, info.sha, cache_folder(cache_dir)), entries
+    return f"could not be fetched from the hub: {' '.join(str(error).split())}; try again, or give a local folder"
 
 
 def _entry(file: Any) -> Entry:
@@ -159,7 +201,7 @@ def _entry(file: Any) -> Entry:
     return Entry(file.rfilename, lfs.sha256 if lfs else file.blob_id, lfs.size if lfs else file.size)
 
 
-def _need_space(repo: str, size: int, folder: Path) -> None:
+def _check_disk(repo: str, size: int, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise ModelNotFoundError(
@@ -168,9 +210,10 @@ def _need_space(repo: str, size: int, folder: Path) -> None:
         )
 
 
-def _licence(info: Any) -> str:
+def _licence(info: Any) -> str | None:
     """Return the licence that the model's card names."""
     card = info.card_data or {}
     named = card.get("license_name") or card.get("license")
     tags = (tag.partition(":")[2] for tag in info.tags or () if tag.startswith("license:"))
-    return str(named or next(tags, "not stated"))
+    found = named or next(tags, None)
+    return str(found) if found else None

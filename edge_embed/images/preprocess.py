@@ -1,4 +1,4 @@
-"""Pictures -> float32 pixels as an ImageSpec says, equal to transformers' processors; decoded ahead, in threads.
+"""Images -> float32 pixels as an ImageSpec says, equal to transformers' processors; decoded ahead, in threads.
 
 Resizing is Pillow's, whose bicubic filter covers every pixel that it shrinks (antialias); another library's moves the
 vectors (a cosine of 0.94 was reported for CLIP without antialias).
@@ -16,25 +16,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError
-from edge_embed.spec.image import RESAMPLE, ImageSpec, Picture
+from edge_embed.spec.image import RESAMPLE, ImagePixels, ImageSpec
 
-from .sources import UNTRUSTED, ImageSources, load_rgb
+from .sources import ImageInput, ImageSources, load_rgb
 from .tiles import Size, best_pinpoint, fitted
 
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["UNTRUSTED", "ImageSources", "Picture", "load_ahead", "load_picture", "preprocess"]
-
 Pixels = NDArray[np.float32]
-LARGEST = 64_000_000  # pixels of a picture once scaled, before its crop
-AHEAD = 2  # pictures that wait for each thread: enough to keep it busy, and no more memory than that
+LARGEST = 64_000_000  # pixels of an image once scaled, before its crop
+AHEAD = 2  # images that wait for each thread: enough to keep it busy, and no more memory than that
 
 
-def load_picture(item: object, spec: ImageSpec, sources: ImageSources | None = None, index: int = 0) -> Picture:
+def load_image(item: ImageInput, spec: ImageSpec, sources: ImageSources | None = None, index: int = 0) -> ImagePixels:
     """Load a path, URL, data URI, bytes, Pillow image or NumPy array and preprocess it.
 
-    Raises InputError that names the index: not permitted, not to be had, not a picture, damaged or too large.
+    Raises InputError that names the index: not permitted, not reachable, not an image, damaged or too large.
     """
     try:
         return preprocess(load_rgb(item, sources or ImageSources(), spec.background), spec)
@@ -43,26 +41,26 @@ def load_picture(item: object, spec: ImageSpec, sources: ImageSources | None = N
 
 
 def load_ahead(
-    items: Iterable[object],
+    items: Iterable[ImageInput],
     spec: ImageSpec,
     sources: ImageSources | None = None,
     *,
     threads: int = 2,
     errors: Literal["raise", "return"] = "raise",
     indices: Iterable[int] | None = None,
-) -> Iterator[Picture | InputError]:
-    """Yield each item's Picture, in order, while `threads` threads load what follows.
+) -> Iterator[ImagePixels | InputError]:
+    """Yield each item's ImagePixels, in order, while `threads` threads load what follows.
 
-    No more than AHEAD pictures a thread are held. With `errors` "return" an item that cannot be loaded gives its
+    No more than AHEAD images a thread are held. With `errors` "return" an item that cannot be loaded gives its
     InputError in its place; with "raise" the error ends the iteration. Errors name `indices`, or count from 0.
     """
     numbered = zip(itertools.count() if indices is None else indices, items, strict=False)
-    waiting: deque[Future[Picture]] = deque()
+    waiting: deque[Future[ImagePixels]] = deque()
     pool = ThreadPoolExecutor(threads, "edge-embed-images")
     try:
         while True:
             for index, item in itertools.islice(numbered, threads * AHEAD - len(waiting)):
-                waiting.append(pool.submit(load_picture, item, spec, sources, index))
+                waiting.append(pool.submit(load_image, item, spec, sources, index))
             if not waiting:
                 return
             try:
@@ -75,8 +73,8 @@ def load_ahead(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def preprocess(image: Image.Image, spec: ImageSpec) -> Picture:
-    """Resize, crop or pad, and normalise an RGB image -> its Picture; with pinpoints, an overview and tiles.
+def preprocess(image: Image.Image, spec: ImageSpec) -> ImagePixels:
+    """Resize, crop or pad, and normalise an RGB image -> its ImagePixels; with pinpoints, an overview and tiles.
 
     Raises InputError for a line so thin that it would be scaled to more than LARGEST pixels.
     """
@@ -85,15 +83,15 @@ def preprocess(image: Image.Image, spec: ImageSpec) -> Picture:
         tiles = _tiles(image, spec)
     else:
         tiles = _fit(image, spec)[None]
-    return Picture(_normalize(tiles, spec), size)
+    return ImagePixels(_normalize(tiles, spec), size)
 
 
 def _fit(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Return the picture as `spec.size` (height, width, 3)."""
+    """Return the image as `spec.size` (height, width, 3)."""
     height, width = _scaled((image.height, image.width), spec)
     if height * width > LARGEST:
         raise InputError(
-            f"a picture of {image.width:,} x {image.height:,} is too thin: scaled to cover {spec.size[1]} x "
+            f"an image of {image.width:,} x {image.height:,} is too thin: scaled to cover {spec.size[1]} x "
             f"{spec.size[0]} it would have {height * width:,} pixels, the limit is {LARGEST:,}; crop it"
         )
     return _centre(_resize(image, (height, width), spec), spec.size, spec)
@@ -114,7 +112,7 @@ def _scaled(size: Size, spec: ImageSpec) -> Size:
 
 
 def _resize(image: Image.Image, size: Size, spec: ImageSpec) -> NDArray[np.uint8]:
-    # A picture of one size already is left as it is, which Pillow's filter would do as well.
+    # An image of one size already is left as it is, which Pillow's filter would do as well.
     same = (image.height, image.width) == size
     return np.asarray(image if same else image.resize((size[1], size[0]), RESAMPLE.index(spec.resample)))
 
@@ -135,7 +133,7 @@ def _centre(pixels: NDArray[np.uint8], size: Size, spec: ImageSpec) -> NDArray[n
 
 
 def _tiles(image: Image.Image, spec: ImageSpec) -> NDArray[np.uint8]:
-    """Return the overview, squashed, and then the tiles of the picture centred in its pinpoint, line by line."""
+    """Return the overview, squashed, and then the tiles of the image centred in its pinpoint, line by line."""
     size = image.height, image.width
     target, tile = best_pinpoint(size, spec.pinpoints), spec.size
     inner = _resize(image, fitted(size, target), spec)

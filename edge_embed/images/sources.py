@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -29,6 +29,8 @@ from .urls import fetch
 if TYPE_CHECKING:
     from PIL import Image
 
+# A path, URL or data URI; the bytes of a file; an array (height, width[, 1, 3 or 4]); or a Pillow image.
+ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | NDArray[Any] | Image.Image"
 # Not ICO, whose header need not tell the size of what is inside; not EPS, which runs a program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
@@ -40,10 +42,10 @@ _LAZY = threading.Lock()  # several items may be one Pillow image whose file is 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSources:
-    """State where pictures may come from and how large they may be.
+    """State where images may come from and how large they may be.
 
     `files`: paths of this machine; `urls`: http and https; `private`: URLs that lead to addresses which are not public,
-    such as this machine's own network. `max_bytes` counts a picture as it is stored, `max_pixels` as it is decoded
+    such as this machine's own network. `max_bytes` counts an image as it is stored, `max_pixels` as it is decoded
     (3 bytes each, and one more under transparency). `timeout`: seconds for one URL as a whole.
     """
 
@@ -59,11 +61,11 @@ class ImageSources:
 UNTRUSTED = ImageSources(files=False, private=False)  # for servers, whose callers are not the machine's user
 
 
-def load_rgb(item: object, sources: ImageSources, background: Sequence[int] = (255, 255, 255)) -> Image.Image:
-    """Return the picture in RGB, turned as its EXIF data says, with transparency over `background`.
+def load_rgb(item: ImageInput, sources: ImageSources, background: Sequence[int] = (255, 255, 255)) -> Image.Image:
+    """Return the image in RGB, turned as its EXIF data says, with transparency over `background`.
 
-    An animation gives its first frame; 16 bits a channel become 8. Raises InputError: not permitted, not to be had, not
-    a picture, damaged or too large.
+    An animation gives its first frame; 16 bits a channel become 8. Raises InputError: not permitted, not reachable, not
+    an image, damaged or too large.
     """
     modules = _pillow()
     image = _open(item, sources, modules)
@@ -76,11 +78,11 @@ def _pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise MissingDependencyError("pictures need Pillow: pip install 'edge-embed[images]'") from error
+        raise MissingDependencyError("images need Pillow: pip install 'edge-embed[images]'") from error
     return PIL
 
 
-def _open(item: object, sources: ImageSources, pil: Any) -> Image.Image:
+def _open(item: ImageInput, sources: ImageSources, pil: Any) -> Image.Image:
     """Return a Pillow image of any mode, its pixels not decoded yet where it comes from bytes."""
     if isinstance(item, pil.Image.Image):
         given: Image.Image = item
@@ -97,24 +99,24 @@ def _open(item: object, sources: ImageSources, pil: Any) -> Image.Image:
         if scheme[1].lower() not in ("http", "https"):
             raise InputError(f"{item:.{SHOWN}}: {scheme[1]}:// is not supported; give http, https, or a path")
         if not sources.urls:
-            raise InputError(f"{item:.{SHOWN}}: URLs are switched off here; send the picture itself")
+            raise InputError(f"{item:.{SHOWN}}: URLs are switched off here; send the image itself")
         data = fetch(item, sources.private, sources.max_bytes, sources.max_redirects, sources.timeout)
         return _decode(data, item, sources, pil)
     if isinstance(item, str | os.PathLike):
         return _decode(_read(os.fspath(item), sources), str(item), sources, pil)
     kinds = "a path, an http(s) URL, a data URI, bytes, a Pillow image or a NumPy array"
-    raise InputError(f"{type(item).__name__} {item!r:.{SHOWN}} is not a picture: expected {kinds}")
+    raise InputError(f"{type(item).__name__} {item!r:.{SHOWN}} is not an image: expected {kinds}")
 
 
 def _read(name: str | bytes, sources: ImageSources) -> bytes:
     """Read a regular file of at most `max_bytes`."""
     if not sources.files:
-        raise InputError("local files are switched off here; send the picture itself, as a data URI or bytes")
+        raise InputError("local files are switched off here; send the image itself, as a data URI or bytes")
     path = Path(os.path.expanduser(os.fsdecode(name)))
     try:
         about = path.stat()
         if not stat.S_ISREG(about.st_mode):
-            raise InputError(f"{path} is not a file; name a picture's file")
+            raise InputError(f"{path} is not a file; name an image's file")
         _check_bytes(about.st_size, path, sources)
         return path.read_bytes()
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
@@ -127,7 +129,7 @@ def _read(name: str | bytes, sources: ImageSources) -> bytes:
 def _data_uri(uri: str, head: re.Match[str], sources: ImageSources) -> bytes:
     """Decode a data URI (RFC 2397), whose type must be an image's."""
     if not head["type"].lower().startswith("image/"):
-        raise InputError(f"a data URI of type {head['type'] or 'text/plain'!r} is not a picture: expected image/...")
+        raise InputError(f"a data URI of type {head['type'] or 'text/plain'!r} is not an image: expected image/...")
     body = uri[head.end() :]
     _check_bytes(len(body) * 3 // 4, "the data URI", sources)
     if "base64" not in head["options"].lower():
@@ -139,7 +141,7 @@ def _data_uri(uri: str, head: re.Match[str], sources: ImageSources) -> bytes:
 
 
 def _decode(data: bytes, name: str, sources: ImageSources, pil: Any) -> Image.Image:
-    """Read a picture's header."""
+    """Read an image's header."""
     _check_bytes(len(data), name, sources)
     name = f"{name:.{SHOWN}}"
     if reason := _not_pixels(data):
@@ -153,22 +155,22 @@ def _decode(data: bytes, name: str, sources: ImageSources, pil: Any) -> Image.Im
     except pil.UnidentifiedImageError as error:
         begins = f"its first bytes are {data[:8]!r}" if data else "it is empty"
         raise InputError(
-            f"{name} is not a picture that can be read: {begins}; known are {', '.join(readable)}"
+            f"{name} is not an image that can be read: {begins}; known are {', '.join(readable)}"
         ) from error
     except Exception as error:  # Pillow's readers of headers raise what the bytes lead them to
-        raise InputError(f"{name} is a damaged picture: {error}; save it again") from error
+        raise InputError(f"{name} is a damaged image: {error}; save it again") from error
     return image
 
 
 def _not_pixels(data: bytes) -> str | None:
-    """Name what is often taken for a picture and is none."""
+    """Name what is often taken for an image and is none."""
     start = data[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
     if start.startswith(b"%PDF-"):
-        return "a PDF, which holds pages, not a picture: render its pages to PNG first"
+        return "a PDF, which holds pages, not an image: render its pages to PNG first"
     if start.startswith(b"<svg") or (start.startswith((b"<?xml", b"<!")) and b"<svg" in data[:4096]):
         return "an SVG, which is a drawing to be rendered at a size of your choice: render it to PNG first"
     if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1"):
-        return "a HEIF picture, which Pillow cannot read: save it as JPEG or PNG first"
+        return "a HEIF image, which Pillow cannot read: save it as JPEG or PNG first"
     return None
 
 
@@ -180,9 +182,9 @@ def _check_bytes(size: int, name: object, sources: ImageSources) -> None:
 def _check_pixels(size: tuple[int, int], sources: ImageSources) -> None:
     width, height = size
     if width < 1 or height < 1:
-        raise InputError(f"a picture of {width} x {height} has no pixels")
+        raise InputError(f"an image of {width} x {height} has no pixels")
     if width * height > sources.max_pixels:
-        raise InputError(f"a picture of {width:,} x {height:,} pixels is over the limit of {sources.max_pixels:,}")
+        raise InputError(f"an image of {width:,} x {height:,} pixels is over the limit of {sources.max_pixels:,}")
 
 
 def _upright_rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image:
@@ -194,14 +196,14 @@ def _upright_rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Ima
     except (InputError, MemoryError):
         raise
     except Exception as error:  # Pillow's decoders raise what the bytes lead them to
-        raise InputError(f"the picture is damaged: {error}; save it again") from error
+        raise InputError(f"the image is damaged: {error}; save it again") from error
 
 
 def _rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey; Pillow would clip them to 255
         return _from_array(_grey16(np.asarray(image)), pil).convert("RGB")
     if image.mode == "F":
-        raise InputError("a picture of floating-point grey has no known range: save it with 8 or 16 bits")
+        raise InputError("an image of floating-point grey has no known range: save it with 8 or 16 bits")
     if "A" in image.getbands() or "a" in image.getbands() or image.info.get("transparency") is not None:
         below = pil.Image.new("RGBA", image.size, (*background, 255))
         image = pil.Image.alpha_composite(below, image.convert("RGBA"))
@@ -210,7 +212,7 @@ def _rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image
 
 def _grey16(grey: NDArray[Any]) -> NDArray[np.uint16]:
     if grey.min() < 0 or grey.max() > 65535:
-        raise InputError(f"a picture of grey from {grey.min()} to {grey.max()}: save it with 8 or 16 bits")
+        raise InputError(f"an image of grey from {grey.min()} to {grey.max()}: save it with 8 or 16 bits")
     return grey.astype(np.uint16)
 
 
@@ -219,7 +221,7 @@ def _from_array(array: NDArray[Any], pil: Any) -> Image.Image:
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or channels not in (1, 3, 4):
         hint = "; its channels come first: move them to the end" if array.ndim == 3 and array.shape[0] in (1, 3) else ""
-        raise InputError(f"an array of shape {array.shape} is not a picture: {ARRAYS}{hint}")
+        raise InputError(f"an array of shape {array.shape} is not an image: {ARRAYS}{hint}")
     if array.dtype == np.uint16:
         array = np.rint(array / 257)
     elif np.issubdtype(array.dtype, np.floating):
@@ -227,7 +229,7 @@ def _from_array(array: NDArray[Any], pil: Any) -> Image.Image:
             raise InputError(f"an array of {array.dtype} goes beyond 0 to 1: {ARRAYS}")
         array = np.rint(array.astype(np.float32) * 255)
     elif array.dtype != np.uint8:
-        raise InputError(f"an array of {array.dtype} is not a picture: {ARRAYS}")
+        raise InputError(f"an array of {array.dtype} is not an image: {ARRAYS}")
     pixels = np.ascontiguousarray(array.astype(np.uint8))
     image: Image.Image = pil.Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
     return image

@@ -1,6 +1,6 @@
-"""LLaVA-NeXT's any resolution: which tiles a picture becomes, and in which order their features are read.
+"""LLaVA-NeXT's any resolution: which tiles an image becomes, and in which order their features are read.
 
-As transformers' LlavaNext computes it: the pinpoint that keeps most of the picture, the picture scaled into it and
+As transformers' LlavaNext computes it: the pinpoint that keeps most of the image, the image scaled into it and
 centred on black, cut into tiles; of the tiles' features, those of the padding are left out and each line of the whole
 is closed with a newline (Liu et al. 2024, "LLaVA-NeXT"). Pure arithmetic on sizes, all (height, width).
 """
@@ -17,11 +17,12 @@ from edge_embed.spec.image import ImageSpec
 
 Size = tuple[int, int]
 Rows = NDArray[np.float32]
+TILES_AT_ONCE = 8  # in one call of an image tower: more are no faster, and one of CLIP-L at 336 pixels takes 30 MB
 NEWLINE = -1  # where the learned newline stands among the rows
 
 
 def best_pinpoint(size: Size, pinpoints: Sequence[Size]) -> Size:
-    """Return the pinpoint that keeps most of the picture's pixels, and of those the one that wastes fewest."""
+    """Return the pinpoint that keeps most of the image's pixels, and of those the one that wastes fewest."""
     height, width = size
 
     def kept(pinpoint: Size) -> tuple[int, int]:
@@ -33,12 +34,12 @@ def best_pinpoint(size: Size, pinpoints: Sequence[Size]) -> Size:
 
 
 def most_tiles(spec: ImageSpec) -> int:
-    """Return how many tiles a picture becomes at most, its overview among them."""
+    """Return how many tiles an image becomes at most, its overview among them."""
     return 1 + max((pin[0] * pin[1] // (spec.size[0] * spec.size[1]) for pin in spec.pinpoints), default=0)
 
 
 def fitted(size: Size, target: Size) -> Size:
-    """Return the size of a picture scaled into `target` with its proportions kept."""
+    """Return the size of an image scaled into `target` with its proportions kept."""
     height, width = size
     across, down = target[1] / width, target[0] / height
     if across < down:
@@ -49,7 +50,7 @@ def fitted(size: Size, target: Size) -> Size:
 def packed_rows(size: Size, pinpoints: Sequence[Size], tile: Size, grid: Size) -> NDArray[np.int64]:
     """Return which feature rows follow one another, with NEWLINE for a newline, int64.
 
-    `size` is the picture's, `tile` a tile's in pixels, `grid` a tile's in patches. Rows count through the overview and
+    `size` is the image's, `tile` a tile's in pixels, `grid` a tile's in patches. Rows count through the overview and
     then the tiles, line by line in each, without class tokens: the overview comes first, whole, and ends unmarked.
     """
     target = best_pinpoint(size, pinpoints)
@@ -63,9 +64,9 @@ def packed_rows(size: Size, pinpoints: Sequence[Size], tile: Size, grid: Size) -
 
 
 def pack(features: Rows, newline: Rows, size: Size, spec: ImageSpec) -> Rows:
-    """Put the features of a picture's tiles (tiles, patches, dim) in reading order, newlines (dim,) among them.
+    """Put the features of an image's tiles (tiles, patches, dim) in reading order, newlines (dim,) among them.
 
-    `size` is the picture's. Returns (rows, dim); without pinpoints there is one tile, and its patches are the rows.
+    `size` is the image's. Returns (rows, dim); without pinpoints there is one tile, and its patches are the rows.
     """
     tiles, patches, dim = features.shape
     if not spec.pinpoints:
@@ -74,7 +75,7 @@ def pack(features: Rows, newline: Rows, size: Size, spec: ImageSpec) -> Rows:
     across = math.isqrt(patches * spec.size[1] // spec.size[0])
     order = packed_rows(size, spec.pinpoints, spec.size, (patches // across, across))
     if order.max() >= tiles * patches:
-        raise ValueError(f"a picture of {size} needs more tiles than the {tiles} that were given")
+        raise ValueError(f"an image of {size} needs more tiles than the {tiles} that were given")
     return rows[order]
 
 

@@ -1,4 +1,4 @@
-"""An http or https URL -> the bytes of a picture, with limits on time, size, redirects, type and address.
+"""An http or https URL -> the bytes of an image, with limits on time, size, redirects, type and address.
 
 The host's name is looked up once for each hop and the connection goes to the address that was checked, so a name that
 changes its address between the check and the connection gains nothing. Proxies are not used: they would connect
@@ -28,7 +28,7 @@ HEADERS = {"User-Agent": "edge-embed", "Accept": "image/*", "Accept-Encoding": "
 
 
 def fetch(url: str, private: bool, max_bytes: int, max_redirects: int, timeout: float) -> bytes:
-    """Download a picture; `private` permits addresses that are not public, `timeout` is in seconds for all together.
+    """Download an image; `private` permits addresses that are not public, `timeout` is in seconds for all together.
 
     Raises InputError that names the URL, for whatever goes wrong.
     """
@@ -43,7 +43,7 @@ def fetch(url: str, private: bool, max_bytes: int, max_redirects: int, timeout: 
             name = f"{here:.{SHOWN}}"
             if time.monotonic() >= deadline:
                 raise InputError(f"{name} took longer than the limit of {timeout:g} s") from error
-            raise InputError(f"{name} cannot be had: {error or type(error).__name__}; check the address") from error
+            raise InputError(f"{name} cannot be fetched: {error or type(error).__name__}; check the address") from error
         if isinstance(answer, bytes):
             return answer
         here = urljoin(here, answer)
@@ -126,7 +126,7 @@ def _body(reply: http.client.HTTPResponse, name: str, max_bytes: int, deadline: 
     kind = reply.headers.get_content_type()
     if not kind.startswith("image/") or reply.headers.get("Content-Encoding", "identity") != "identity":
         kind = reply.headers.get("Content-Encoding", "identity").replace("identity", "") or kind
-        raise InputError(f"{name} is {kind!r}, not a picture: expected a Content-Type of image/..., uncompressed")
+        raise InputError(f"{name} is {kind!r}, not an image: expected a Content-Type of image/..., uncompressed")
     if (reply.length or 0) > max_bytes:
         raise InputError(f"{name} has {reply.length:,} bytes, the limit is {max_bytes:,}")
     parts, size = [], 0

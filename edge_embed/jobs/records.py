@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from edge_embed.errors import InputError
 
-Input: TypeAlias = "str | Mapping[str, object]"
+Input: TypeAlias = "str | Mapping[str, Any]"
 
 
 def read_records(file: Iterable[str], jsonl: bool) -> Iterator[Input]:

@@ -8,17 +8,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import PART, Header, read_header
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
-from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, changed
+from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
 from edge_embed.spec.weights import LEVELS, File, Weights
 
 from .facts import facts_of
+from .listing import Listing
 
 SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
 POOLING: dict[int, Pooling] = {1: "mean", 2: "first", 3: "last"}
@@ -72,11 +73,11 @@ def base(name: str) -> str:
     return name.rpartition("/")[2]
 
 
-def find_gguf(folder: Path) -> tuple[Weights, ...]:
+def find_gguf(files: Listing) -> tuple[Weights, ...]:
     """List the GGUF models of a folder, one a level."""
     found = []
-    for level, names in gguf_files(path.name for path in folder.glob("*.gguf")).items():
-        known = level if level != "?" else file_level(folder / names[0])
+    for level, names in gguf_files(files.top).items():
+        known = level if level != "?" else file_level(files.header(names[0]))
         found.append(Weights(format="gguf", level=known, files=tuple(File(path=name) for name in names)))
     return tuple(found)
 
@@ -95,17 +96,22 @@ def file_level(path: Path) -> str:
     return FILE_TYPES[number]
 
 
-def read_gguf_spec(path: Path, name: str, repository: str | None) -> ModelSpec:
-    """Read what a GGUF file says of its model, and what is known of the repository or folder that it came from.
+def read_gguf_spec(
+    files: Listing, model: str, name: str, repository: str | None, overrides: Mapping[str, Any]
+) -> ModelSpec:
+    """Read what a GGUF file says of its model, and what is known of the repository that it came from.
 
-    Where that is a model that reads pictures among its tokens, the tower's file beside it says how they become pixels.
+    `model` is the file among them. Where it is a model that reads images among its tokens, the mmproj file beside
+    it says how they become pixels.
     Raises UnsupportedModelError for a file that cannot embed or does not say how to pool.
     """
+    path = files.header(model)
     header = read_header(path)
     if SPEC_KEY in header.metadata:
         spec = ModelSpec.from_json(str(header.metadata[SPEC_KEY]), f"{path}: {SPEC_KEY}")
-        return changed(spec, {"source": repository or spec.source})
-    return _foreign_spec(header, path, name, facts_of(repository or path.resolve().parent.name))
+        return with_overrides(with_values(spec, {"source": repository or spec.source}), overrides)
+    facts = facts_of(repository or files.folder.resolve().name)
+    return _foreign_spec(header, files, path, name, facts, overrides)
 
 
 def check_pooling(spec: ModelSpec, path: Path) -> None:
@@ -119,7 +125,9 @@ def check_pooling(spec: ModelSpec, path: Path) -> None:
         raise CorruptModelError(f"{path} is {dim} wide, the files beside it say {spec.dim}: they are of other models")
 
 
-def _foreign_spec(header: Header, path: Path, name: str, facts: dict[str, Any]) -> ModelSpec:
+def _foreign_spec(
+    header: Header, files: Listing, path: Path, name: str, facts: dict[str, Any], overrides: Mapping[str, Any]
+) -> ModelSpec:
     said = header.metadata
     kind = said.get("general.architecture")
     if said.get("general.type", "model") != "model" or not isinstance(kind, str):
@@ -136,20 +144,21 @@ def _foreign_spec(header: Header, path: Path, name: str, facts: dict[str, Any]) 
         "attention": "causal" if said.get(f"{kind}.attention.causal", True) else "full",
         "license": said.get("general.license"),
         **facts,
-        "pooling": _pooling(said.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
+        "pooling": overrides.get("pooling")
+        or _pooling(said.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
         "max_tokens": min(limit for limit in limits if limit),
         "matryoshka_dims": [dim for dim in facts.get("matryoshka_dims", []) if dim <= said[f"{kind}.embedding_length"]],
-        "image": _image(path, said[f"{kind}.embedding_length"]) if "image_token" in facts else None,
+        "image": _image(files, said[f"{kind}.embedding_length"]) if "image_token" in facts else None,
     }
-    return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+    return with_overrides(ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path), overrides)
 
 
-def _image(path: Path, dim: int) -> dict[str, Any] | None:
-    """Return what the picture tower beside a language model of that width takes; None where none lies there."""
-    name = find_mmproj(sorted(other.name for other in path.parent.glob("*.gguf")))
+def _image(files: Listing, dim: int) -> dict[str, Any] | None:
+    """Return what the image tower beside a language model of that width takes; None where there is none."""
+    name = find_mmproj(files.top)
     if name is None:
         return None
-    tower = path.parent / name
+    tower = files.header(name)
     return dataclasses.asdict(image_spec_of(read_mmproj(tower, dim), tower))
 
 
@@ -170,16 +179,3 @@ def _pooling(number: object, fact: Pooling | None, path: Path, kind: str) -> Poo
     pooled = own or fact
     assert pooled is not None
     return pooled
-
-
-def gguf_needed(level: str | None, names: Sequence[str]) -> list[str]:
-    """List which of a repository's GGUF files hold a level (None: the most exact), the one to open last.
-
-    The file of a picture tower, if there is one, comes first.
-    """
-    found = gguf_files(names)
-    order = [*LEVELS["gguf"], "?"]
-    wanted = [level] if level else sorted(found, key=order.index)
-    models = found.get(wanted[0], []) if wanted else []
-    tower = find_mmproj(names) if models else None
-    return [*([tower] if tower else []), *reversed(models)]

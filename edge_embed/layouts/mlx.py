@@ -15,45 +15,47 @@ from edge_embed.formats.json_file import read_json
 from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import LEVELS, File, Weights
 
+from .listing import Listing
+
 PLAIN, IMAGE = "model.safetensors", "vision_model.safetensors"
 TOWERS = ("vision_model.", "vision_tower.", "model.vision_tower.")  # how an image part's tensors are called
 NAMED = re.compile(r"model-(\w+)\.safetensors")  # model-4bit.safetensors; no part of a checkpoint in several files
 FLOATS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 
-def find_mlx(folder: Path, name: str) -> tuple[Weights, ...]:
+def find_mlx(files: Listing, name: str) -> tuple[Weights, ...]:
     """List the MLX weights of a folder, one a level and part; none if nothing says that it was made for MLX.
 
     A folder was made for MLX if its own or the given name ends in -mlx, if config.json has `quantization`, or if a
     file is named after one of MLX's levels. An image part lies in a file of its own, or in every level's file.
     """
-    named = {match[1]: path for path in folder.glob("model-*.safetensors") if (match := NAMED.fullmatch(path.name))}
-    levels = {level: path for level, path in named.items() if level in LEVELS["mlx"]}
-    config = read_json(folder / "config.json")
-    ours = levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in (folder.resolve().name, name))
-    if not ours:
+    named = {match[1]: file for file in files.top if (match := NAMED.fullmatch(file))}
+    levels = {level: file for level, file in named.items() if level in LEVELS["mlx"]}
+    config = read_json(files.folder / "config.json")
+    names = (files.folder.resolve().name, name)
+    if not (levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in names)):
         return ()
-    if (folder / PLAIN).is_file():
-        levels = {stored_level(folder / PLAIN, config): folder / PLAIN} | levels
-    texts = [Weights(format="mlx", level=level, files=(File(path=path.name),)) for level, path in levels.items()]
-    if (folder / IMAGE).is_file():
-        files = (File(path=IMAGE),)
-        level = stored_level(folder / IMAGE, config)
-        return (*texts, Weights(format="mlx", level=level, files=files, part="image"))
-    return (*texts, *(part for text in texts for part in image_within(folder, text)))
+    if PLAIN in files:
+        levels = {stored_level(files.header(PLAIN), config): PLAIN} | levels
+    texts = [Weights(format="mlx", level=level, files=(File(path=file),)) for level, file in levels.items()]
+    if IMAGE in files:
+        level = stored_level(files.header(IMAGE), config)
+        return (*texts, Weights(format="mlx", level=level, files=(File(path=IMAGE),), part="image"))
+    return (*texts, *(part for text in texts for part in embedded_image_part(files, text)))
 
 
-def checkpoint_as_is(checkpoint: Path) -> Weights:
-    """Return a checkpoint, of one file or of several by their index, as MLX reads it without a conversion."""
-    index = read_json(checkpoint)["weight_map"].values() if checkpoint.suffix == ".json" else [checkpoint.name]
-    names = sorted(set(index))
-    level = stored_level(checkpoint.with_name(names[0]), read_json(checkpoint.with_name("config.json")))
-    return Weights(format="mlx", level=level, files=tuple(File(path=name) for name in names))
+def checkpoint_as_mlx(files: Listing, checkpoint: str) -> tuple[Weights, ...]:
+    """Return a checkpoint's parts as MLX reads them without a conversion; `checkpoint` is its one file or its index."""
+    indexed = checkpoint.endswith(".json")
+    names = sorted(set(read_json(files.header(checkpoint))["weight_map"].values())) if indexed else [checkpoint]
+    level = stored_level(files.header(names[0]), read_json(files.folder / "config.json"))
+    text = Weights(format="mlx", level=level, files=tuple(File(path=name) for name in names))
+    return (text, *embedded_image_part(files, text))
 
 
-def image_within(folder: Path, text: Weights) -> tuple[Weights, ...]:
+def embedded_image_part(files: Listing, text: Weights) -> tuple[Weights, ...]:
     """List the image part that lies in the same files as a text part, if one does."""
-    headers = (safetensors_header(folder / file.path) for file in text.files)
+    headers = (safetensors_header(files.header(file.path)) for file in text.files)
     return (replace(text, part="image"),) if any(n.startswith(TOWERS) for names in headers for n in names) else ()
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from edge_embed.architectures.llava_next import filled
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_json
-from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling
+from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
 
 from .facts import facts_of
 from .preprocessor import parse
@@ -30,11 +30,12 @@ POOLING_NAMES: dict[str, Pooling] = {
 }
 
 
-def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[str]) -> ModelSpec:
+def read_spec(
+    path: Path, name: str, repository: str | None, adapters: Sequence[str], overrides: Mapping[str, Any]
+) -> ModelSpec:
     """Read what the folder's files say and what is known of the repository, or of a folder so called.
 
-    `adapters` become tasks.
-
+    `adapters` become tasks; `overrides` win over all.
     Raises CorruptModelError for a value that is missing or cannot be, UnsupportedModelError for what would change the
     vector and is not implemented.
     """
@@ -49,7 +50,7 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
         "architecture": config["model_type"],
         "dim": width,
         **facts,
-        **_modules(path, described="pooling" in facts),
+        **_modules(path, described="pooling" in {**facts, **overrides}),
         **_prompts(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
         "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
@@ -63,7 +64,9 @@ def read_spec(path: Path, name: str, repository: str | None, adapters: Sequence[
         values["image"] = dataclasses.asdict(parse(read_json(where), str(where)))
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
-    return ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path)
+    stated = {key: overrides[key] for key in ("pooling", "normalize") if key in overrides}
+    spec = ModelSpec.from_json(json.dumps({"format": FORMAT, "normalize": True, **values, **stated}), path)
+    return with_overrides(spec, overrides)
 
 
 def width_of(config: Mapping[str, Any]) -> int:

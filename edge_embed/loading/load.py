@@ -1,59 +1,41 @@
-"""What a user asked for -> a loaded model: found, chosen, converted if need be, opened."""
+"""A request -> a loaded model: find -> choose -> fetch or convert -> open, each once, in that order."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_embed.backends import Backend, Switches, load
-from edge_embed.device.machine import this_device
-from edge_embed.errors import FallbackWarning, InputError, MissingDependencyError, SelfTestError, UnsupportedModelError
-from edge_embed.hub import reference as hub
-from edge_embed.layouts.folder import Repo
+from edge_embed.backends import Backend, OwnVocabulary, SwitchesTasks, load
+from edge_embed.backends.facts import running
+from edge_embed.errors import (
+    FallbackWarning,
+    InputError,
+    MissingDependencyError,
+    SelfTestError,
+    UnsupportedModelError,
+    warn,
+)
+from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.layouts.gguf import find_mmproj
-from edge_embed.layouts.mlx import image_within
 from edge_embed.pipeline.pipeline import Pipeline
-from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizes
+from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
-from edge_embed.selection import choose as select
-from edge_embed.selection import speed as tuning
+from edge_embed.selection.choose import Choice, batch_budget, choose
 from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
 
-from .find import Wish, find, why_there
-from .prepare import cache_folder, prepare, prepare_pictures
+from .find import FoundModel, explain_place, find_model
+from .prepare import prepare, prepare_image_part
+from .request import LoadRequest
 from .selftest import check_once
 
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """The arguments of Embedder, checked where that needs no model."""
-
-    reference: hub.Reference
-    threads: int
-    backend: str = "auto"
-    task: str | None = None
-    max_tokens: int | None = None
-    max_memory: int | None = None  # bytes
-    workload: tuning.Workload = "bulk"
-    cache_dir: Path | None = None
-    offline: bool | None = None
-
-    @property
-    def wish(self) -> Wish:
-        """What decides where the model is looked for, and which files are fetched."""
-        return Wish(
-            task=self.task,
-            backend=self.backend,
-            workload=self.workload,
-            max_memory=self.max_memory,
-            max_tokens=self.max_tokens,
-        )
+UNTESTABLE = {"image", "padding_side", "pooling"}  # what the vectors that the maker recorded depend on
 
 
 @dataclass(frozen=True, kw_only=True)
-class Opened:
+class LoadedModel:
     """A loaded model; `spec` is as its folder says, before task and length were set."""
 
     spec: ModelSpec
@@ -62,131 +44,147 @@ class Opened:
     why: str
 
 
-def open_model(request: Request) -> Opened:
-    """Find the model, choose its weights, convert them if nothing that is there can be run, and load them.
+def load_model(request: LoadRequest) -> LoadedModel:
+    """Find the model, choose its weights, fetch or convert them, and load them.
 
+    Weights that fail their self-test are passed over for others of the folder, unless a level was named.
     Raises InputError or ModelError; then nothing stays loaded.
     """
-    source = find(request.reference, request.cache_dir, request.offline, wish=request.wish)
-    try:
-        return _open(source, request)
-    except SelfTestError as error:
-        chosen = _choose(source, request).weights
-        others = tuple(weights for weights in source.spec.weights if weights != chosen)
-        usable = any(w.part == "text" and request.backend in ("auto", w.format) for w in others)
-        if request.reference.level or not usable:
-            raise
-        opened = _open(replace(source, spec=replace(source.spec, weights=others)), request)
-        warnings.warn(f"{error}; {opened.why} is used instead", FallbackWarning, stacklevel=3)
-        return opened
+    with find_and_choose(request) as (found, choice):
+        spec = _asked_for(found.model.spec, request)  # what cannot be is refused before anything is fetched for it
+        if choice.ready:
+            batch_budget(found.model, choice, spec.max_tokens, request.max_memory)
+        origin = explain_place(request, found)
+        model = found.fetch(files_of(found.model, choice))
+        try:
+            return _open(*_made_ready(model, choice, request), request, origin)
+        except SelfTestError as error:
+            rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
+            usable = any(w.part == "text" and request.backend in ("auto", w.format) for w in rest.spec.weights)
+            if request.reference.level or not usable:
+                raise
+            failure = error
+    loaded = _open(*_made_ready(rest, choose(rest, request.constraints), request), request, origin)
+    warn(f"{failure}; {loaded.why} is used instead", FallbackWarning)
+    return loaded
 
 
-def _open(source: Repo, request: Request) -> Opened:
-    base, task = source.spec, with_task(source.spec, request.task).task
-    choice = _choose(source, request)
-    origin = why_there(request.reference, request.wish, source.folder)
+@contextmanager
+def find_and_choose(request: LoadRequest) -> Iterator[tuple[FoundModel, Choice]]:
+    """Give a described model and what was chosen of it.
+
+    Where the cache's note of a repository leads to files that are not in the cache, the hub is asked what it has now.
+    """
+    with find_model(request) as found:
+        choice = choose(found.model, request.constraints)
+        if found.final or found.has(files_of(found.model, choice)):
+            yield found, choice
+            return
+    with find_model(request, ask=True) as found:
+        yield found, choose(found.model, request.constraints)
+
+
+def files_of(model: ModelFolder, choice: Choice) -> list[str]:
+    """List the files that a choice needs, the one to open last."""
+    return model.files_of(choice.weights) if choice.ready else checkpoint_files(model.files.sizes)
+
+
+def switch_task(loaded: LoadedModel, request: LoadRequest, task: str) -> LoadedModel:
+    """Return the model with another task: its adapter where the backend has it loaded, else the task's own weights.
+
+    What was opened for the former task is closed once the new one is there. Raises InputError for an unknown task.
+    """
+    spec, pipeline = with_task(loaded.spec, task), loaded.pipeline
+    assert spec.task is not None
+    if isinstance(pipeline.backend, SwitchesTasks):
+        pipeline.backend.use_task(spec.task)
+    elif spec.task != pipeline.spec.task:
+        other = load_model(replace(request, task=task))
+        pipeline.close()
+        return other
+    spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
+    return replace(loaded, pipeline=replace(pipeline, spec=spec))
+
+
+def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tuple[ModelFolder, Choice]:
+    """Convert a checkpoint, where that was chosen."""
     if not choice.ready:
-        to = f"{choice.weights.format}:{choice.weights.level}"
-        source = prepare(source, to, request.cache_dir, task if source.adapters else None)
-        choice = replace(choice, weights=source.spec.weights[0])
+        task = with_task(model.spec, request.task).task if model.adapters else None
+        model = prepare(model, choice.weights.name, request.own_cache, task, request.spec)
+        return model, replace(choice, weights=model.spec.weights[0])
+    if choice.weights not in model.spec.weights:  # the checkpoint itself, which may hold an image part as well
+        model = model.with_weights((*model.spec.weights, choice.weights, *choice.image))
+    return model, choice
+
+
+def _open(model: ModelFolder, choice: Choice, request: LoadRequest, origin: str) -> LoadedModel:
+    """Load the chosen weights, test them, and load the image part that goes with them."""
     weights = choice.weights
-    if weights not in source.spec.weights:  # the checkpoint itself, which may hold an image part as well
-        every = (*source.spec.weights, weights, *image_within(source.folder, weights))
-        source = replace(source, spec=replace(source.spec, weights=every))
-    spec = _shorten(with_task(source.spec, request.task), request.max_tokens)
-    batch_tokens = select.batch_budget(source, weights, spec.max_tokens, request.max_memory)
-    backend = load(weights.format, source.folder, spec, weights, request.threads, source.adapters)
+    spec = _asked_for(model.spec, request)
+    batch_tokens = batch_budget(model, choice, spec.max_tokens, request.max_memory)
+    backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
     try:
-        tokenizer = _tokenizer(source, spec, backend)
-        check_once(source.folder, spec, weights, tokenizer, backend, cache_folder(request.cache_dir))
-        vision = _open_vision(source, spec, weights, tokenizer, request)
+        tokenizer = _tokenizer(model, spec, backend)
+        if not UNTESTABLE & request.spec.keys():
+            check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache)
+        vision = _open_vision(model, spec, choice, tokenizer, request)
     except BaseException:
         backend.close()
         raise
-    return Opened(
-        spec=base,
+    return LoadedModel(
+        spec=model.spec,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
-        why=f"{weights.format}:{weights.level} ({choice.why}){origin}, {request.threads} threads",
+        why=f"{weights.name} ({choice.why}){origin}, {request.threads} threads",
     )
 
 
 def _open_vision(
-    source: Repo, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, request: Request
+    model: ModelFolder, spec: ModelSpec, choice: Choice, tokenizer: Tokenizer, request: LoadRequest
 ) -> Backend | None:
     """Load the image part that goes with the text part's weights; None where there is none."""
-    found = _image_part(source, weights, request)
+    found = _image_part(model, choice.weights, request)
     if found is None:
         return None
     if spec.image_token is not None:
         tokenizer.token_id(spec.image_token)  # before anything is loaded: is there such a token?
     folder, part = found
-    vision = load(part.format, folder, spec, part, request.threads)
+    runs = running(part.format)
+    vision = load(choice.backend if choice.backend in runs else runs[0], folder, spec, part, request.threads)
     try:
-        check_once(folder, spec, part, tokenizer, vision, cache_folder(request.cache_dir))
+        check_once(folder, spec, part, tokenizer, vision, request.own_cache)
     except BaseException:
         vision.close()
         raise
     return vision
 
 
-def _image_part(source: Repo, weights: Weights, request: Request) -> tuple[Path, Weights] | None:
+def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> tuple[Path, Weights] | None:
     """Return the image part and its folder, made once where llama.cpp's own file is all there is."""
-    if part := image_part(source.spec.weights, weights):
-        return source.folder, part
-    tower = find_mmproj(path.name for path in source.folder.glob("*.gguf")) if weights.format == "gguf" else None
-    if tower is None or source.spec.image is None:
+    if part := image_part(model.spec.weights, weights):
+        return model.folder, part
+    mmproj = find_mmproj(model.files.top) if weights.format == "gguf" else None
+    if mmproj is None or model.spec.image is None:
         return None
     try:
-        return prepare_pictures(source.folder / tower, image_level(weights.level), request.cache_dir)
+        return prepare_image_part(model.folder / mmproj, image_level(weights.level), request.own_cache)
     except MissingDependencyError as error:  # its texts can be embedded all the same
-        warnings.warn(f"pictures cannot be embedded: {error}", FallbackWarning, stacklevel=5)
+        warn(f"images cannot be embedded: {error}", FallbackWarning)
         return None
 
 
-def _choose(source: Repo, request: Request) -> select.Choice:
-    """Choose the weights, measuring those that lie close unless one is named."""
-    return select.choose(
-        source,
-        request.backend,
-        request.reference.level,
-        max_memory=request.max_memory or this_device().memory_limit,
-        max_tokens=request.max_tokens,
-        workload=request.workload,
-        rank=lambda some: tuning.speeds(
-            source, some, request.threads, cache_folder(request.cache_dir), request.workload
-        ),
-    )
-
-
-def switch_task(opened: Opened, request: Request, task: str) -> Opened:
-    """Return the model with another task: its adapter where the backend has it loaded, else the task's own weights.
-
-    What was opened for the former task is closed once the new one is there. Raises InputError for an unknown task.
-    """
-    spec, pipeline = with_task(opened.spec, task), opened.pipeline
-    assert spec.task is not None
-    if isinstance(pipeline.backend, Switches):
-        pipeline.backend.use_task(spec.task)
-    elif spec.task != pipeline.spec.task:
-        other = open_model(replace(request, task=task))
-        pipeline.close()
-        return other
-    spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
-    return replace(opened, pipeline=replace(pipeline, spec=spec))
-
-
-def _tokenizer(source: Repo, spec: ModelSpec, backend: Backend) -> Tokenizes:
+def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: Backend) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
-    if source.tokenizer.is_file():
-        return TextTokenizer(source.tokenizer, spec.max_tokens)
-    encode = getattr(backend, "encode_text", None)
-    if encode is None:
-        raise UnsupportedModelError(f"{source.folder} has no tokenizer.json, and its weights bring no vocabulary")
-    return VocabularyTokenizer(encode, spec.max_tokens)
+    if model.tokenizer.is_file():
+        return TextTokenizer(model.tokenizer, spec.max_tokens)
+    if not isinstance(backend, OwnVocabulary):
+        raise UnsupportedModelError(f"{model.folder} has no tokenizer.json, and its weights bring no vocabulary")
+    return VocabularyTokenizer(backend.encode_text, spec.max_tokens)
 
 
-def _shorten(spec: ModelSpec, max_tokens: int | None) -> ModelSpec:
+def _asked_for(spec: ModelSpec, request: LoadRequest) -> ModelSpec:
+    """Return the spec with the task and the length that were asked for; raise InputError for those that cannot be."""
+    spec, max_tokens = with_task(spec, request.task), request.max_tokens
     if max_tokens is None:
         return spec
     if not 0 < max_tokens <= spec.max_tokens:

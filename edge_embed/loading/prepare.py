@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
 from edge_embed.errors import MissingDependencyError, ModelError
-from edge_embed.layouts.folder import Repo, open_repo
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import Weights
@@ -22,46 +22,40 @@ CONVERTER = 3  # raise it when the converter's output changes, so that older cop
 logger = logging.getLogger(__name__)
 
 
-def cache_folder(cache_dir: Path | None = None) -> Path:
-    """Where converted models are kept: `cache_dir`, `$EDGE_EMBED_CACHE`, or `edge_embed` in the user's cache."""
-    own = cache_dir or os.environ.get("EDGE_EMBED_CACHE")
-    if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge_embed"
-
-
-def prepare(repo: Repo, to: str, cache_dir: Path | None = None, task: str | None = None) -> Repo:
+def prepare(
+    model: ModelFolder, to: str, cache: Path, task: str | None = None, spec: Mapping[str, Any] | None = None
+) -> ModelFolder:
     """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
 
-    `task` names the adapter that is merged in; None for a checkpoint without adapters.
-
+    `task` names the adapter that is merged in; None for a checkpoint without adapters. `spec` holds keys of
+    edge_embed.json that win over what the folder says.
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
-    folder = cache_folder(cache_dir) / "converted" / _key(repo, to, task)
-    _once(folder, _made, repo.folder, to, lambda: _convert(repo, folder, to, task))
-    return open_repo(_made(folder)[0])
+    folder = cache / "converted" / _key(model, to, task, spec or {})
+    _once(folder, _made, model.folder, to, lambda: _convert(model, folder, to, task, spec or {}))
+    return read_folder(_made(folder)[0])
 
 
-def prepare_pictures(mmproj: Path, level: str, cache_dir: Path | None = None) -> tuple[Path, Weights]:
-    """Return a folder and the image part in it, made once of llama.cpp's file of a picture tower at a level, and kept.
+def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Weights]:
+    """Convert an mmproj GGUF to our ONNX image part once; return its folder and weights.
 
     Raises as prepare() does, and UnsupportedModelError for a tower that is not implemented.
     """
     stat, path = mmproj.stat(), mmproj.resolve()
     key = hashlib.sha256(repr((str(path), stat.st_size, stat.st_mtime_ns, level, CONVERTER)).encode()).hexdigest()[:16]
-    folder = cache_folder(cache_dir) / "converted" / key
+    folder = cache / "converted" / key
 
     def made(folder: Path) -> list[Path]:
         return [*folder.glob("[!.]*/onnx")]
 
     def convert() -> None:
-        converter = _converter("edge_embed_convert.conversion", f"{mmproj} is a picture tower", folder)
+        converter = _converter("edge_embed_convert.conversion", f"{mmproj} is an image tower", folder)
         converter.write_image_part(mmproj, folder, level)
 
     _once(folder, made, mmproj, f"onnx:{level}", convert)
     place = made(folder)[0].parent
-    (weights,) = find_onnx(place)
+    (weights,) = find_onnx(Listing.of(place))
     return place, weights
 
 
@@ -101,17 +95,18 @@ def _made(folder: Path) -> list[Path]:
     return [path.parent for path in folder.glob(f"[!.]*/{FILE_NAME}")]
 
 
-def _convert(repo: Repo, out: Path, to: str, task: str | None) -> None:
-    origin = {"source": repo.spec.source, "revision": repo.spec.revision}
-    converter = _converter("edge_embed_convert", f"{repo.folder} holds safetensors", out)
-    converter.convert(repo.folder, out, [to], name=repo.spec.name, task=task, spec=origin)
+def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Mapping[str, Any]) -> None:
+    origin = {"source": model.spec.source, "revision": model.spec.revision}
+    converter = _converter("edge_embed_convert", f"{model.folder} holds safetensors", out)
+    converter.convert(model.folder, out, [to], name=model.spec.name, task=task, spec={**spec, **origin})
 
 
-def _key(repo: Repo, to: str, task: str | None) -> str:
+def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any]) -> str:
     """Name the conversion by what it depends on: the source's files as they are now, the level, the converter."""
-    folder = repo.folder.resolve()  # one conversion, whatever the working directory
+    folder = model.folder.resolve()  # one conversion, whatever the working directory
     patterns = ("[!.]*", "*_Pooling/*", *([f"adapters/{task}/*"] if task else []))
     paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
     files = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-    text = repr((str(folder), repo.spec.source, files, to, task, CONVERTER))
+    facts = (str(folder), model.spec.source, files, to, task, CONVERTER)
+    text = repr((*facts, sorted(spec.items())) if spec else facts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

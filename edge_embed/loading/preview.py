@@ -1,16 +1,13 @@
-"""What a repository's weights say of themselves, read from the hub by ranges: enough to plan a model, and to choose.
+"""Headers of files on a hub, read by ranges: enough to describe a model, to plan its memory, and to choose.
 
-Every file is made as long as the hub's and gets the bytes of its header; the rest is a hole. Where a file system has no
-holes they take the weights' room for as long as they are looked at.
+A file system without holes keeps each stand-in at its full size for as long as it is looked at.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,55 +16,60 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
 from edge_embed.formats.safetensors import LONGEST
-from edge_embed.hub.fetch import Entry, Snapshot, busy, patiently
-from edge_embed.hub.repository import explained
-from edge_embed.layouts.onnx import find_onnx
+from edge_embed.hub.fetch import Entry, Snapshot, is_transient, retry
+from edge_embed.hub.repository import Repository, hub_errors
 
-WEIGHTS = re.compile(r"[^/]+\.(gguf|safetensors)|(onnx/)?[^/]+\.onnx([._]\w+)?|adapters/.*")
-SMALL = 8 << 20  # bytes of a graph or a description that is read whole; other JSON is the tokenizer's
+SMALL = 8 << 20  # bytes of a graph or a description that is read whole
 FIRST, BLOCK = 1 << 20, 1 << 12  # bytes that are asked for at first: of a GGUF file, and after each weight of a graph
 MOST = 64 << 20  # bytes of one file's header; a vocabulary of 256,000 words takes 8 MB
 Read = Callable[[int, int], bytes]
 
 
-@contextmanager
-def preview(snapshot: Snapshot, entries: Iterable[Entry]) -> Iterator[Path]:
-    """Give a folder in which every file of weights has its size and its header, and nothing more.
+class RemoteHeaders:
+    """Stand-ins for a repository's files, made when they are asked for: their size, their header, and a hole.
 
-    Raises ModelNotFoundError when the hub cannot be asked or ignores ranges, CorruptModelError for a damaged header.
+    They lie in a folder of their own, which `close` removes.
     """
-    with tempfile.TemporaryDirectory(prefix="edge_embed.") as scratch:
-        folder = replace(snapshot, cache=Path(scratch)).folder
-        known = {entry.name: entry for entry in entries if WEIGHTS.fullmatch(entry.name) or _describes(entry.name)}
-        for entry in known.values():
-            place = folder / entry.name
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with place.open("wb") as file:
-                file.truncate(entry.size or 0)
-        for entry in filter(lambda entry: _describes(entry.name), known.values()):
-            _copy(snapshot, entry, folder / entry.name)
-        graphs = {file.path for weights in find_onnx(folder) for file in weights.files}  # of several names the first
-        for name in (name for name in known if name in graphs or name.endswith((".gguf", ".safetensors"))):
-            if not name.startswith("adapters/"):
-                _copy(snapshot, known[name], folder / name)
-        yield folder
 
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
 
-def _describes(name: str) -> bool:
-    """Whether a file is one of the small ones that say what a model is, or only its size matters."""
-    return bool(re.fullmatch(r"([\w-]*Pooling/)?[\w.-]+\.json", name))
+    @property
+    def folder(self) -> Path:
+        """The folder of the stand-ins, named as the commit's folder in a cache."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="edge_embed.")
+        return replace(self._repository.snapshot, cache=Path(self._scratch.name)).folder
+
+    def __call__(self, name: str) -> Path:
+        """Return the stand-in of a file.
+
+        Raises ModelNotFoundError when the hub cannot be asked or ignores ranges, CorruptModelError for a damaged
+        header.
+        """
+        place = self.folder / name
+        if not place.exists():
+            _copy(self._repository.snapshot, self._repository.entries[name], place)
+        return place
+
+    def close(self) -> None:
+        """Remove the stand-ins."""
+        if self._scratch is not None:
+            self._scratch.cleanup()
 
 
 def _copy(snapshot: Snapshot, entry: Entry, place: Path) -> None:
-    """Put a file's header in its place."""
+    """Make a file as long as the hub's, and put the header in its place."""
     if entry.size is None:
         raise ModelNotFoundError(f"{snapshot.repo}: the hub does not say how long {entry.name} is: edge-embed pull it")
-    if entry.name == "tokenizer.json":
-        return  # its size tells what it takes
+    place.parent.mkdir(parents=True, exist_ok=True)
+    partial = place.with_name(place.name + ".partial")
     remote = _Remote(snapshot, entry)
-    with place.open("r+b") as file:
+    with partial.open("w+b") as file:
+        file.truncate(entry.size)
         if place.suffix == ".gguf":
-            _copy_gguf(remote.read, file, place, entry.size)
+            _copy_gguf(remote.read, file, partial, entry.size)
         elif place.suffix == ".safetensors":
             _copy_safetensors(remote.read, file, entry)
         elif entry.size <= SMALL:
@@ -75,6 +77,7 @@ def _copy(snapshot: Snapshot, entry: Entry, place: Path) -> None:
         elif place.suffix == ".onnx":
             with contextlib.suppress(ValueError, IndexError):  # a damaged one: whoever reads it says so
                 look_beside_weights(_Window(remote.read, file, entry.size))
+    partial.rename(place)
 
 
 def _copy_gguf(read: Read, file: BinaryIO, place: Path, size: int) -> None:
@@ -149,8 +152,8 @@ class _Remote:
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` to `stop`."""
-        call = lambda: patiently(lambda: self._ask(start, stop), busy)  # noqa: E731
-        return explained(call, self._snapshot.repo, self._snapshot.commit)
+        with hub_errors(self._snapshot.repo, self._snapshot.commit):
+            return retry(self._ask, is_transient)(start, stop)
 
     def _ask(self, start: int, stop: int) -> bytes:
         from huggingface_hub import constants, get_session

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Backend, Batch
 from edge_embed.errors import SelfTestError
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
-from edge_embed.pipeline.tokenizer import Tokenizes
+from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_picture
-from edge_embed.spec.image import Picture
+from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 from edge_embed.vectors import normalize
@@ -33,7 +33,7 @@ Ids = NDArray[np.int32]
 
 
 def check_once(
-    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend, cache: Path
+    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend, cache: Path
 ) -> None:
     """Run the self-test unless it passed here before; a model without golden vectors has none.
 
@@ -51,7 +51,7 @@ def check_once(
         mark.touch()
 
 
-def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: Backend) -> None:
+def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend) -> None:
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
     if weights.part == "image":
@@ -67,7 +67,7 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizes, backend: 
     _compare(weights, "text", chosen, cosines)
     change = float(np.abs(together[0] - alone[0]).max())
     if not change <= 2 * weights.fidelity.company:
-        what = f"a vector changed by {change:.1e} in company; its maker allows {weights.fidelity.company}"
+        what = f"a vector changed by {change:.1e} beside other texts; its maker allows {weights.fidelity.company}"
         raise SelfTestError(_message(weights, what))
 
 
@@ -75,7 +75,7 @@ def _test_pictures(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
     """Embed the golden pictures in one batch; raise SelfTestError for other vectors."""
     assert weights.fidelity is not None
     assert spec.image is not None
-    pictures = [load_picture(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+    pictures = [load_image(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
     cosines = (embed_pictures(backend, pictures) * golden_vectors(spec.golden_pictures, spec.dim)).sum(axis=1)
     _compare(weights, "picture", range(len(pictures)), cosines)
 
@@ -90,7 +90,7 @@ def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArr
             raise SelfTestError(_message(weights, found))
 
 
-def _ids(tokenizer: Tokenizes, one: Golden) -> Ids:
+def _ids(tokenizer: Tokenizer, one: Golden) -> Ids:
     ids = tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0]
     if ids_digest(ids) != one.ids:
         raise SelfTestError(
@@ -107,7 +107,7 @@ def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[
         return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
 
 
-def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+def embed_pictures(backend: Backend, pictures: Sequence[ImagePixels]) -> NDArray[np.float32]:
     """Run the image part on pictures in one batch -> L2-normalised vectors (n, dim).
 
     Of rows that a language model would go on to read, the mean.
@@ -118,7 +118,7 @@ def embed_pictures(backend: Backend, pictures: Sequence[Picture]) -> NDArray[np.
 
 def _message(weights: Weights, what: str) -> str:
     return (
-        f"the self-test of {weights.format}:{weights.level} failed on this machine: {what}. The file may be damaged, "
+        f"the self-test of {weights.name} failed on this machine: {what}. The file may be damaged, "
         f"or the engine wrong on this processor; try another level or backend, or {SWITCH}=off to use it all the same"
     )
 

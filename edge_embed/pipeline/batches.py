@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 CALL_COST = 64  # tokens' worth of time that one more engine call costs; measured on all-MiniLM-L6-v2, 2 cores
 
 
-def plan(lengths: Sequence[int], max_tokens: int) -> list[NDArray[np.intp]]:
+def make_batches(lengths: Sequence[int], max_tokens: int) -> list[NDArray[np.intp]]:
     """Split rows into batches with rows * longest <= max_tokens, least padding and calls, longest first.
 
     `lengths` are token counts. A row longer than the budget gets a batch of its own. Every row is in exactly one batch.

@@ -1,4 +1,4 @@
-"""A picture read among the tokens of its prompt: ids in which the picture's rows have their places."""
+"""An image read among the tokens of its prompt: its one token becomes as many as the image has rows."""
 
 from __future__ import annotations
 
@@ -10,51 +10,51 @@ from edge_embed.backends import Inserted, Rows
 from edge_embed.errors import InputError
 from edge_embed.spec.model import IMAGE, TEXT, ModelSpec
 
-from .tokenizer import Ids, TokenCount, Tokenizes, Truncation
+from .tokenizer import Ids, TokenCount, Tokenizer, Truncation
 
 
 @dataclass(frozen=True)
-class Read:
-    """Ids with as many of the picture's token as it has rows, where these begin, and how much text was cut."""
+class ImagePrompt:
+    """Ids with the image's token repeated for each of its rows, where these begin, and how much text was cut."""
 
     ids: Ids
     inserted: Inserted
     count: TokenCount
 
 
-def read_picture(
-    tokenizer: Tokenizes,
+def expand_image_token(
+    tokenizer: Tokenizer,
     spec: ModelSpec,
     template: str,
     caption: str | None,
     rows: Rows,
     truncation: Truncation,
     index: int,
-) -> Read:
-    """Put a picture's rows (n, dim), and a text if the template takes one, into the template.
+) -> ImagePrompt:
+    """Put an image's rows (n, dim), and a caption if the template takes one, into the template.
 
-    Of the text only is cut what does not fit. Raises InputError that names the index when picture and prompt alone are
-    too long, or when the template spells the picture's token once more.
+    Only the caption is cut. Raises InputError that names the index when image and prompt alone are too long, or when
+    the template spells the image's token once more.
     """
     assert spec.image_token is not None
-    words = tokenizer.limited(spec.max_tokens - len(rows) + 1)
+    shorter = tokenizer.limited(spec.max_tokens - len(rows) + 1)
     filled = template.replace(IMAGE, spec.image_token)
     text, around = (filled, TEXT) if caption is None else (caption, filled)
     try:
-        found = words.tokenize([text], around, "error" if caption is None else truncation, index)
+        tokenized = shorter.tokenize([text], around, "error" if caption is None else truncation, index)
     except InputError as error:
         raise InputError(
             f"image {index} becomes {len(rows)} tokens, and with prompt and text {spec.name} takes {spec.max_tokens}: "
             f"give a larger max_tokens ({error})"
         ) from error
-    (ids,), (count,) = found.ids, found.counts
+    (ids,), (count,) = tokenized.ids, tokenized.counts
     token = tokenizer.token_id(spec.image_token)
-    places = np.flatnonzero(ids == token)
-    if len(places) != 1:
+    positions = np.flatnonzero(ids == token)
+    if len(positions) != 1:
         raise InputError(
-            f"input {index} has the picture's token {spec.image_token!r} {len(places)} times: the prompt {template!r} "
+            f"input {index} has the image's token {spec.image_token!r} {len(positions)} times: the prompt {template!r} "
             f"must not spell it beside {IMAGE}"
         )
-    at, more = int(places[0]), len(rows) - 1
-    whole = np.concatenate([ids[:at], np.full(len(rows), token, np.int32), ids[at + 1 :]])
-    return Read(whole, Inserted(at, rows), TokenCount(count.tokens + more, count.cut))
+    at, more = int(positions[0]), len(rows) - 1
+    expanded = np.concatenate([ids[:at], np.full(len(rows), token, np.int32), ids[at + 1 :]])
+    return ImagePrompt(expanded, Inserted(at, rows), TokenCount(count.tokens + more, count.cut))

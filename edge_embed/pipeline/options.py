@@ -1,21 +1,32 @@
-"""What one call asks for, checked."""
+"""What one call of encode asks for: its options, and the prompt's template for each kind of input."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
+from edge_embed.errors import InputError, listing
 from edge_embed.images.sources import ImageSources
-from edge_embed.spec.model import TEXT
+from edge_embed.spec.model import TEXT, ModelSpec, Side
 from edge_embed.vectors import Precision
 
 from .tokenizer import Truncation
 
-EVERYWHERE = ImageSources()
+ANY_SOURCE = ImageSources()
+
+
+@dataclass(frozen=True)
+class Templates:
+    """The prompt's template for each kind of input; without an image token only texts have one."""
+
+    text: str
+    image: str = TEXT
+    composed: str = TEXT
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What one call of encode asks for, checked. `pictures`: every input is one."""
+    """The options of one call, checked; with `keep_errors` an input that fails gives its error in its place."""
 
     templates: Templates
     dim: int
@@ -23,15 +34,21 @@ class Options:
     normalize: bool
     truncation: Truncation
     batch_tokens: int
-    pictures: bool = False
-    sources: ImageSources = EVERYWHERE
+    sources: ImageSources = ANY_SOURCE
     keep_errors: bool = False
 
 
-@dataclass(frozen=True)
-class Templates:
-    """The prompt's template for each kind of input; without a picture's token only texts have one."""
+def find_templates(
+    spec: ModelSpec, prompt_name: str | None = None, prompt: str | None = None, side: Side | None = None
+) -> Templates:
+    """Return the template for each kind of input; a prompt that the call names or gives is that of every kind.
 
-    text: str
-    image: str = TEXT
-    composed: str = TEXT
+    Raises InputError for a side that does not exist, and for a prompt that the model does not have.
+    """
+    if side is not None and side not in get_args(Side):
+        raise InputError(f"unknown side {side!r}: choose from {listing(get_args(Side))}")
+    text = spec.template(prompt_name, prompt, side)
+    if spec.image_token is None:
+        return Templates(text)
+    image, composed = (spec.template(prompt_name, prompt, side, kind) for kind in ("image", "composed"))
+    return Templates(text, image, composed)

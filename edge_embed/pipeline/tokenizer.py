@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
 
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
@@ -40,10 +40,10 @@ class Tokenized:
     counts: list[TokenCount]
 
 
-class Tokenizes(Protocol):
+class Tokenizer(Protocol):
     """What the pipeline asks of a tokenizer: see `TextTokenizer`."""
 
-    def limited(self, max_tokens: int) -> Tokenizes:
+    def limited(self, max_tokens: int) -> Tokenizer:
         """Return the same tokenizer with another length."""
 
     def tokenize(
@@ -91,7 +91,7 @@ class TextTokenizer:
 
     def __init__(self, path: Path, max_tokens: int) -> None:
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception for every unreadable file
             raise CorruptModelError(f"{path} is not a tokenizer.json: {error}") from error
         # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
@@ -124,11 +124,11 @@ class TextTokenizer:
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
         one, other = (self._tokenizer.encode(template.replace(TEXT, probe)).ids for probe in PROBES)
-        return np.array(one[: common(one, other)], np.int32)
+        return np.array(one[: common_prefix(one, other)], np.int32)
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
-        return only(self._tokenizer.encode(token, add_special_tokens=False).ids, token)
+        return single_id(self._tokenizer.encode(token, add_special_tokens=False).ids, token)
 
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
@@ -149,7 +149,7 @@ class TextTokenizer:
             inner = (self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids for piece in more[:-1])
             for ids in itertools.chain(inner, [last]):
                 content, total = keep_ends(content + ids, room), total + len(ids)
-        return left + cut(content, room, truncation) + right, total + len(left) + len(right)
+        return left + truncate(content, room, truncation) + right, total + len(left) + len(right)
 
 
 def fit_rows(
@@ -180,23 +180,23 @@ def fit_rows(
     return Tokenized(ids, counts)
 
 
-def common(one: Sequence[int], other: Sequence[int]) -> int:
+def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """Count the equal ids at the beginning of both."""
     pairs = zip(one, other, strict=False)
     return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
-def only(ids: Sequence[int], token: str) -> int:
+def single_id(ids: Sequence[int], token: str) -> int:
     """Return the one id that a token is; raise UnsupportedModelError when it is split, or unknown."""
     if len(ids) != 1:
         raise UnsupportedModelError(
-            f"the tokenizer makes {len(ids)} tokens of {token!r}, which stands for a picture: it belongs to a model of "
+            f"the tokenizer makes {len(ids)} tokens of {token!r}, which stands for an image: it belongs to a model of "
             "texts alone"
         )
     return int(ids[0])
 
 
-def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
+def _parts(encoding: tokenizers.Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
     """Split ids into what stands before the text (characters start to stop), the text's own, and what stands after it.
 
     A token that straddles the border between prompt and text (byte-level BPE joins a space to the next word) is the
@@ -213,7 +213,7 @@ def _parts(encoding: Encoding, start: int, stop: int) -> tuple[list[int], list[i
     return encoding.ids[:first], encoding.ids[first:end], encoding.ids[end:]
 
 
-def cut(content: list[int], room: int, truncation: Truncation) -> list[int]:
+def truncate(content: list[int], room: int, truncation: Truncation) -> list[int]:
     """Return at most `room` of the ids; "error" keeps the first, too: whoever asked for it raises."""
     if truncation == "start":
         return content[-room:]

@@ -1,4 +1,4 @@
-"""Text -> ids by a vocabulary that only encodes, such as the one inside a GGUF file; truncation as in `tokens.py`.
+"""Text -> ids by a vocabulary that only encodes, such as the one inside a GGUF file; truncation as in `tokenizer.py`.
 
 Such a vocabulary tells no token's place in the text. What belongs to the template is found by comparison: the ids that
 stay the same, at either end, whatever the text is. A template's word that touches the text, without a space or a mark
@@ -14,7 +14,19 @@ import numpy as np
 from edge_embed.errors import InputError
 from edge_embed.spec.model import TEXT
 
-from .tokenizer import PIECE, PROBES, Ids, Tokenized, Truncation, common, cut, fit_rows, keep_ends, only, split
+from .tokenizer import (
+    PIECE,
+    PROBES,
+    Ids,
+    Tokenized,
+    Truncation,
+    common_prefix,
+    fit_rows,
+    keep_ends,
+    single_id,
+    split,
+    truncate,
+)
 
 
 class VocabularyTokenizer:
@@ -47,14 +59,14 @@ class VocabularyTokenizer:
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
-        return only(_without(self._encode(token), *self._borders(TEXT)), token)
+        return single_id(_without(self._encode(token), *self._borders(TEXT)), token)
 
     def _fit(self, text: str, template: str, truncation: Truncation, row: list[int] | None) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many it had; `row`: all of them, if known."""
         left, right = self._borders(template)
         pieces = iter([row]) if row is not None else self._pieces(text, template)
         start = next(pieces)
-        before = start[: common(start, left)]
+        before = start[: common_prefix(start, left)]
         content, total = start[len(before) :], len(start)
         room = self.max_tokens - len(before) - len(right)
         if room < 1:
@@ -63,10 +75,10 @@ class VocabularyTokenizer:
             )
         for ids in pieces:
             content, total = keep_ends(content + ids, room + len(right)), total + len(ids)
-        after = content[len(content) - common(content[::-1], right[::-1]) :]
+        after = content[len(content) - common_prefix(content[::-1], right[::-1]) :]
         content = content[: len(content) - len(after)]
         room = self.max_tokens - len(before) - len(after)
-        return before + cut(content, room, truncation) + after, total
+        return before + truncate(content, room, truncation) + after, total
 
     def _pieces(self, text: str, template: str) -> Iterator[list[int]]:
         """Tokenise a long text within its template piece by piece; special tokens stand at the very ends only."""
@@ -81,8 +93,8 @@ class VocabularyTokenizer:
     def _borders(self, template: str) -> tuple[list[int], list[int]]:
         """Return the ids before and after the text that no text changes."""
         one, other = (self._encode(template.replace(TEXT, probe)) for probe in PROBES)
-        left = common(one, other)
-        right = min(common(one[::-1], other[::-1]), len(one) - left)
+        left = common_prefix(one, other)
+        right = min(common_prefix(one[::-1], other[::-1]), len(one) - left)
         return one[:left], one[len(one) - right :]
 
 

@@ -1,20 +1,19 @@
-"""What one call asks for, and its inputs window by window: memory is bounded whatever comes in."""
+"""Inputs window by window, so that memory is bounded however many come; what one window's work needs and leaves."""
 
 from __future__ import annotations
 
 import itertools
-import sys
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, TruncationWarning
+from edge_embed.errors import InputError, TruncationWarning, warn
+from edge_embed.vectors import Array
 
-from .inputs import Items
+from .inputs import Inputs
 from .options import Options
 from .tokenizer import TokenCount
 
@@ -23,20 +22,20 @@ WINDOW_CHARACTERS = 1 << 23
 
 
 class Window(NamedTuple):
-    """Finished vectors (inputs, dim) in order; where an input failed, its error by its place, and no vector."""
+    """Finished vectors (inputs, dim) in order; where an input failed, its error by position, and a row of no use."""
 
-    vectors: NDArray[Any]
+    vectors: Array
     errors: Mapping[int, InputError]
 
 
 @dataclass
-class Report:
-    """How many texts were cut, for one warning at the end."""
+class TruncationReport:
+    """How many texts were cut, for one warning at the end of a call."""
 
     max_tokens: int
     texts: int = 0
     cut: int = 0
-    longest: int = field(default=0)
+    longest: int = 0
 
     def add(self, counts: Iterable[TokenCount]) -> None:
         """Count more texts."""
@@ -51,36 +50,27 @@ class Report:
             message = (
                 f"{self.cut} of {self.texts} texts were cut to {self.max_tokens} tokens; the longest has {self.longest}"
             )
-            warnings.warn(message, TruncationWarning, stacklevel=_callers_level())
+            warn(message, TruncationWarning)
 
 
 @dataclass(frozen=True)
-class Work:
-    """One window being embedded: its inputs sorted, where their rows go, the index of its first, whom to tell."""
+class WindowState:
+    """One window being embedded: its inputs, where their rows go, and whom to tell of progress and cut texts."""
 
-    items: Items
+    inputs: Inputs
     rows: NDArray[np.float32]
     options: Options
-    first: int
-    report: Report
+    report: TruncationReport
     done: Callable[[int], object]
 
-    def refuse(self, place: int, error: InputError) -> None:
-        """Raise the error, or keep it for its input's place where that was asked for."""
+    def refuse(self, position: int, error: InputError) -> None:
+        """Raise the error, or keep it for its input's position where that was asked for."""
         if not self.options.keep_errors:
             raise error
-        self.items.errors[place] = error
+        self.inputs.errors[position] = error
 
 
-def _callers_level() -> int:
-    """Count the frames up to the first that is not ours, as warnings.warn counts them for whoever calls this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("edge_embed."):
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def windows(inputs: Iterable[object]) -> Iterator[list[object]]:
+def split_windows(inputs: Iterable[object]) -> Iterator[list[object]]:
     """Group inputs by number and by characters, at least one in each group."""
     items = iter(inputs)
     for item in items:

@@ -1,40 +1,56 @@
-"""Which weights, how many threads and how large a batch fit this machine, and why."""
+"""Which weights and which backend fit this machine, and why."""
 
 from __future__ import annotations
 
-import importlib.util
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from pathlib import Path
 
-from edge_embed.backends import check
-from edge_embed.device.machine import this_device
-from edge_embed.errors import InputError, QualityWarning, listing
-from edge_embed.layouts.folder import Repo
-from edge_embed.layouts.mlx import checkpoint_as_is
-from edge_embed.spec.weights import LEVELS, Weights, image_part, most_exact
+from edge_embed.backends.facts import by_preference, check, facts, running
+from edge_embed.errors import InputError, QualityWarning, listing, warn
+from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.mlx import checkpoint_as_mlx
+from edge_embed.spec.weights import LEVELS, Format, Level, Weights, highest_precision
 
-from .memory import plans
-from .speed import Speeds, Workload, judged, name_of
+from .memory import CONVERTED, memory_plan, memory_plans
+from .speed import Candidate, Ranking, Workload, estimate, estimated_speed, rank
 
-BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; benchmarks/speed.py --batch-tokens
-LEAST_TOKENS = 16  # a batch that a budget may shrink to
-MODULES = {"onnx": "onnxruntime", "gguf": "llama_cpp", "mlx": "mlx"}
-# The levels that a checkpoint may be converted to without being asked; the fastest here of its format is made.
-CONVERTED = {"onnx": ("float32", "int8"), "gguf": ("Q8_0",), "mlx": ("float32",)}
-FLOOR = {"onnx": "int4", "mlx": "4bit", "gguf": "Q4_0"}  # the coarsest level that is chosen without being asked for
-TIE = 0.95  # of the best speed; among levels that are as fast as that the most exact is taken
-FOR: dict[str, str] = {"bulk": "in bulk", "single": "for single texts"}
-Rank = Callable[[Sequence[Weights]], tuple[Speeds, bool]]
+BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; speed.texts --batch-tokens
+MIN_BATCH_TOKENS = 16  # a batch that a budget may shrink to
+TIE = 0.95  # of the best speed; among levels that are as fast as that the one of highest precision is taken
+FOR: dict[Workload, str] = {"bulk": "in bulk", "single": "for single texts"}
+Rank = Callable[[Sequence[Candidate]], Ranking]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Constraints:
+    """What decides between a folder's weights: what was named, memory in bytes, tokens of the longest text, workload.
+
+    `threads` and `cache_folder` are for measuring, and `measure` says whether that is wanted.
+    """
+
+    backend: str = "auto"
+    level: Level | None = None
+    memory_limit: int | None = None
+    max_tokens: int | None = None
+    workload: Workload = "bulk"
+    threads: int = 1
+    cache_folder: Path | None = None
+    measure: bool = True
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What will be loaded: weights (their `files` empty: to be converted first), and one line that says why."""
+    """What will be loaded: weights (without files: to be converted first), by which backend, and why, in one line.
+
+    `image` is the image part in the same files, where a checkpoint is loaded as it is.
+    """
 
     weights: Weights
+    backend: str
     why: str
+    image: tuple[Weights, ...] = ()
 
     @property
     def ready(self) -> bool:
@@ -42,149 +58,43 @@ class Choice:
         return bool(self.weights.files)
 
 
-def judge(candidates: Sequence[Weights], workload: Workload = "bulk") -> tuple[Speeds, bool]:
-    """Rank without measuring."""
-    return {name_of(one): judged(one, workload) for one in candidates}, False
+def choose(model: ModelFolder, constraints: Constraints, ranking: Rank | None = None) -> Choice:
+    """Pick weights of a model's folder: as named, else the fastest here that keep quality and fit the memory.
 
-
-def choose(
-    repo: Repo,
-    backend: str = "auto",
-    level: str | None = None,
-    *,
-    max_memory: int | None = None,
-    max_tokens: int | None = None,
-    workload: Workload = "bulk",
-    rank: Rank | None = None,
-) -> Choice:
-    """Pick the weights of a model's folder: as named, else the fastest here that keep quality and fit the memory.
-
-    `rank` says how fast candidates are for the workload; None: `judge`. A level that one format alone has implies its
-    backend. Raises InputError for a backend or level that the folder does not have, and lists those it has.
+    `ranking` says how fast candidates are for the workload; None: measured where that is possible and wanted. A level
+    that one format alone has implies its backend. Raises InputError for a backend or level that the folder does not
+    have, and lists those it has.
     """
-    if backend != "auto":
-        check(backend)
-    texts = [weights for weights in repo.spec.weights if weights.part == "text"]
-    fits = [w for w in texts if backend in ("auto", w.format) and level in (None, w.level)]
-    if fits and level:
-        return Choice(most_exact(fits), "named")
-    if fits:
-        usable = [w for w in fits if backend == w.format or installed(w.format)] or fits
-        choice = _fastest(repo, usable, max_memory, max_tokens, workload, rank or partial(judge, workload=workload))
-        left = sorted({w.format for w in fits if w not in usable})
-        return replace(choice, why=choice.why + "".join(f"; no {one}, {MODULES[one]} is not installed" for one in left))
-    if backend == "mlx" and repo.checkpoint is not None:
-        stored = checkpoint_as_is(repo.checkpoint)
-        if level in (None, stored.level):
-            return Choice(stored, "the checkpoint itself")
-    formats = [name for name in ("onnx", "gguf", "mlx") if backend in ("auto", name)]
-    target = next((name for name in formats if level is None or level in LEVELS[name]), None)
-    if repo.checkpoint is not None and target is not None:
-        levels = [level] if level else CONVERTED[target]
-        options = [Weights(format=target, level=one, files=()) for one in levels]
-        if max_memory is not None and level is None:
-            options = _roomy(repo, options, max_memory, max_tokens)
-        return Choice(_quickest(options, judge(options, workload)[0]), f"converted from {repo.checkpoint.name}")
-    raise InputError(
-        f"{repo.folder} has no {level or 'weights'} for backend {backend!r}; it has {listing(repo.levels())}"
-    )
+    if constraints.backend != "auto":
+        check(constraints.backend)
+    existing = _existing(model, constraints)
+    if existing and constraints.level:
+        best = highest_precision([candidate.weights for candidate in existing])
+        return Choice(best, next(c.backend for c in existing if c.weights == best), "named")
+    if existing:
+        return _fastest(model, existing, constraints, ranking or partial(_rank, model, constraints))
+    choice = _checkpoint_as_it_is(model, constraints) or _converted(model, constraints)
+    if choice is None:
+        raise InputError(
+            f"{model.folder} has no {constraints.level or 'weights'} for backend {constraints.backend!r}; it has "
+            f"{listing(model.levels())}"
+        )
+    return choice
 
 
-def pick(candidates: Sequence[Weights], workload: Workload = "bulk") -> Weights:
-    """Return which of a repository's weights to fetch: the fastest by what is known of such machines."""
-    usable = [one for one in candidates if installed(one.format)] or [*candidates]
-    good = [one for one in usable if keeps_quality(one)] or usable
-    return _quickest(good, judge(good, workload)[0])
-
-
-def installed(backend: str) -> bool:
-    """Whether a backend's engine can be imported."""
-    return importlib.util.find_spec(MODULES[backend]) is not None
-
-
-def best_format(level: str | None = None, workload: Workload = "bulk") -> str:
+def best_format(level: Level | None = None, workload: Workload = "bulk") -> Format:
     """Return the format, of those that have the level and an engine here, whose levels are fastest on such machines."""
-    found = {}
-    for name, levels in LEVELS.items():
-        usable = [one for one in levels[: levels.index(FLOOR[name]) + 1] if level in (None, one)]
-        if usable and installed(name):
-            found[name] = max(judged(Weights(format=name, level=one, files=()), workload) for one in usable)
-    return max(found, key=lambda name: found[name], default="onnx")
+    found: dict[Format, float] = {}
+    for name in by_preference():
+        known = facts(name)
+        usable = [Weights(format=known.format, level=x, files=()) for x in known.levels if level in (None, x)]
+        if usable and known.installed:
+            speed = max(estimated_speed(Candidate(weights, name), workload) for weights in usable)
+            found[known.format] = max(speed, found.get(known.format, 0.0))
+    return max(found, key=lambda name: found[name], default=CONVERTED)
 
 
-def keeps_quality(weights: Weights) -> bool:
-    """Whether weights may be chosen unasked: no coarser than 4 bits, and of ours if their activations are quantised.
-
-    Other people's int8 graphs have one activation scale for a batch, so that a vector depends on its company.
-    """
-    levels = LEVELS[weights.format]
-    foreign = weights.format == "onnx" and weights.level in ("int8", "int4") and weights.fidelity is None
-    return levels.index(weights.level) <= levels.index(FLOOR[weights.format]) and not foreign
-
-
-def _fastest(
-    repo: Repo,
-    fits: Sequence[Weights],
-    max_memory: int | None,
-    max_tokens: int | None,
-    workload: Workload,
-    rank: Rank,
-) -> Choice:
-    """Choose among weights that are there; below the floor only if nothing else fits, and then with a warning."""
-    good = [one for one in fits if keeps_quality(one)] or [*fits]
-    if max_memory is not None:
-        sizes = {name_of(one): peak(repo, one, max_tokens, LEAST_TOKENS) for one in fits}
-        roomy = [one for one in good if sizes[name_of(one)] <= max_memory]
-        if not roomy and (small := [one for one in fits if sizes[name_of(one)] <= max_memory]):
-            roomy = [most_exact(small)]
-            warnings.warn(_loss(roomy[0], max_memory), QualityWarning, stacklevel=2)
-        good = roomy or [min(fits, key=lambda one: sizes[name_of(one)])]
-    if len(good) == 1:
-        return Choice(good[0], "the only one" if len(fits) == 1 else f"of {listing(repo.levels())}")
-    found, measured = rank(good)
-    how = "measured here" if measured else "by what such machines gave"
-    return Choice(_quickest(good, found), f"the fastest {FOR[workload]} of {listing(map(name_of, good))}, {how}")
-
-
-def _quickest(candidates: Sequence[Weights], found: Speeds) -> Weights:
-    """Return the most exact of those that are nearly as fast as the fastest."""
-    fastest = max(found.get(name_of(one), 0.0) for one in candidates)
-    return most_exact([one for one in candidates if found.get(name_of(one), 0.0) >= TIE * fastest])
-
-
-def _roomy(repo: Repo, options: list[Weights], max_memory: int, max_tokens: int | None) -> list[Weights]:
-    """Keep the conversions that fit the memory; where none does, the one ONNX level that takes the least."""
-    if options[0].format != "onnx":
-        return options  # what the others will take is known when they are made
-    bare = replace(repo, spec=replace(repo.spec, weights=()))
-    sizes = {plan.candidate: plan.total for plan in plans(bare, max_tokens, LEAST_TOKENS)}
-    least = min(sizes, key=lambda name: sizes[name]).partition(":")[2]
-    roomy = [one for one in options if sizes[name_of(one)] <= max_memory]
-    return roomy or [Weights(format="onnx", level=least, files=())]
-
-
-def _loss(weights: Weights, max_memory: int) -> str:
-    known = weights.fidelity
-    lost = f", whose vectors have a cosine of {min(known.cosines):.3f} to float32 at least" if known else ""
-    return f"within {max_memory >> 20:,} MB only {name_of(weights)} fits{lost}; give more memory for better vectors"
-
-
-def thread_count(threads: int | None) -> int:
-    """Return the threads to use: as asked, else the fast cores, as far as the container's quota pays for them."""
-    if threads is not None and threads < 1:
-        raise InputError(f"threads={threads} must be at least 1")
-    return threads or this_device().threads
-
-
-def peak(repo: Repo, weights: Weights, max_tokens: int | None, batch_tokens: int) -> int:
-    """Predict the resident peak in bytes with these weights, and the image part that goes with them."""
-    part = image_part(repo.spec.weights, weights)
-    both = (weights, part) if part else (weights,)
-    (plan,) = plans(replace(repo, spec=replace(repo.spec, weights=both)), max_tokens, batch_tokens)
-    return plan.total
-
-
-def batch_budget(repo: Repo, weights: Weights, max_tokens: int, max_memory: int | None) -> int:
+def batch_budget(model: ModelFolder, choice: Choice, max_tokens: int, max_memory: int | None) -> int:
     """Return how many tokens, padding included, one batch may hold so that the planned peak stays within the limit.
 
     Raises InputError when the weights and one text of `max_tokens` do not fit.
@@ -192,12 +102,146 @@ def batch_budget(repo: Repo, weights: Weights, max_tokens: int, max_memory: int 
     if max_memory is None:
         return BATCH_TOKENS
     budget = BATCH_TOKENS
-    while (total := peak(repo, weights, max_tokens, budget)) > max_memory:
-        if budget <= LEAST_TOKENS:
+    while (total := memory_plan(model, choice.weights, max_tokens, budget, choice.backend).total) > max_memory:
+        if budget <= MIN_BATCH_TOKENS:
             raise InputError(
-                f"max_memory of {max_memory >> 20:,} MB is too little: {repo.spec.name} at {name_of(weights)} needs "
-                f"about {-(-total >> 20):,} MB for texts of {max_tokens} tokens; give more, a smaller max_tokens, or a "
-                "smaller level"
+                f"max_memory of {max_memory >> 20:,} MB is too little: {model.spec.name} at {choice.weights.name} "
+                f"needs about {-(-total >> 20):,} MB for texts of {max_tokens} tokens; give more, a smaller "
+                "max_tokens, or a smaller level"
             )
         budget //= 2
     return budget
+
+
+def _existing(model: ModelFolder, constraints: Constraints) -> list[Candidate]:
+    """List the folder's weights of the named level with a backend that runs them, the named one or the best here."""
+    found = []
+    for weights in model.spec.weights:
+        if weights.part == "text" and constraints.level in (None, weights.level):
+            backends = running(weights.format)
+            wanted = backends[:1] if constraints.backend == "auto" else [constraints.backend]
+            found += [Candidate(weights, backend) for backend in wanted if backend in backends]
+    return found
+
+
+def _fastest(model: ModelFolder, existing: list[Candidate], constraints: Constraints, ranking: Rank) -> Choice:
+    """Choose among weights of several levels or formats, passing over engines that are not installed."""
+    usable = [c for c in existing if c.backend == constraints.backend or facts(c.backend).installed] or existing
+    good = [c for c in usable if facts(c.backend).allowed_unasked(c.weights)] or usable
+    if constraints.memory_limit is not None:
+        good = _within_memory(model, good, usable, constraints, constraints.memory_limit)
+    missing = sorted({c.backend for c in existing if c not in usable})
+    rest = "".join(f"; no {name}, {facts(name).module} is not installed" for name in missing)
+    if len(good) == 1:
+        why = "the only one" if len(usable) == 1 else f"of {listing(model.levels())}"
+        return Choice(good[0].weights, good[0].backend, why + rest)
+    found = ranking(good)
+    how = "measured here" if found.measured else "by what such machines gave"
+    best = _quickest(good, found)
+    names = listing(candidate.name for candidate in good)
+    return Choice(best.weights, best.backend, f"the fastest {FOR[constraints.workload]} of {names}, {how}{rest}")
+
+
+def _within_memory(
+    model: ModelFolder, good: list[Candidate], usable: list[Candidate], constraints: Constraints, limit: int
+) -> list[Candidate]:
+    """Keep what fits the memory; below the quality floor only if nothing else fits, and then with a warning.
+
+    The headers of files on a hub are read only where they are large enough to matter and nothing good is here.
+    """
+
+    @cache
+    def peak(candidate: Candidate) -> int:
+        tokens, backend = constraints.max_tokens, candidate.backend
+        return memory_plan(model, candidate.weights, tokens, MIN_BATCH_TOKENS, backend).total
+
+    here = [c for c in usable if _is_here(model, c)]
+    small = [c for c in usable if c not in here and 2 * _size(model, c) <= limit]
+    fits = small + [c for c in here if peak(c) <= limit]
+    if not any(c in good for c in fits):
+        fits += [c for c in usable if c not in here and c not in small and peak(c) <= limit]
+    if fitting := [c for c in good if c in fits]:
+        return fitting
+    if not fits:
+        return [min(usable, key=peak)]
+    best = highest_precision([c.weights for c in fits])
+    warn(_loss(best, limit), QualityWarning)
+    return [c for c in fits if c.weights == best]
+
+
+def _size(model: ModelFolder, candidate: Candidate) -> int:
+    return sum(model.files.sizes.get(name) or 0 for name in model.files_of(candidate.weights))
+
+
+def _is_here(model: ModelFolder, candidate: Candidate) -> bool:
+    return all(model.files.has(name) for name in model.files_of(candidate.weights))
+
+
+def _rank(model: ModelFolder, constraints: Constraints, candidates: Sequence[Candidate]) -> Ranking:
+    """Measure candidates that lie close, or estimate them where that cannot be done: their files are yet to come."""
+    if constraints.cache_folder is None or not all(_is_here(model, candidate) for candidate in candidates):
+        return estimate(candidates, constraints.workload)
+    return rank(
+        model,
+        candidates,
+        constraints.threads,
+        constraints.cache_folder,
+        constraints.workload,
+        measure=constraints.measure,
+    )
+
+
+def _quickest(candidates: Sequence[Candidate], found: Ranking) -> Candidate:
+    """Return, of those that are nearly as fast as the fastest, the one of highest precision."""
+    fastest = max(found.speeds.get(candidate.name, 0.0) for candidate in candidates)
+    near = [candidate for candidate in candidates if found.speeds.get(candidate.name, 0.0) >= TIE * fastest]
+    best = highest_precision([candidate.weights for candidate in near])
+    return next(candidate for candidate in near if candidate.weights == best)
+
+
+def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice | None:
+    """Choose the checkpoint itself, where the backend that was named runs it so at the level that was named."""
+    if model.checkpoint is None or constraints.backend == "auto" or not facts(constraints.backend).reads_checkpoints:
+        return None
+    text, *image = checkpoint_as_mlx(model.files, model.checkpoint)
+    if constraints.level not in (None, text.level):
+        return None
+    return Choice(text, constraints.backend, "the checkpoint itself", tuple(image))
+
+
+def _converted(model: ModelFolder, constraints: Constraints) -> Choice | None:
+    """Choose what the checkpoint will be converted to: the level that was named, else the fastest that fits."""
+    names = [name for name in by_preference() if constraints.backend in ("auto", name)]
+    target = next((n for n in names if constraints.level is None or constraints.level in LEVELS[facts(n).format]), None)
+    if model.checkpoint is None or target is None:
+        return None
+    format = facts(target).format
+    levels = [constraints.level] if constraints.level else facts(target).converts
+    options = [Candidate(Weights(format=format, level=level, files=()), target) for level in levels]
+    if constraints.memory_limit is not None and constraints.level is None and format == CONVERTED:
+        options = _converted_within(model, options, constraints, constraints.memory_limit)
+    best = _quickest(options, estimate(options, constraints.workload))
+    return Choice(best.weights, best.backend, f"converted from {model.checkpoint}")
+
+
+def _converted_within(
+    model: ModelFolder, options: list[Candidate], constraints: Constraints, limit: int
+) -> list[Candidate]:
+    """Keep the conversions that fit the memory; where none does, the one level that takes the least.
+
+    A checkpoint on a hub that is small enough fits at any level, and its header need not be read.
+    """
+    names = checkpoint_files(model.files.sizes)
+    if not all(map(model.files.has, names)) and 4 * sum(model.files.sizes[name] or 0 for name in names) <= limit:
+        return options
+    plans = memory_plans(model.with_weights(()), constraints.max_tokens, MIN_BATCH_TOKENS)
+    sizes = {plan.candidate: plan.total for plan in plans}
+    fitting = [option for option in options if sizes[option.weights.name] <= limit]
+    smallest = min(sizes, key=lambda name: sizes[name]).partition(":")[2]
+    return fitting or [replace(options[0], weights=replace(options[0].weights, level=smallest))]
+
+
+def _loss(weights: Weights, limit: int) -> str:
+    known = weights.fidelity
+    lost = f", whose vectors have a cosine of {min(known.cosines):.3f} to float32 at least" if known else ""
+    return f"within {limit >> 20:,} MB only {weights.name} fits{lost}; give more memory for better vectors"

@@ -1,4 +1,4 @@
-"""How much memory an image part takes, and how many rows of a picture a language model reads, from headers alone.
+"""How much memory an image part takes, and how many rows of an image a language model reads, from headers alone.
 
 Measured in ONNX Runtime on towers of jina-clip-v1's and E5-V's shapes, eight tiles at once.
 """
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from edge_embed.formats.json_file import read_json
 from edge_embed.formats.onnx import read_graph
-from edge_embed.images.tiles import packed_rows
+from edge_embed.images.tiles import TILES_AT_ONCE, packed_rows
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 HEAD = 64  # numbers of a tower's attention head
-TILES = 8  # that a backend computes at once
 # Buffers alive at once for each patch, of the MLP's width and of the tower's: in CLIP's towers, and in EVA02's, whose
 # MLP is gated and whose attention rotates.
 CLIP, ROTARY = (2.0, 4.4), (4.0, 12.0)
@@ -26,7 +26,7 @@ PACKED = 1.04
 
 
 @dataclass(frozen=True)
-class Tower:
+class ImageTower:
     """An image part: its weights' bytes, the side of a patch in pixels, its width, its MLP's, and what it is made of.
 
     `plain`: attention is no one operator, so that scores of all patches with all are kept.
@@ -50,28 +50,28 @@ class Tower:
             floats += 2 * patches * spec.dim  # the rows that the language model reads
         if self.plain:
             floats += 2 * patches * patches * self.dim / HEAD
-        return int(4 * TILES * floats)
+        return int(4 * TILES_AT_ONCE * floats)
 
 
-def read_tower(folder: Path, weights: Weights) -> Tower:
+def read_tower(model: ModelFolder, weights: Weights) -> ImageTower:
     """Read what the files of an image part say of it."""
-    sizes = sum((folder / file.path).stat().st_size for file in weights.files)
+    sizes = sum(model.files.sizes.get(file.path) or 0 for file in weights.files)
     if weights.format != "onnx":  # its shape is in config.json
-        vision = _vision(folder)
+        vision = _vision(model.folder)
         dim = vision.get("hidden_size") or vision.get("width") or 1024
         kept = sizes * (KEPT["float16"] if weights.format == "gguf" else 1)
-        return Tower(int(kept), vision.get("patch_size", 14), dim, vision.get("intermediate_size", 4 * dim))
-    graph = read_graph(folder / weights.files[0].path)
+        return ImageTower(int(kept), vision.get("patch_size", 14), dim, vision.get("intermediate_size", 4 * dim))
+    graph = read_graph(model.files.header(weights.files[0].path))
     kernel = next((weight.shape for weight in graph.weights.values() if len(weight.shape) == 4), (1024, 3, 14, 14))
     matrices = [weight.shape for weight in graph.weights.values() if len(weight.shape) == 2]
     width = max((max(shape) for shape in matrices if kernel[0] in shape), default=4 * kernel[0])
     kept = sum(weight.size for weight in graph.weights.values()) * KEPT.get(weights.level, PACKED) + SESSION
     ops = {node.op for node in graph.nodes}
-    return Tower(int(kept), kernel[2], kernel[0], width, "RotaryEmbedding" in ops, "Softmax" in ops)
+    return ImageTower(int(kept), kernel[2], kernel[0], width, "RotaryEmbedding" in ops, "Softmax" in ops)
 
 
-def most_rows(spec: ModelSpec, patch: int) -> int:
-    """Return how many rows a picture has at most, among the tokens of a model that reads it there; else 0."""
+def max_image_rows(spec: ModelSpec, patch: int) -> int:
+    """Return how many rows an image has at most, among the tokens of a model that reads it there; else 0."""
     if spec.image_token is None or spec.image is None:
         return 0
     tile = spec.image.size

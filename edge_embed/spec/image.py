@@ -1,7 +1,7 @@
-"""How pictures become pixels, as data: `ImageSpec`, and `preprocessor_config.json` -> ImageSpec.
+"""How images become pixels, as data: `ImageSpec`, and `preprocessor_config.json` -> ImageSpec.
 
 Two formats are known: that of transformers' CLIP and LLaVA-NeXT processors, and that of Jina's own (resize_mode, mean,
-std, fill_color). They differ by a pixel where the crop's border falls on a half. Knows no picture.
+std, fill_color). They differ by a pixel where the crop's border falls on a half. Knows no image.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """What an image tower takes: pixels (tiles, 3, height, width), float32, and the picture's own size, upright."""
+class ImagePixels:
+    """What an image tower takes: pixels (tiles, 3, height, width), float32, and the image's own size, upright."""
 
     pixels: NDArray[np.float32]
     size: tuple[int, int]
@@ -31,12 +31,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSpec:
-    """State how a picture becomes what the image tower takes: `size` (height, width), and how it gets there.
+    """State how an image becomes what the image tower takes: `size` (height, width), and how it gets there.
 
-    `shortest` scales until the picture covers `size` (or until its shorter side is `edge`) and crops the centre;
+    `shortest` scales until the image covers `size` (or until its shorter side is `edge`) and crops the centre;
     `longest` scales until it fits and pads with `fill`; `squash` changes the proportions. `half` says where a border on
     half a pixel goes. A pixel is then multiplied by `rescale`, less `mean`, over `std`. Transparency shows
-    `background`. With `pinpoints` (height, width), a picture becomes an overview and tiles (see image_tiles.py).
+    `background`. With `pinpoints` (height, width), an image becomes an overview and tiles (see images/tiles.py).
     """
 
     size: tuple[int, int]

@@ -23,11 +23,12 @@ from .weights import Weights
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
 TEXT = "{text}"  # where a prompt template takes the text
-IMAGE = "{image}"  # where that of a model which reads pictures among its tokens takes the picture
+IMAGE = "{image}"  # where that of a model which reads images among its tokens takes the image
 
 Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
-Kind = Literal["text", "image", "composed"]  # of an input: a text, a picture, or a picture with a text
+Kind = Literal["text", "image", "composed"]  # of an input: a text, an image, or an image with a text
+DECIDED = {"architecture", "dim", "fingerprint", "golden", "golden_pictures", "weights"}  # not for a user to say
 SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
 
 
@@ -39,9 +40,9 @@ class ModelSpec:
     for each side. `max_tokens` counts prompt and closing token. `fingerprint` names the vector space: vectors with the
     same fingerprint may be compared, whatever backend and level made them.
 
-    With `image_token` the model reads a picture as rows among its tokens, in the place of that token: then `{image}`
-    stands for the picture in templates, and `image_prompt` and `composed_prompt` name those of a picture and of a
-    picture with a text. Without, pictures have a tower of their own, and no prompt.
+    With `image_token` the model reads an image as rows among its tokens, in the place of that token: then `{image}`
+    stands for the image in templates, and `image_prompt` and `composed_prompt` name those of an image and of
+    an image with a text. Without, images have a tower of their own, and no prompt.
     """
 
     name: str
@@ -157,11 +158,25 @@ def with_task(spec: ModelSpec, task: str | None) -> ModelSpec:
     return replace(spec, task=name, default_prompt=prompt)
 
 
-def changed(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+def with_overrides(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
+    """Replace values of a spec by keys of edge_embed.json, which win; the fingerprint goes if they change the space.
+
+    Raises InputError for what `edge_embed.json` could not hold, and for what the weights decide.
+    """
+    if not values:
+        return spec
+    if decided := DECIDED & values.keys():
+        raise InputError(f"spec: {listing(decided)} is what the weights decide: leave it out")
+    new = with_values(spec, values)
+    same = space_fingerprint(new, "", "") == space_fingerprint(spec, "", "")
+    return new if same else replace(new, fingerprint=None)
+
+
+def with_values(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
     try:
         return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
-    except (CorruptModelError, UnsupportedModelError) as error:
+    except (CorruptModelError, UnsupportedModelError, TypeError) as error:
         raise InputError(str(error)) from error
 
 
@@ -201,7 +216,7 @@ def _check(spec: ModelSpec, where: str) -> None:
 
 
 def _takes_input(template: str, spec: ModelSpec) -> bool:
-    """Whether a template has a place for a text, for one picture where the model reads pictures so, or for both."""
+    """Whether a template has a place for a text, for one image where the model reads images so, or for both."""
     if spec.image_token is None:
         return TEXT in template
     return template.count(IMAGE) <= 1 and (TEXT in template or IMAGE in template)

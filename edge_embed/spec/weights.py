@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from .golden import Fidelity
 
+Format = Literal["onnx", "gguf", "mlx"]
+Part = Literal["text", "image"]
 Level = str
 
-# Most exact first.
-LEVELS: dict[str, tuple[Level, ...]] = {
+# Highest precision first.
+LEVELS: dict[Format, tuple[Level, ...]] = {
     "onnx": ("float32", "float16", "int8", "int4"),
     "mlx": ("float32", "bfloat16", "float16", "8bit", "6bit", "5bit", "4bit", "3bit", "2bit"),
     "gguf": (
@@ -19,6 +22,8 @@ LEVELS: dict[str, tuple[Level, ...]] = {
         *("Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
     ),
 }
+
+REPOSITORY_SUFFIXES: dict[Format, str] = {"gguf": "-GGUF", "mlx": "-mlx", "onnx": ""}  # as models are published
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,15 +39,20 @@ class File:
 class Weights:
     """The files that hold one part of a model in one format at one quantisation level; the first is the one to open."""
 
-    format: str
+    format: Format
     level: Level
     files: tuple[File, ...]
-    part: str = "text"
+    part: Part = "text"
     fidelity: Fidelity | None = None
+
+    @property
+    def name(self) -> str:
+        """`format:level`, as a user names it."""
+        return f"{self.format}:{self.level}"
 
 
 def image_level(level: Level) -> Level:
-    """Return the level of the ONNX image part that goes with a level of GGUF: no coarser than what it stands beside.
+    """Return the ONNX level for the image part of a GGUF model; never less precise than the text part.
 
     CLIP-L at 336 pixels: float16, which is computed in float32, takes 1.5 GB and 14.7 CPU seconds for five tiles, int8
     takes 0.5 GB and 7.4 seconds, at a mean cosine of 0.9994 to float32 in jina-clip-v1's tower.
@@ -50,22 +60,32 @@ def image_level(level: Level) -> Level:
     return "float16" if LEVELS["gguf"].index(level) <= LEVELS["gguf"].index("Q8_0") else "int8"
 
 
-def most_exact(weights: Sequence[Weights]) -> Weights:
+def precision_rank(weights: Weights) -> int:
+    """Return the place of the weights' level among its format's, 0 for the highest precision."""
+    return LEVELS[weights.format].index(weights.level)
+
+
+def highest_precision(weights: Sequence[Weights]) -> Weights:
     """Return the weights of the level that its format lists first; ONNX before the others, whose engines are extras."""
-    return min(weights, key=lambda one: (one.format != "onnx", LEVELS[one.format].index(one.level)))
+    return min(weights, key=lambda candidate: (candidate.format != "onnx", precision_rank(candidate)))
 
 
 def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
-    """Return the weights of the image part that go with the text part's: of its level, or the least exact above it.
+    """Return the image part that goes with a text part: of its level, else the least precise of those above it.
 
     Where the text part's format has none, as GGUF, it is the ONNX one.
     """
-    levels = LEVELS[text.format]
-    every = [one for one in weights if one.part == "image"]
-    parts = [one for one in every if one.format == text.format]
-    if not parts:
-        others = [one for one in every if one.format == "onnx"]
-        fitting = (one for one in others if text.format == "gguf" and one.level == image_level(text.level))
-        return next(fitting, next(iter(others), None))
-    above = [one for one in parts if levels.index(one.level) <= levels.index(text.level)]
-    return max(above, key=lambda one: levels.index(one.level)) if above else next(iter(parts), None)
+    images = [part for part in weights if part.part == "image"]
+    same_format = [part for part in images if part.format == text.format]
+    if not same_format:
+        onnx = [part for part in images if part.format == "onnx"]
+        fitting = (part for part in onnx if text.format == "gguf" and part.level == image_level(text.level))
+        return next(fitting, next(iter(onnx), None))
+    above = [part for part in same_format if precision_rank(part) <= precision_rank(text)]
+    return max(above, key=precision_rank) if above else next(iter(same_format), None)
+
+
+def format_of(level: Level | None) -> Format | None:
+    """Return the format that a level implies: the only one that has it."""
+    formats = [name for name, levels in LEVELS.items() if level in levels]
+    return formats[0] if len(formats) == 1 else None

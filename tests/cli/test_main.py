@@ -160,7 +160,12 @@ def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
         "-o",
         str(tmp_path / "x.jsonl"),
     ]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whatever the parent of the tests ignores
+    )
     assert process.stdin is not None
     process.stdin.write(b"some text\n" * 5000)
     process.stdin.flush()

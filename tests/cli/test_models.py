@@ -30,7 +30,7 @@ def shell(server: HubServer, tmp_path: Path) -> Shell:
 
 
 def test_a_model_comes_is_found_is_checked_and_goes(shell: Shell, server: HubServer, tmp_path: Path) -> None:
-    assert "is not whole in the cache" in shell("path", "user/graphs", fails=True)
+    assert "is not complete in the cache" in shell("path", "user/graphs", fails=True)
     folder = Path(shell("pull", "user/graphs:int8"))
     assert {path.name for path in folder.iterdir()} == {name.partition("/")[0] for name in METADATA} | {"onnx"}
     server.forget()

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from edge_embed.backends.engines import engines
+from edge_embed.backends.gguf.about import build_warning, parse_system_info
 from edge_embed.device import machine as device
 from edge_embed.device.cgroup import cpu_quota, memory_limit, parse_groups, parse_mounts
 from edge_embed.device.cpu import fast_cpus, parse_cpu_list, parse_features, parse_name
-from edge_embed.device.engines import build_warning, engines, parse_system_info
 from edge_embed.device.machine import describe, int8_products_overflow, resident_peak, usable_cpus
 
 GB = 1 << 30
@@ -260,10 +261,10 @@ def test_the_installed_engines_are_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_engine_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(name: str) -> None:
+    def fail(features: frozenset[str]) -> None:
         raise OSError("libomp.so: cannot open shared object file")
 
-    monkeypatch.setattr(importlib, "import_module", fail)
+    monkeypatch.setattr("edge_embed.backends.onnx.about.describe", fail)
     assert engines(frozenset())[0].warning == "it does not load: libomp.so: cannot open shared object file"
 
 

@@ -74,9 +74,12 @@ def test_what_passes_ends_in_the_right_file(
         ("html", r"onnx/model.onnx_data: the hub sent an HTML page, 71 bytes, in place of .* nothing was kept"),
         ("401", r"user/model was refused by the hub \(401\): HF_TOKEN is missing, wrong"),
         ("403", r"user/model was refused by the hub \(403\): HF_TOKEN is missing, wrong, expired, or lacks the right"),
-        ("404", r"user/model was not to be had from the hub: .*404"),
-        ("503", r"user/model was not to be had from the hub: .*503"),
-        ("short", r"user/model was not to be had from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes"),
+        ("404", r"user/model could not be fetched from the hub: .*404"),
+        ("503", r"user/model could not be fetched from the hub: .*503"),
+        (
+            "short",
+            r"could not be fetched from the hub: onnx/model.onnx_data ended after 12500 of 25000 bytes",
+        ),
     ],
 )
 def test_what_stays_is_an_error_and_leaves_the_cache_clean(
@@ -86,7 +89,7 @@ def test_what_stays_is_an_error_and_leaves_the_cache_clean(
     expected = CorruptModelError if fault in ("wrong", "html") else ModelNotFoundError
     with pytest.raises(expected, match=message):
         client.resolve("user/model", tmp_path)
-    with pytest.raises(ModelNotFoundError, match="user/model is not whole in the cache"):
+    with pytest.raises(ModelNotFoundError, match="user/model is not complete in the cache"):
         client.resolve("user/model", tmp_path, offline=True)
     server.faults.clear()
     assert contents(client.resolve("user/model", tmp_path)) == LOADED
@@ -156,8 +159,8 @@ def test_a_full_disk_is_noticed_before_the_download(
 
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))  # type: ignore[attr-defined]
     with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: free"):
-        hub_repository._need_space("m", 30_000_000, tmp_path)
-    hub_repository._need_space("m", 10_000_000, tmp_path)
+        hub_repository._check_disk("m", 30_000_000, tmp_path)
+    hub_repository._check_disk("m", 10_000_000, tmp_path)
 
 
 def test_two_processes_make_one_download(server: HubServer, tmp_path: Path) -> None:

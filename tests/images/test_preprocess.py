@@ -1,4 +1,4 @@
-"""Pixels equal transformers' (and torchvision's, for Jina's format), and pictures are loaded ahead in order."""
+"""Pixels equal transformers' (and torchvision's, for Jina's format), and images are loaded ahead in order."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, i
 
 from edge_embed import InputError, ModelError
 from edge_embed.images import preprocess as images_module
-from edge_embed.images.preprocess import Picture, load_ahead, load_picture
+from edge_embed.images.preprocess import load_ahead, load_image
 from edge_embed.images.tiles import NEWLINE, packed_rows
 from edge_embed.layouts.preprocessor import parse
-from edge_embed.spec.image import ImageSpec
+from edge_embed.spec.image import ImagePixels, ImageSpec
 
 from support import pictures
 
@@ -33,7 +33,7 @@ def spec_of(config: dict[str, Any]) -> ImageSpec:
     return parse(config, "preprocessor_config.json")
 
 
-def difference(ours: Picture, theirs: Any, spec: ImageSpec) -> float:
+def difference(ours: ImagePixels, theirs: Any, spec: ImageSpec) -> float:
     expected = np.asarray(theirs, np.float32).reshape(ours.pixels.shape)
     return float((np.abs(ours.pixels - expected) * np.array(spec.std).reshape(3, 1, 1)).max())
 
@@ -52,7 +52,7 @@ def test_pixels_equal_the_clip_processor(options: dict[str, Any]) -> None:
     processor = CLIPImageProcessorPil(**options)
     spec = spec_of(json.loads(processor.to_json_string()))
     for image in pictures.many():
-        assert difference(load_picture(image, spec), processor(image)["pixel_values"][0], spec) <= BOUND, image
+        assert difference(load_image(image, spec), processor(image)["pixel_values"][0], spec) <= BOUND, image
 
 
 def test_pixels_equal_the_llava_next_processor() -> None:
@@ -61,10 +61,10 @@ def test_pixels_equal_the_llava_next_processor() -> None:
     assert len(spec.pinpoints) == 5
     counts = set()
     for image in pictures.many():
-        picture = load_picture(image, spec)
-        assert difference(picture, processor(image)["pixel_values"][0], spec) <= BOUND, image
-        assert picture.size == (image.height, image.width)
-        counts.add(len(picture.pixels))
+        loaded = load_image(image, spec)
+        assert difference(loaded, processor(image)["pixel_values"][0], spec) <= BOUND, image
+        assert loaded.size == (image.height, image.width)
+        counts.add(len(loaded.pixels))
     assert counts == {3, 4, 5}
 
 
@@ -105,7 +105,7 @@ def test_pixels_equal_torchvisions_steps_for_jinas_format(config: dict[str, Any]
         step = functional.pad(step, around, fill=config.get("fill_color", 0))
         step = functional.center_crop(step, list(target))
         expected = functional.normalize(functional.to_tensor(step), [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
-        assert difference(load_picture(image, spec), expected, spec) <= 1e-6, (image, config)
+        assert difference(load_image(image, spec), expected, spec) <= 1e-6, (image, config)
 
 
 def llava(pinpoints: list[list[int]]) -> LlavaNextModel:
@@ -170,11 +170,11 @@ def test_the_formats_are_told_apart() -> None:
 SMALL = ImageSpec(size=(8, 8))
 
 
-def test_pictures_come_in_order_and_bad_ones_in_their_place() -> None:
+def test_images_come_in_order_and_bad_ones_in_their_place() -> None:
     good = pictures.photograph(20, 30, 1)
     items = [good, b"nothing", good[:10], "/no/such/file", good]
     results = list(load_ahead(items, SMALL, errors="return", indices=range(7, 99)))
-    assert [type(result) for result in results] == [Picture, InputError, Picture, InputError, Picture]
+    assert [type(result) for result in results] == [ImagePixels, InputError, ImagePixels, InputError, ImagePixels]
     assert str(results[1]).startswith("image 8: 7 bytes")
     assert str(results[3]).startswith("image 10: /no/such/file cannot be read")
     assert results[0].size == (30, 20)  # type: ignore[union-attr]
@@ -184,9 +184,9 @@ def test_pictures_come_in_order_and_bad_ones_in_their_place() -> None:
 
 def test_no_more_is_loaded_than_is_needed_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     taken, threads = [], set()
-    load = load_picture
+    load = load_image
 
-    def slow(*arguments: Any) -> Picture:
+    def slow(*arguments: Any) -> ImagePixels:
         threads.add(threading.get_ident())
         time.sleep(0.01)
         return load(*arguments)
@@ -196,7 +196,7 @@ def test_no_more_is_loaded_than_is_needed_soon(monkeypatch: pytest.MonkeyPatch) 
             taken.append(n)
             yield pictures.photograph(9, 9, n)
 
-    monkeypatch.setattr(images_module, "load_picture", slow)
+    monkeypatch.setattr(images_module, "load_image", slow)
     stream = load_ahead(items(), SMALL, threads=2)
     for n in range(10):
         next(stream)
@@ -208,26 +208,26 @@ def test_no_more_is_loaded_than_is_needed_soon(monkeypatch: pytest.MonkeyPatch) 
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("edge-embed-images")]
 
 
-def test_a_picture_does_not_depend_on_company() -> None:
+def test_an_image_does_not_depend_on_its_batch() -> None:
     many = pictures.many()
-    alone = [load_picture(image, SMALL).pixels for image in many]
-    for picture, expected in zip(load_ahead(many, SMALL, threads=4), alone, strict=True):
-        assert isinstance(picture, Picture)
-        assert np.array_equal(picture.pixels, expected)
+    alone = [load_image(image, SMALL).pixels for image in many]
+    for image, expected in zip(load_ahead(many, SMALL, threads=4), alone, strict=True):
+        assert isinstance(image, ImagePixels)
+        assert np.array_equal(image.pixels, expected)
 
 
 def test_a_line_too_thin_to_scale() -> None:
-    with pytest.raises(InputError, match="image 3: a picture of 1 x 100,000 is too thin"):
-        load_picture(np.zeros((100_000, 1), np.uint8), ImageSpec(size=(224, 224)), index=3)
+    with pytest.raises(InputError, match="image 3: an image of 1 x 100,000 is too thin"):
+        load_image(np.zeros((100_000, 1), np.uint8), ImageSpec(size=(224, 224)), index=3)
 
 
 def test_pillow_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
     with pytest.raises(ImportError, match=r"pip install 'edge-embed\[images\]'"):
-        load_picture(np.zeros((4, 4), np.uint8), SMALL)
+        load_image(np.zeros((4, 4), np.uint8), SMALL)
 
 
 def test_transparency_shows_the_stated_colour() -> None:
     clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
     spec = ImageSpec(size=(8, 8), mean=(0.0,) * 3, std=(1.0,) * 3, background=(0, 0, 255))
-    assert load_picture(clear, spec).pixels[0, :, 0, 0].tolist() == [0, 0, 1]
+    assert load_image(clear, spec).pixels[0, :, 0, 0].tolist() == [0, 0, 1]

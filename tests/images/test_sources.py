@@ -1,4 +1,4 @@
-"""Every source of pictures, every mode, and every refusal; addresses on the network are a server on the loopback."""
+"""Every source of images, every mode, and every refusal; addresses on the network are a server on the loopback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from PIL import Image
 
 from edge_embed import InputError
 from edge_embed.images import urls as image_urls
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED, ImageSources, load_rgb
 from edge_embed.spec.image import ImageSpec
 
@@ -37,7 +37,7 @@ def rgb(item: object, sources: ImageSources = ANY) -> Any:
     return np.asarray(load_rgb(item, sources))
 
 
-def test_every_source_gives_the_same_picture(tmp_path: Path) -> None:
+def test_every_source_gives_the_same_image(tmp_path: Path) -> None:
     path = tmp_path / "a picture.png"
     path.write_bytes(PNG)
     uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
@@ -112,20 +112,20 @@ JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (JPEG[: len(JPEG) // 2], "the picture is damaged: image file is truncated"),
-        (PNG[: len(PNG) // 2], "the picture is damaged"),
+        (JPEG[: len(JPEG) // 2], "the image is damaged: image file is truncated"),
+        (PNG[: len(PNG) // 2], "the image is damaged"),
         (PNG[:60] + b"\xff" * 40 + PNG[100:], "damaged"),
         (bomb(50_000), r"too many pixels for Pillow.*2500000000 pixels"),
         (bomb(9_000), "9,000 x 9,000 pixels is over the limit of 64,000,000"),
-        (b"%PDF-1.7 ...", "12 bytes is a PDF, which holds pages, not a picture: render its pages"),
+        (b"%PDF-1.7 ...", "12 bytes is a PDF, which holds pages, not an image: render its pages"),
         (b"<svg xmlns='x'/>", "is an SVG, which is a drawing"),
         (b"\xef\xbb\xbf <?xml version='1.0'?><!-- x --><svg/>", "is an SVG"),
-        (b"\0\0\0\x18ftypheic....", "is a HEIF picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "is not a picture that can be read: its first bytes are b'%!PS-Ado'"),
-        (pictures.encoded(Image.new("RGB", (16, 16)), "ICO"), "is not a picture that can be read"),
+        (b"\0\0\0\x18ftypheic....", "is a HEIF image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "is not an image that can be read: its first bytes are b'%!PS-Ado'"),
+        (pictures.encoded(Image.new("RGB", (16, 16)), "ICO"), "is not an image that can be read"),
         (b"", "it is empty"),
-        ("data:text/plain,hello", "a data URI of type 'text/plain' is not a picture"),
-        ("data:,hello", "a data URI of type 'text/plain' is not a picture"),
+        ("data:text/plain,hello", "a data URI of type 'text/plain' is not an image"),
+        ("data:,hello", "a data URI of type 'text/plain' is not an image"),
         ("data:image/png;base64,@@@@", "the data URI is not base64"),
         ("/no/such/picture.png", "/no/such/picture.png cannot be read: No such file"),
         ("nul\0.png", "cannot be read: .*null"),
@@ -133,12 +133,12 @@ JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG
         (".", "is not a file"),
         ("file:///etc/hosts", "file:// is not supported; give http, https, or a path"),
         ("ftp://host/a.png", "ftp:// is not supported"),
-        (17, "int 17 is not a picture: expected a path, an http"),
-        (None, "NoneType None is not a picture"),
-        (np.zeros((3, 20, 30), np.uint8), "shape .3, 20, 30. is not a picture.*channels come first"),
-        (np.zeros(5, np.uint8), "shape .5,. is not a picture"),
-        (np.zeros((0, 5), np.uint8), "a picture of 5 x 0 has no pixels"),
-        (np.zeros((5, 5), np.int64), "an array of int64 is not a picture"),
+        (17, "int 17 is not an image: expected a path, an http"),
+        (None, "NoneType None is not an image"),
+        (np.zeros((3, 20, 30), np.uint8), "shape .3, 20, 30. is not an image.*channels come first"),
+        (np.zeros(5, np.uint8), "shape .5,. is not an image"),
+        (np.zeros((0, 5), np.uint8), "an image of 5 x 0 has no pixels"),
+        (np.zeros((5, 5), np.int64), "an array of int64 is not an image"),
         (np.full((5, 5), 1.5), "an array of float64 goes beyond 0 to 1"),
         (np.full((5, 5), np.nan), "an array of float64 goes beyond 0 to 1"),
         (np.broadcast_to(np.uint8(0), (9_000, 9_000)), "9,000 x 9,000 pixels is over the limit"),
@@ -149,7 +149,7 @@ JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG
 )
 def test_what_is_refused(item: object, message: str) -> None:
     with pytest.raises(InputError, match=f"(?s)^image 5: .*{message}"):
-        load_picture(item, ImageSpec(size=(8, 8)), index=5)
+        load_image(item, ImageSpec(size=(8, 8)), index=5)
 
 
 def test_limits_and_switches(tmp_path: Path) -> None:
@@ -230,9 +230,9 @@ def test_urls(server: str) -> None:
     ("path", "message"),
     [
         ("/gone", "answered 404 Not Found: check the address"),
-        ("/html", "is 'text/html', not a picture"),
+        ("/html", "is 'text/html', not an image"),
         ("/svg", "is an SVG"),
-        ("/zipped", "is 'gzip', not a picture"),
+        ("/zipped", "is 'gzip', not an image"),
         ("/round", "redirects more than 3 times"),
         ("/away", "file:///etc/hosts is no http or https address"),
         ("/short.png", "broke off 5 bytes before its end"),
@@ -258,12 +258,12 @@ def test_addresses_that_cannot_be(server: str) -> None:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     for url, message in (
-        (f"http://127.0.0.1:{port}/a.png", "cannot be had"),
-        ("http://no-such-host.invalid/a.png", "cannot be had"),
+        (f"http://127.0.0.1:{port}/a.png", "cannot be fetched"),
+        ("http://no-such-host.invalid/a.png", "cannot be fetched"),
         ("http:///a.png", "is no http or https address"),
-        ("http://127.0.0.1:99999/a.png", "cannot be had.*[Pp]ort"),
+        ("http://127.0.0.1:99999/a.png", "cannot be fetched.*[Pp]ort"),
         (server.replace("//", "//user:secret@") + "/a.png", "holds a user's name or password"),
-        (server.replace("http", "https") + "/a.png", "cannot be had"),
+        (server.replace("http", "https") + "/a.png", "cannot be fetched"),
     ):
         with pytest.raises(InputError, match=message):
             rgb(url, replace(ANY, timeout=5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ import pytest
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, ModelSpec, UnsupportedModelError
 from edge_embed.layouts.facts import PATH, facts_of
-from edge_embed.layouts.folder import checkpoint_files, open_repo, weight_files
-from edge_embed.selection.choose import peak
+from edge_embed.layouts.folder import checkpoint_files, read_folder
+from edge_embed.layouts.listing import Listing
+from edge_embed.selection.choose import Constraints, choose
+from edge_embed.selection.memory import memory_plan
+from edge_embed.spec.weights import Level
 
 
 def edit(path: Path, **changes: Any) -> None:
@@ -26,19 +30,19 @@ def test_sentence_transformers_layout(source: Path) -> None:
         json.dumps({"prompts": {"query": "Q: ", "passage": ""}, "default_prompt_name": "passage"})
     )
     (source / "README.md").write_text("---\nlanguage: en\nlicense: mit\n---\n# Tiny\nlicense: other\n")
-    spec = open_repo(source).spec
+    spec = read_folder(source).spec
     assert (spec.name, spec.architecture, spec.dim, spec.max_tokens) == ("tiny-bert", "bert", 32, 64)
     assert (spec.pooling, spec.normalize, spec.license) == ("mean", True, "mit")
     assert spec.prompts == {"query": "Q: {text}", "passage": "{text}"}
     assert spec.default_prompt == "passage"
-    assert open_repo(source, "other").spec.name == "other"
+    assert read_folder(source, "other").spec.name == "other"
 
 
 def test_length_is_the_least_that_any_file_says(source: Path) -> None:
     (source / "sentence_bert_config.json").write_text("{}")
-    assert open_repo(source).spec.max_tokens == 96
+    assert read_folder(source).spec.max_tokens == 96
     (source / "tokenizer_config.json").write_text('{"model_max_length": 50}')
-    assert open_repo(source).spec.max_tokens == 50
+    assert read_folder(source).spec.max_tokens == 50
 
 
 @pytest.mark.parametrize(
@@ -51,7 +55,7 @@ def test_length_is_the_least_that_any_file_says(source: Path) -> None:
 )
 def test_pooling_as_flags_and_as_a_name(source: Path, config: dict[str, Any], pooling: str) -> None:
     (source / "1_Pooling" / "config.json").write_text(json.dumps(config))
-    assert open_repo(source).spec.pooling == pooling
+    assert read_folder(source).spec.pooling == pooling
 
 
 @pytest.mark.parametrize(
@@ -72,7 +76,7 @@ def test_pooling_as_flags_and_as_a_name(source: Path, config: dict[str, Any], po
 def test_values_that_are_not_implemented(source: Path, file: str, changes: dict[str, Any], message: str) -> None:
     edit(source / file, **changes)
     with pytest.raises((UnsupportedModelError, CorruptModelError), match=message):
-        open_repo(source)
+        read_folder(source)
 
 
 def test_modules_that_change_the_vector_are_refused(source: Path) -> None:
@@ -80,52 +84,60 @@ def test_modules_that_change_the_vector_are_refused(source: Path) -> None:
     modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
     (source / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UnsupportedModelError, match="modules 'Dense' are not implemented"):
-        open_repo(source)
+        read_folder(source)
     (source / "modules.json").write_text(json.dumps(modules[:1]))
     with pytest.raises(UnsupportedModelError, match="names no Pooling module"):
-        open_repo(source)
+        read_folder(source)
     (source / "modules.json").unlink()
     with pytest.raises(UnsupportedModelError, match="does not say how to pool"):
-        open_repo(source)
+        read_folder(source)
 
 
 def test_missing_files_are_named(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError, match=r"no edge_embed.json, no config.json and no .gguf is there"):
-        open_repo(tmp_path)
+        read_folder(tmp_path)
     (source / "tokenizer.json").rename(tmp_path / "t")
     with pytest.raises(ModelNotFoundError, match=r"has no tokenizer.json"):
-        open_repo(source)
+        read_folder(source)
     (tmp_path / "t").rename(source / "tokenizer.json")
     (source / "model.safetensors").unlink()
     with pytest.raises(
         ModelNotFoundError, match=r"no weights: expected model\.safetensors, onnx/model\.onnx or a \.gguf file"
     ):
-        open_repo(source)
+        read_folder(source)
     (source / "config.json").write_text("{")
     (source / "model.onnx").touch()
     with pytest.raises(CorruptModelError, match=r"config.json is not JSON"):
-        open_repo(source)
+        read_folder(source)
     with pytest.raises(
         ModelNotFoundError, match=r"is a .json file: give the model's folder, or an .onnx or .gguf file"
     ):
-        open_repo(source / "config.json")
+        read_folder(source / "config.json")
 
 
 def test_levels_by_file_name(source: Path) -> None:
     (source / "onnx").mkdir()
     for name in ("model_quantized.onnx", "model_fp16.onnx", "model_O1.onnx", "model.onnx_data", "other.onnx"):
         (source / "onnx" / name).touch()
-    assert open_repo(source).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
-    (one,) = open_repo(source / "onnx" / "model_quantized.onnx").spec.weights
+    assert read_folder(source).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
+    (one,) = read_folder(source / "onnx" / "model_quantized.onnx").spec.weights
     assert (one.level, one.files[0].path) == ("int8", "onnx/model_quantized.onnx")
-    (odd,) = open_repo(source / "onnx" / "other.onnx").spec.weights
+    (odd,) = read_folder(source / "onnx" / "other.onnx").spec.weights
     assert odd.files[0].path == "onnx/other.onnx"
     (source / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"no int4 .* it has 'onnx:float16', 'onnx:float32', 'onnx:int8'"):
         Embedder(f"{source}:int4")
 
 
-def test_which_files_a_fetch_must_bring(tmp_path: Path) -> None:
+def files_to_fetch(source: Path, level: Level | None, names: Iterable[str]) -> list[str]:
+    """List what would be fetched of a repository with such files beside the small ones."""
+    small = {path.relative_to(source).as_posix(): None for path in source.rglob("*.json")}
+    model = read_folder(Listing(source, {**small, **dict.fromkeys(names)}))
+    choice = choose(model, Constraints(level=level))
+    return model.files_of(choice.weights) if choice.ready else checkpoint_files(model.files.sizes)
+
+
+def test_which_files_a_fetch_must_bring(source: Path) -> None:
     names = [
         "onnx/model.onnx",
         "onnx/model.onnx_data",
@@ -133,19 +145,20 @@ def test_which_files_a_fetch_must_bring(tmp_path: Path) -> None:
         "model.safetensors",
         "pytorch_model.bin",
     ]
-    assert weight_files(None, tmp_path, names) == ["onnx/model.onnx_data", "onnx/model.onnx"]
-    assert weight_files("int8", tmp_path, names) == ["onnx/model_int8.onnx"]
-    assert weight_files("float16", tmp_path, names) == ["model.safetensors"]
+    assert files_to_fetch(source, None, names) == ["onnx/model.onnx_data", "onnx/model.onnx"]
+    assert files_to_fetch(source, "int8", names) == ["onnx/model_int8.onnx"]
+    assert files_to_fetch(source, "float16", names) == ["model.safetensors"]
     shards = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors", "model.safetensors.index.json"]
-    assert weight_files(None, tmp_path, ["x", *shards]) == shards
-    assert weight_files(None, tmp_path, ["pytorch_model.bin"]) == []
+    assert files_to_fetch(source, None, ["x", *shards]) == shards
+    with pytest.raises(ModelNotFoundError, match=r"has a config\.json but no weights"):
+        files_to_fetch(source, None, ["pytorch_model.bin"])
 
 
-def test_a_fetch_of_a_base_brings_its_adapters(tmp_path: Path) -> None:
+def test_a_fetch_of_a_base_brings_its_adapters(source: Path) -> None:
     adapter = ["adapters/a/adapter_config.json", "adapters/a/adapter_model.safetensors"]
     names = ["adapters/a/README.md", "model.safetensors", "onnx/model.onnx", "x/adapter_config.json", *adapter]
     for level in (None, "float32", "int8"):  # a graph of the base would lack the adapter
-        assert weight_files(level, tmp_path, names) == [*adapter, "model.safetensors"]
+        assert files_to_fetch(source, level, names) == [*adapter, "model.safetensors"]
     assert checkpoint_files(names) == [*adapter, "model.safetensors"]
     assert checkpoint_files(adapter) == []
 
@@ -158,7 +171,7 @@ def test_adapters_are_tasks(source: Path, prompts: dict[str, str]) -> None:
     (source / "onnx").mkdir()
     (source / "onnx" / "model.onnx").touch()
     (source / "config_sentence_transformers.json").write_text(json.dumps({"prompts": prompts}))
-    repo = open_repo(source)
+    repo = read_folder(source)
     document = {"query": "document", "document": "document"}
     sides = {"retrieval": {"query": "query", "document": "document"}, "poetry": document}
     known = "query" in prompts
@@ -172,15 +185,15 @@ def test_adapters_are_tasks(source: Path, prompts: dict[str, str]) -> None:
 
 
 def test_where_a_folder_came_from(source: Path) -> None:
-    spec = open_repo(source, "bert", "user/bert", "abc").spec
+    spec = read_folder(source, "bert", "user/bert", "abc").spec
     assert (spec.source, spec.revision) == ("user/bert", "abc")
 
 
 def test_dims_that_the_config_states(source: Path) -> None:
     edit(source / "config.json", matryoshka_dims=[8, 16])
-    assert open_repo(source).spec.matryoshka_dims == (8, 16)
+    assert read_folder(source).spec.matryoshka_dims == (8, 16)
     edit(source / "config.json", matryoshka_dims=None, matryoshka_dimensions=[4])
-    assert open_repo(source).spec.matryoshka_dims == (4,)
+    assert read_folder(source).spec.matryoshka_dims == (4,)
 
 
 V5 = "jinaai/jina-embeddings-v5-text-"
@@ -230,53 +243,46 @@ def test_every_entry_of_facts_is_of_a_spec() -> None:
 
 def test_files_win_over_facts_where_they_speak(source: Path) -> None:
     name = source.rename(source.with_name("jina-embeddings-v5-text-nano-retrieval"))
-    spec = open_repo(name).spec
+    spec = read_folder(name).spec
     assert (spec.pooling, spec.max_tokens, spec.matryoshka_dims) == ("mean", 64, (32,))
     assert (spec.task, spec.default_prompt, spec.license) == ("retrieval", "document", "cc-by-nc-4.0")
     (name / "config_sentence_transformers.json").write_text('{"prompts": {"query": "Q: "}}')
     (name / "README.md").write_text("---\nlicense: mit\n---\n")
     (name / "modules.json").unlink()
-    spec = open_repo(name).spec
+    spec = read_folder(name).spec
     assert (spec.pooling, spec.normalize, spec.license) == ("last", True, "mit")
     assert spec.prompts == {"query": "Q: {text}", "document": "Document: {text}"}
     with pytest.raises(UnsupportedModelError, match="does not say how to pool"):  # of another repository
-        open_repo(name, source="user/other")
-
-
-def test_a_fetch_takes_the_most_exact_level_that_is_there(converted: Path) -> None:
-    names = ["edge_embed.json", "onnx/model_int8.onnx", "onnx/model_int8.onnx_data"]
-    assert weight_files(None, converted, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
-    names += ["onnx/model.onnx", "onnx/model.onnx_data"]
-    assert weight_files(None, converted, names) == ["onnx/model.onnx_data", "onnx/model.onnx"]
-    assert weight_files("int4", converted, names) == []
+        read_folder(name, source="user/other")
 
 
 def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(converted, tmp_path / "m"))
-    assert open_repo(source).levels() == ["onnx:float32", "onnx:int8"]
-    names = ["edge_embed.json", *(f"onnx/{path.name}" for path in (source / "onnx").iterdir())]
-    assert weight_files("int8", source, names) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
+    assert read_folder(source).levels() == ["onnx:float32", "onnx:int8"]
+    model = read_folder(source)
+    choice = choose(model, Constraints(level="int8"))
+    assert model.files_of(choice.weights) == ["onnx/model_int8.onnx_data", "onnx/model_int8.onnx"]
     data = source / "onnx" / "model_int8.onnx_data"
     data.write_bytes(data.read_bytes()[:-1])
     with pytest.raises(
         CorruptModelError, match=r"model_int8.onnx_data has \d+ bytes, edge_embed.json says \d+: copy it again"
     ):
-        open_repo(source)
+        read_folder(source)
     data.unlink()
     (source / "onnx" / "model_int8.onnx").unlink()
-    assert open_repo(source).levels() == ["onnx:float32"]
+    assert read_folder(source).levels() == ["onnx:float32"]
     with pytest.raises(InputError, match="has no int8"):
         Embedder(f"{source}:int8")
     shutil.rmtree(source / "onnx")
     with pytest.raises(ModelNotFoundError, match="none of the weight files"):
-        open_repo(source)
+        read_folder(source)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"backend": "cuda"}, "unknown backend 'cuda': choose from 'auto', 'gguf', 'mlx', 'onnx'"),
-        ({"backend": "fake"}, "has no weights for backend 'fake'"),
+        ({"backend": "fake"}, "unknown backend 'fake'"),
         ({"task": "retrieval"}, "unknown task 'retrieval': all-MiniLM-L6-v2 has none"),
         ({"max_tokens": 257}, "max_tokens=257: all-MiniLM-L6-v2 takes 1 to 256"),
         ({"threads": 0}, "threads=0 must be at least 1"),
@@ -291,9 +297,9 @@ def test_wrong_arguments_of_embedder(converted: Path, options: dict[str, Any], m
 
 
 def test_a_memory_limit_makes_batches_smaller(converted: Path) -> None:
-    repo = open_repo(converted)
+    repo = read_folder(converted)
     (weights,) = (one for one in repo.spec.weights if one.level == "int8")
-    limit = peak(repo, weights, None, 512)
+    limit = memory_plan(repo, weights, None, 512).total
     with Embedder(f"{converted}:int8", max_memory=limit) as small, Embedder(f"{converted}:int8") as large:
         tokens = [int(model.explain().rpartition("batches of up to ")[2].split()[0]) for model in (small, large)]
     assert tokens == [512, 1024]

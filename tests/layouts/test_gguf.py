@@ -14,8 +14,8 @@ import pytest
 
 from edge_embed import CorruptModelError, ModelError, ModelNotFoundError, ModelSpec, UnsupportedModelError
 from edge_embed.formats.gguf import Array, read_header
-from edge_embed.layouts.folder import open_repo, weight_files
-from edge_embed.layouts.gguf import gguf_files, gguf_needed
+from edge_embed.layouts.folder import read_folder
+from edge_embed.layouts.gguf import gguf_files
 
 KEYS = {"embedding_length": 64, "context_length": 512, "pooling_type": 3}
 
@@ -108,7 +108,7 @@ def test_a_cut_file_is_told_from_its_header_alone(tmp_path: Path) -> None:
 
 def test_a_file_of_others_says_what_it_is(tmp_path: Path) -> None:
     write(tmp_path / "some-model" / "some-model-Q8_0.gguf")
-    repo = open_repo(tmp_path / "some-model")
+    repo = read_folder(tmp_path / "some-model")
     assert repo.levels() == ["gguf:Q8_0"]
     spec = repo.spec
     assert (spec.name, spec.architecture, spec.dim, spec.max_tokens) == ("some-model", "qwen3", 64, 512)
@@ -122,7 +122,7 @@ def test_official_names_and_facts(tmp_path: Path) -> None:
         write(folder / f"v5-nano-retrieval-{level}.gguf")
     write(folder / "v5-nano-retrieval.imatrix.gguf")
     write(folder / "mmproj-F16.gguf")
-    repo = open_repo(folder)
+    repo = read_folder(folder)
     assert sorted(repo.levels()) == ["gguf:BF16", "gguf:F16", "gguf:IQ4_XS", "gguf:Q8_0"]
     files = {weights.level: weights.files[0].path for weights in repo.spec.weights}
     assert files["F16"] == "v5-nano-retrieval-F16.gguf"
@@ -140,32 +140,30 @@ def test_split_files_and_odd_names() -> None:
         "Q5_K_S": ["sub/b-q5_k_s.gguf"],
         "?": ["odd.gguf"],
     }
-    assert gguf_needed("Q4_K_M", [*parts, "m-F16.gguf"]) == parts[::-1]
-    assert gguf_needed(None, [*parts, "m-BF16.gguf", "m-F16.gguf"]) == ["m-BF16.gguf"]
-    assert gguf_needed("F16", ["m-BF16.gguf"]) == []
 
 
 def test_which_files_of_a_repository_are_fetched(tmp_path: Path) -> None:
-    names = ["README.md", "v5-small-retrieval-F16.gguf", "v5-small-retrieval-Q4_K_M.gguf"]
-    assert weight_files("Q4_K_M", tmp_path, names) == ["v5-small-retrieval-Q4_K_M.gguf"]
-    assert weight_files(None, tmp_path, names) == ["v5-small-retrieval-F16.gguf"]
-    mlx = ["config.json", "model.safetensors", "model-4bit.safetensors", "tokenizer.json"]
-    assert weight_files("4bit", tmp_path, mlx) == ["model-4bit.safetensors"]
-    assert weight_files(None, tmp_path, mlx) == ["model.safetensors"]
+    """The file to open last, and the image tower's before the model's."""
+    for name in ("m-F16.gguf", "mmproj-F16.gguf", *(f"m-Q4_K_M-0000{n}-of-00002.gguf" for n in (1, 2))):
+        write(tmp_path / name)
+    model = read_folder(tmp_path)
+    wanted = {weights.level: model.files_of(weights) for weights in model.spec.weights}
+    parts = ["m-Q4_K_M-00002-of-00002.gguf", "m-Q4_K_M-00001-of-00002.gguf"]
+    assert wanted == {"F16": ["mmproj-F16.gguf", "m-F16.gguf"], "Q4_K_M": ["mmproj-F16.gguf", *parts]}
 
 
 def test_one_file_or_one_part_may_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "odd.gguf", {"general.file_type": 7})
-    assert open_repo(path).levels() == ["gguf:Q8_0"]
+    assert read_folder(path).levels() == ["gguf:Q8_0"]
     for n in (1, 2):
         write(tmp_path / f"m-Q2_K-0000{n}-of-00002.gguf")
-    repo = open_repo(tmp_path / "m-Q2_K-00002-of-00002.gguf")
+    repo = read_folder(tmp_path / "m-Q2_K-00002-of-00002.gguf")
     assert [file.path for file in repo.spec.weights[0].files] == [f"m-Q2_K-0000{n}-of-00002.gguf" for n in (1, 2)]
     (tmp_path / "m-Q2_K-00001-of-00002.gguf").unlink()
     with pytest.raises(ModelNotFoundError, match=r"'m-Q2_K-00001-of-00002\.gguf' are not beside it"):
-        open_repo(tmp_path / "m-Q2_K-00002-of-00002.gguf")
+        read_folder(tmp_path / "m-Q2_K-00002-of-00002.gguf")
     with pytest.raises(UnsupportedModelError, match=r"neither its name nor general\.file_type=999"):
-        open_repo(write(tmp_path / "strange.gguf", {"general.file_type": 999}))
+        read_folder(write(tmp_path / "strange.gguf", {"general.file_type": 999}))
 
 
 @pytest.mark.parametrize(
@@ -182,28 +180,28 @@ def test_files_that_do_not_say_enough(tmp_path: Path, changes: dict[str, Any], m
     path = write(tmp_path / "m" / "m-F16.gguf", changes)
     for place in (path, path.parent):
         with pytest.raises(ModelError, match=message):
-            open_repo(place)
+            read_folder(place)
 
 
 def test_what_is_known_of_a_model_stands_in_and_contradicts(tmp_path: Path) -> None:
     folder = tmp_path / "jina-embeddings-v5-text-small-retrieval-GGUF"
     path = write(folder / "v5-small-retrieval-F16.gguf", {"pooling_type": None})
-    assert open_repo(folder).spec.pooling == "last"
+    assert read_folder(folder).spec.pooling == "last"
     write(path, {"pooling_type": 1})
     with pytest.raises(CorruptModelError, match="says pooling 'mean', and the model is known to use 'last'"):
-        open_repo(folder)
+        read_folder(folder)
 
 
 def test_files_beside_a_checkpoint_must_agree_with_it(source: Path) -> None:
     write(source / "tiny-F16.gguf", {"embedding_length": 32, "pooling_type": 1})
-    assert "gguf:F16" in open_repo(source).levels()
+    assert "gguf:F16" in read_folder(source).levels()
     write(source / "tiny-F16.gguf", {"embedding_length": 32, "pooling_type": 3})
     for place in (source, source / "tiny-F16.gguf"):
         with pytest.raises(CorruptModelError, match="says pooling 'last', the files beside it 'mean'"):
-            open_repo(place)
+            read_folder(place)
     write(source / "tiny-F16.gguf", {"embedding_length": 64, "pooling_type": 1})
     with pytest.raises(CorruptModelError, match="is 64 wide, the files beside it say 32"):
-        open_repo(source)
+        read_folder(source)
 
 
 def test_a_file_of_ours_carries_its_spec(tmp_path: Path) -> None:
@@ -218,8 +216,8 @@ def test_a_file_of_ours_carries_its_spec(tmp_path: Path) -> None:
         fingerprint="f" * 32,
     )
     path = write(tmp_path / "x-IQ1_S.gguf", own=own)
-    spec = open_repo(path).spec
+    spec = read_folder(path).spec
     assert (spec.name, spec.max_tokens, spec.prompts, spec.fingerprint) == ("mine", 99, own.prompts, "f" * 32)
     (tmp_path / "edge_embed.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(CorruptModelError, match=r"edge_embed\.json"):
-        open_repo(path)
+        read_folder(path)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, ModelError
-from edge_embed.layouts.folder import Repo, open_repo
-from edge_embed.loading.prepare import cache_folder, prepare
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.loading.prepare import prepare
+from edge_embed.loading.request import own_cache
 
 from support import tiny
 
@@ -23,12 +24,12 @@ SCRIPT = """
 import logging, sys
 from pathlib import Path
 from edge_embed.loading.prepare import prepare
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 exec(sys.argv[3])
 print("ready", flush=True)
-print("at", prepare(open_repo(Path(sys.argv[1])), "onnx:float32", Path(sys.argv[2])).folder)
+print("at", prepare(read_folder(Path(sys.argv[1])), "onnx:float32", Path(sys.argv[2])).folder)
 """
 # Stop in the middle of the conversion until a line comes.
 PAUSE = """
@@ -79,8 +80,8 @@ def wait_for(process: subprocess.Popen[str], word: str) -> None:
     assert any(line.startswith(word) for line in process.stdout), f"ended before {word!r}"
 
 
-def convert(checkpoint: Path, cache: Path) -> Repo:
-    return prepare(open_repo(checkpoint), "onnx:float32", cache)
+def convert(checkpoint: Path, cache: Path) -> ModelFolder:
+    return prepare(read_folder(checkpoint), "onnx:float32", cache)
 
 
 def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -178,12 +179,12 @@ def test_the_cache_is_where_the_variables_say(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     monkeypatch.setenv("EDGE_EMBED_CACHE", "~/own")
-    assert cache_folder(Path("~/given")) == tmp_path / "given"
-    assert cache_folder() == tmp_path / "own"
+    assert own_cache(Path("~/given")) == tmp_path / "given"
+    assert own_cache() == tmp_path / "own"
     monkeypatch.setenv("EDGE_EMBED_CACHE", "")
-    assert cache_folder() == tmp_path / "xdg" / "edge_embed"
+    assert own_cache() == tmp_path / "xdg" / "edge_embed"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == tmp_path / ".cache" / "edge_embed"
+    assert own_cache() == tmp_path / ".cache" / "edge_embed"
 
 
 def test_a_cache_that_cannot_be_written_is_named(checkpoint: Path, cache: Path) -> None:

@@ -24,9 +24,9 @@ from support.hub_server import HubServer, Shell
 
 EXACT_IS_FASTEST = """
 from edge_embed import Embedder
-from edge_embed.selection import speed as tuning
-for kind in tuning.JUDGED.values():
-    kind["onnx"] |= {"float32": (9.0, 9.0), "int8": (1.0, 1.0)}
+from edge_embed.backends.onnx import FACTS
+for levels in FACTS.speeds.values():
+    levels |= {"float32": (9.0, 9.0), "int8": (1.0, 1.0)}
 with Embedder("user/own", max_memory="120MB", max_tokens=64, threads=1) as model:
     print(model.explain(), len(model.encode("a")))
 """

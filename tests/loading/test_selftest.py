@@ -159,8 +159,10 @@ def test_another_level_stands_in_where_none_was_named(
             monkeypatch.undo()
 
     monkeypatch.setattr(OnnxBackend, "__init__", the_second_is_sound)
-    with pytest.warns(FallbackWarning, match=r"onnx:\w+ failed on this machine.*; onnx:\w+ .* is used instead"):
+    message = r"onnx:\w+ failed on this machine.*; onnx:\w+ .* is used instead"
+    with pytest.warns(FallbackWarning, match=message) as caught:
         model = Embedder(converted)
+    assert [one.filename for one in caught] == [__file__]
     assert sorted(opened) == ["float32", "int8"]
     assert f"onnx:{opened[1]}" in model.explain()
 

@@ -16,9 +16,9 @@ from PIL import Image
 from edge_embed import Embedder, InputError, ModelSpec, SelfTestError
 from edge_embed.cli import demo_images
 from edge_embed.cli.main import main
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED
-from edge_embed.layouts.folder import open_repo, weight_files
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import sample_picture
 from edge_embed_convert import convert
@@ -67,7 +67,7 @@ def test_texts_and_pictures_equal_the_reference(model: reference.JinaClip, made:
     assert spec.image is not None
     ids = TextTokenizer(made / "tokenizer.json", spec.max_tokens).tokenize(TEXTS).ids
     texts = [model.text_model(torch.from_numpy(row.astype(np.int64))).mean(0).numpy() for row in ids]
-    pixels = [torch.from_numpy(load_picture(picture, spec.image).pixels[0]) for picture in pictures(3)]
+    pixels = [torch.from_numpy(load_image(picture, spec.image).pixels[0]) for picture in pictures(3)]
     seen = [model.vision_model(one).numpy() for one in pixels]
     with Embedder(f"{made}:float32") as embedder:
         np.testing.assert_allclose(embedder.encode(TEXTS), unit(np.stack(texts)), atol=1e-4)
@@ -129,7 +129,7 @@ def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Pa
 
 
 def test_text_models_and_missing_parts_say_so(fake: Embedder, made: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="image 0: fake embeds texts, not pictures"):
+    with pytest.raises(InputError, match="image 0: fake embeds texts, not images"):
         fake.encode_image(pictures(1))
     folder = Path(shutil.copytree(made, tmp_path / "m"))
     for path in (folder / "onnx").glob("vision_model*"):
@@ -145,15 +145,16 @@ def test_levels_of_both_parts(made: Path) -> None:
     spec = ModelSpec.read(made / "edge_embed.json")
     levels = {part: [w.level for w in spec.weights if w.part == part] for part in ("text", "image")}
     assert levels == {"text": ["float32", "int8", "int4"], "image": ["float32", "int8"]}
-    names = [path.relative_to(made).as_posix() for path in made.rglob("*") if path.is_file()]
-    assert set(weight_files("int4", made, names)) == {
+    model = read_folder(made)
+    int4 = next(weights for weights in spec.weights if weights.level == "int4")
+    assert set(model.files_of(int4)) == {
         f"onnx/{name}.onnx{data}" for name in ("text_model_int4", "vision_model_int8") for data in ("", "_data")
     }
     with Embedder(f"{made}:float32") as exact:
         expected = exact.encode_image(pictures(6))
     for level in ("int8", "int4"):
-        with Embedder(f"{made}:{level}") as model:
-            cosines = (model.encode_image(pictures(6)) * expected).sum(axis=1)
+        with Embedder(f"{made}:{level}") as other:
+            cosines = (other.encode_image(pictures(6)) * expected).sum(axis=1)
         assert cosines.mean() >= 0.995
 
 
@@ -163,7 +164,7 @@ def test_the_published_layout(made: Path, clip: Path, tmp_path: Path) -> None:
     (folder / "model.safetensors").unlink()
     shutil.copytree(made / "onnx", folder / "onnx")
     (folder / "onnx" / "vision_model_int8.onnx").rename(folder / "onnx" / "vision_model_quantized.onnx")
-    repo = open_repo(folder)
+    repo = read_folder(folder)
     assert sorted((w.part, w.level) for w in repo.spec.weights) == sorted(
         (w.part, w.level) for w in ModelSpec.read(made / "edge_embed.json").weights
     )

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed import ModelError
-from edge_embed.images.preprocess import load_picture
+from edge_embed.images.preprocess import load_image
 from edge_embed.spec.image import ImageSpec
 from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.builder import Builder
@@ -198,7 +198,7 @@ def test_levels_of_the_image_tower(level: str, tmp_path: Path) -> None:
     config = reference.config_of(text, MEDIUM)
     tensors = arrays(reference.make(config, 1.0))
     spec = ImageSpec(size=(224, 224))
-    photographs = [load_picture(pictures.photograph(300, 240, n), spec).pixels for n in range(8)]
+    photographs = [load_image(pictures.photograph(300, 240, n), spec).pixels for n in range(8)]
     exact, rounded = (
         Graph("image", one, config, tensors, tmp_path).image(np.concatenate(photographs)) for one in ("float32", level)
     )

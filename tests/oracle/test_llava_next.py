@@ -20,8 +20,8 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 from edge_embed import Embedder, ModelError, ModelSpec
 from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
 from edge_embed.backends import Backend, Batch, Inserted, load
-from edge_embed.images.preprocess import load_picture
-from edge_embed.layouts.folder import open_repo
+from edge_embed.images.preprocess import load_image
+from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
 from edge_embed_convert.checkpoint.source import Tensors
@@ -78,7 +78,7 @@ class Made:
 def open_made(folder: Path, model: Any) -> Made:
     config = json.loads((folder / "config.json").read_text())
     tensors = Tensors([folder / "model.safetensors"])
-    return Made(folder, model, tiny_llava.processor(folder), open_repo(folder).spec, config, tensors)
+    return Made(folder, model, tiny_llava.processor(folder), read_folder(folder).spec, config, tensors)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def images() -> list[Image.Image]:
 
 def read(made: Made, backend: Backend, images: Sequence[Image.Image]) -> list[Array]:
     assert made.spec.image is not None
-    return backend.forward(Batch((), [load_picture(image, made.spec.image) for image in images]))
+    return backend.forward(Batch((), [load_image(image, made.spec.image) for image in images]))
 
 
 def cosines(a: Array, b: Array) -> Array:
@@ -192,11 +192,11 @@ def test_the_image_part_for_another_format_is_the_same_file(made: Made, tmp_path
 
 def test_int4_takes_an_int8_tower(made: Made, tmp_path: Path) -> None:
     """Random weights do not keep int4's bounds, so the exporter is called without verification."""
+    from edge_embed_convert.conversion import write_parts
     from edge_embed_convert.export import Export
-    from edge_embed_convert.onnx.export import write
 
     source = open_variant(made.folder, None, None, None, {})
-    parts = write(Export(folder=tmp_path, source=source, levels=["int4", "int8"]))
+    parts = write_parts("onnx", Export(folder=tmp_path, source=source, levels=["int4", "int8"]))
     assert [(one.part, one.level) for one in parts] == [("text", "int4"), ("text", "int8"), ("image", "int8")]
 
 
@@ -294,7 +294,7 @@ def test_values_that_are_not_implemented(
 def test_a_graph_that_cannot_read_pictures_says_so(tmp_path: Path) -> None:
     tiny.make("llama", tmp_path / "llama", "lasttoken")
     (folder,) = convert(tmp_path / "llama", tmp_path / "out", ["onnx:float32"])
-    spec = open_repo(folder).spec
+    spec = read_folder(folder).spec
     backend = load("onnx", folder, spec, spec.weights[0], 2)
     with pytest.raises(ModelError, match="cannot read a picture among its tokens: convert the checkpoint again"):
         backend.forward(Batch([np.ones(3, np.int32)], (), [Inserted(0, np.zeros((2, 32), np.float32))]))

@@ -1,4 +1,4 @@
-"""Pictures among the tokens of a prompt, as the pipeline hands them to a backend; no weights."""
+"""Images among the tokens of a prompt, as the pipeline hands them to a backend; no weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_embed.backends.fake import FakeBackend
 from edge_embed.layouts.facts import facts_of
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.image import ImageSpec
-from edge_embed.spec.model import changed
+from edge_embed.spec.model import with_values
 
 from support import tiny_llava
 
@@ -22,7 +22,7 @@ USER, END = (
     "<|start_header_id|>user<|end_header_id|>\n\n",
     "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n \n",
 )
-SPEC = changed(
+SPEC = with_values(
     ModelSpec(
         name="e5-v",
         architecture="llava_next",
@@ -56,7 +56,7 @@ def test_prompts_are_e5_vs_to_the_last_space() -> None:
     assert all(template.endswith(": " + END) for template in SPEC.prompts.values())
 
 
-def test_a_pictures_rows_stand_where_its_token_was(model: Embedder, parts: Any) -> None:
+def test_an_images_rows_stand_where_its_token_was(model: Embedder, parts: Any) -> None:
     words, backend, vision = parts
     model.encode({"image": TALL})
     (call,) = backend.batches
@@ -93,9 +93,9 @@ def test_a_prompt_by_name_or_as_given(model: Embedder) -> None:
 @pytest.mark.parametrize(
     ("inputs", "prompt", "message"),
     [
-        (["a", {"image": RED}], "image", r"input 0 is a text, and the prompt .* takes a picture: choose another"),
-        ([{"image": RED}], "sentence", r"input 0 is a picture, and the prompt .* takes a text"),
-        ([{"image": RED, "text": "a"}], "image", "input 0 is a picture with a text, and the prompt"),
+        (["a", {"image": RED}], "image", r"input 0 is a text, and the prompt .* takes an image: choose another"),
+        ([{"image": RED}], "sentence", r"input 0 is an image, and the prompt .* takes a text"),
+        ([{"image": RED, "text": "a"}], "image", "input 0 is an image with a text, and the prompt"),
         ([{"image": RED, "text": "a <image> b"}], None, "input 0 spells '<image>' in its text"),
         ([{"image": RED, "text": 7}], None, "input 0 is int 7"),
         ([{}], None, "input 0 is a dict of nothing"),
@@ -120,14 +120,14 @@ def test_only_the_text_is_cut(model: Embedder, parts: Any) -> None:
         model.encode({"image": TALL, "text": "z" * 300}, truncation="error")
 
 
-def test_too_long_pictures_and_spelt_tokens(parts: Any) -> None:
+def test_too_long_images_and_spelt_tokens(parts: Any) -> None:
     words, backend, vision = parts
     short = Embedder.from_parts(replace(SPEC, max_tokens=20), words.limited(20), backend, vision)
     (out,) = short.encode_iter([{"image": TALL}], errors="return")
     assert isinstance(out, InputError)
     assert "image 0 becomes 3 tokens" in str(out)
     model = Embedder.from_parts(SPEC, *parts)
-    with pytest.raises(InputError, match="has the picture's token '<image>' 2 times"):
+    with pytest.raises(InputError, match="has the image's token '<image>' 2 times"):
         model.encode_image(RED, prompt="<image> {image}")
 
 
@@ -152,8 +152,8 @@ def test_texts_share_the_prompts_ids(model: Embedder, parts: Any) -> None:
     assert len(shared[0]) == 1
 
 
-def test_a_tokenizer_without_the_pictures_token(tiny_tokenizer: Path) -> None:
-    with pytest.raises(UnsupportedModelError, match="tokens of '<image>', which stands for a picture"):
+def test_a_tokenizer_without_the_images_token(tiny_tokenizer: Path) -> None:
+    with pytest.raises(UnsupportedModelError, match="tokens of '<image>', which stands for an image"):
         TextTokenizer(tiny_tokenizer, 20).token_id("<image>")
 
 
@@ -170,4 +170,4 @@ def test_a_tokenizer_without_the_pictures_token(tiny_tokenizer: Path) -> None:
 )
 def test_specs_that_cannot_be(values: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="impossible value of"):
-        changed(SPEC, values)
+        with_values(SPEC, values)

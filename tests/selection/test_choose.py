@@ -14,82 +14,85 @@ import pytest
 
 from edge_embed import Embedder, InputError, MemoryWarning, OutOfMemoryError, QualityWarning
 from edge_embed.backends import Batch
+from edge_embed.backends.facts import facts
 from edge_embed.backends.onnx.backend import OnnxBackend
-from edge_embed.hub.reference import Reference
-from edge_embed.layouts.folder import Repo, open_repo
-from edge_embed.loading.find import find, format_of
-from edge_embed.selection import choose as select
-from edge_embed.selection import speed as tuning
-from edge_embed.selection.choose import Choice, choose, keeps_quality, pick
-from edge_embed.selection.memory import plans
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.listing import Listing
+from edge_embed.selection import choose as choose_module
+from edge_embed.selection import speed
+from edge_embed.selection.choose import MIN_BATCH_TOKENS, Choice, Constraints, choose
+from edge_embed.selection.memory import MemoryPlan, memory_plans
+from edge_embed.selection.speed import Candidate, Ranking
 from edge_embed.spec.golden import Fidelity
-from edge_embed.spec.weights import File, Weights
+from edge_embed.spec.weights import File, Weights, format_of
+
+from support.engines import change_facts, set_speed
 
 FAITHFUL = Fidelity(cosines=(0.97,), company=1e-3)
 
 
 def weights(name: str, fidelity: Fidelity | None = FAITHFUL) -> Weights:
     form, _, level = name.partition(":")
-    return Weights(format=form, level=level, files=(File(path=f"{level}.{form}"),), fidelity=fidelity)
+    return Weights(format=form, level=level, files=(File(path=f"{level}.{form}"),), fidelity=fidelity)  # type: ignore
 
 
 @pytest.fixture
-def repo(converted: Path) -> Repo:
-    return open_repo(converted)
+def repo(converted: Path) -> ModelFolder:
+    return read_folder(converted)
 
 
-def holding(repo: Repo, *names: str) -> Repo:
-    return replace(repo, spec=replace(repo.spec, weights=tuple(map(weights, names))))
+def holding(repo: ModelFolder, *names: str) -> ModelFolder:
+    return repo.with_weights(map(weights, names))
 
 
 def ranked(**found: float) -> Any:
     """Rank by figures: gguf_Q8_0=3 for gguf:Q8_0."""
-    speeds = {name.replace("_", ":", 1): speed for name, speed in found.items()}
-    return lambda candidates: ({tuning.name_of(one): speeds[tuning.name_of(one)] for one in candidates}, True)
-
-
-def judge_int8(monkeypatch: pytest.MonkeyPatch, speed: float) -> None:
-    """Take int8 for so many times as fast as float32, whatever the machine and the workload."""
-    for kind in tuning.JUDGED.values():
-        monkeypatch.setitem(kind["onnx"], "int8", (speed, speed))
+    speeds = {name.replace("_", ":", 1): value for name, value in found.items()}
+    return lambda candidates: Ranking({one.name: speeds[one.name] for one in candidates}, True)
 
 
 def chosen(choice: Choice) -> str:
-    return tuning.name_of(choice.weights)
+    return choice.weights.name
 
 
-def test_the_fastest_that_keeps_quality(repo: Repo) -> None:
+def pick(repo: ModelFolder, ranking: Any = None, **constraints: Any) -> Choice:
+    return choose(repo, Constraints(**constraints), ranking)
+
+
+def speeds_of(repo: ModelFolder, threads: int, cache: Path, workload: speed.Workload = "bulk") -> Ranking:
+    """Rank a folder's weights by measuring."""
+    candidates = [Candidate(one, one.format) for one in repo.spec.weights]
+    return speed.rank(repo, candidates, threads, cache, workload)
+
+
+def test_the_fastest_that_keeps_quality(repo: ModelFolder) -> None:
     some = holding(repo, "onnx:float32", "onnx:int8", "gguf:Q4_K_M", "gguf:IQ1_S")
     rank = ranked(onnx_float32=1, onnx_int8=2, gguf_Q4_K_M=3, gguf_IQ1_S=9)
-    choice = choose(some, rank=rank)
-    assert chosen(choice) == "gguf:Q4_K_M"
+    choice = pick(some, rank)
+    assert (chosen(choice), choice.backend) == ("gguf:Q4_K_M", "gguf")
     assert choice.why == "the fastest in bulk of 'gguf:Q4_K_M', 'onnx:float32', 'onnx:int8', measured here"
-    assert chosen(choose(some, "onnx", rank=rank)) == "onnx:int8"
-    assert chosen(choose(some, level="IQ1_S", rank=rank)) == "gguf:IQ1_S"
-    assert (
-        chosen(choose(holding(repo, "gguf:IQ2_M", "gguf:IQ1_S"), rank=ranked(gguf_IQ2_M=1, gguf_IQ1_S=2)))
-        == "gguf:IQ1_S"
-    )
+    assert chosen(pick(some, rank, backend="onnx")) == "onnx:int8"
+    assert chosen(pick(some, rank, level="IQ1_S")) == "gguf:IQ1_S"
+    coarse = holding(repo, "gguf:IQ2_M", "gguf:IQ1_S")
+    assert chosen(pick(coarse, ranked(gguf_IQ2_M=1, gguf_IQ1_S=2))) == "gguf:IQ1_S"
 
 
-def test_among_the_nearly_as_fast_the_most_exact(repo: Repo) -> None:
+def test_among_the_nearly_as_fast_the_one_of_highest_precision(repo: ModelFolder) -> None:
     some = holding(repo, "onnx:float32", "onnx:int8")
-    assert chosen(choose(some, rank=ranked(onnx_float32=0.96, onnx_int8=1))) == "onnx:float32"
-    assert chosen(choose(some, rank=ranked(onnx_float32=0.94, onnx_int8=1))) == "onnx:int8"
+    assert chosen(pick(some, ranked(onnx_float32=0.96, onnx_int8=1))) == "onnx:float32"
+    assert chosen(pick(some, ranked(onnx_float32=0.94, onnx_int8=1))) == "onnx:int8"
 
 
-def test_the_workload_decides(repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_workload_decides(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """What is fastest in bulk need not be for one text; without measuring, by what is known of such machines."""
-    for kind in tuning.JUDGED.values():
-        monkeypatch.setitem(kind["onnx"], "int8", (3.0, 1.5))
-        monkeypatch.setitem(kind["gguf"], "IQ4_NL", (1.0, 2.0))
+    set_speed(monkeypatch, "onnx", "int8", (3.0, 1.5))
+    set_speed(monkeypatch, "gguf", "IQ4_NL", (1.0, 2.0))
     some = holding(repo, "onnx:int8", "gguf:IQ4_NL")
-    assert chosen(choose(some)) == "onnx:int8"
-    choice = choose(some, workload="single")
+    assert chosen(pick(some)) == "onnx:int8"
+    choice = pick(some, workload="single")
     assert chosen(choice) == "gguf:IQ4_NL"
     assert choice.why.startswith("the fastest for single texts of ")
-    assert pick(some.spec.weights, "single").level == "IQ4_NL"
-    judge_int8(monkeypatch, 1.0)
+    set_speed(monkeypatch, "onnx", "int8", (1.0, 1.0))
     with Embedder(repo.folder, workload="single", cache_dir=tmp_path) as model:
         assert "for single texts of 'onnx:float32', 'onnx:int8', measured here" in model.explain()
     assert len([*tmp_path.glob("tuned/*.json")]) == 1
@@ -97,70 +100,103 @@ def test_the_workload_decides(repo: Repo, monkeypatch: pytest.MonkeyPatch, tmp_p
         Embedder(repo.folder, workload="queries")  # type: ignore[arg-type]
 
 
-def test_engines_that_are_not_installed_are_passed_over(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(select.MODULES, "gguf", "no_such_module")
+def test_engines_that_are_not_installed_are_passed_over(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    change_facts(monkeypatch, "gguf", module="no_such_module")
     some = holding(repo, "onnx:float32", "gguf:Q8_0")
-    choice = choose(some, rank=ranked(onnx_float32=1, gguf_Q8_0=9))
+    choice = pick(some, ranked(onnx_float32=1, gguf_Q8_0=9))
     assert chosen(choice) == "onnx:float32"
     assert choice.why == "the only one; no gguf, no_such_module is not installed"
-    assert chosen(choose(some, "gguf")) == "gguf:Q8_0"  # asked for: loading says what to install
+    assert chosen(pick(some, backend="gguf")) == "gguf:Q8_0"  # asked for: loading says what to install
 
 
-def test_other_peoples_int8_graphs_are_not_chosen_unasked(repo: Repo) -> None:
-    assert not keeps_quality(weights("onnx:int8", None))
-    assert keeps_quality(weights("onnx:float16", None))
-    assert keeps_quality(weights("gguf:Q8_0", None))
-    foreign = replace(
-        repo, spec=replace(repo.spec, weights=tuple(weights(f"onnx:{x}", None) for x in ("float32", "int8")))
-    )
-    assert chosen(choose(foreign, rank=ranked(onnx_float32=1, onnx_int8=9))) == "onnx:float32"
-    assert pick(foreign.spec.weights).level == "float32"
+def test_other_peoples_int8_graphs_are_not_chosen_unasked(repo: ModelFolder) -> None:
+    assert not facts("onnx").allowed_unasked(weights("onnx:int8", None))
+    assert facts("onnx").allowed_unasked(weights("onnx:float16", None))
+    assert facts("gguf").allowed_unasked(weights("gguf:Q8_0", None))
+    foreign = repo.with_weights(weights(f"onnx:{level}", None) for level in ("float32", "int8"))
+    assert chosen(pick(foreign, ranked(onnx_float32=1, onnx_int8=9))) == "onnx:float32"
+    assert chosen(pick(foreign)) == "onnx:float32"
 
 
-def test_memory_decides_and_below_the_floor_it_warns(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_decides_and_below_the_floor_it_warns(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = {"float32": 900, "Q8_0": 500, "IQ2_M": 100}
-    monkeypatch.setattr(select, "peak", lambda repo, one, *rest: sizes[one.level] << 20)
     some = holding(repo, "onnx:float32", "gguf:Q8_0", "gguf:IQ2_M")
+    paths = [file.path for part in some.spec.weights for file in part.files]
+    some = replace(some, files=Listing(some.folder, dict.fromkeys(paths, 1)))
+
+    def plan(model: ModelFolder, one: Weights, *rest: Any) -> MemoryPlan:
+        return MemoryPlan(candidate=one.name, weights=sizes[one.level] << 20)
+
+    monkeypatch.setattr(choose_module, "memory_plan", plan)
+    monkeypatch.setattr(Listing, "has", lambda files, name: True)
     rank = ranked(onnx_float32=9, gguf_Q8_0=1, gguf_IQ2_M=5)
-    assert chosen(choose(some, max_memory=1000 << 20, rank=rank)) == "onnx:float32"
-    assert chosen(choose(some, max_memory=600 << 20, rank=rank)) == "gguf:Q8_0"
+    assert chosen(pick(some, rank, memory_limit=1000 << 20)) == "onnx:float32"
+    assert chosen(pick(some, rank, memory_limit=600 << 20)) == "gguf:Q8_0"
     with pytest.warns(
         QualityWarning, match=r"within 200 MB only gguf:IQ2_M fits, whose vectors have a cosine of 0\.970"
+    ) as caught:
+        assert chosen(pick(some, rank, memory_limit=200 << 20)) == "gguf:IQ2_M"
+    assert [one.filename for one in caught] == [__file__]
+    assert chosen(pick(some, rank, memory_limit=10 << 20)) == "gguf:IQ2_M"  # whose budget is then refused
+
+
+def test_what_is_on_a_hub_is_looked_at_only_where_that_matters(
+    repo: ModelFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small files fit without a look at their headers; large ones are passed over where something here fits."""
+    some = holding(repo, "onnx:float32", "onnx:int8")
+    planned: list[str] = []
+
+    def plan(model: ModelFolder, one: Weights, *rest: Any) -> MemoryPlan:
+        planned.append(one.name)
+        return MemoryPlan(candidate=one.name, weights=1)
+
+    monkeypatch.setattr(choose_module, "memory_plan", plan)
+    rank = ranked(onnx_float32=9, onnx_int8=1)
+    for size, here, expected, looked in (
+        (10, (), "onnx:float32", []),
+        (60, (), "onnx:float32", ["onnx:float32", "onnx:int8"]),
+        (60, ("int8.onnx",), "onnx:int8", ["onnx:int8"]),
+        (10, ("int8.onnx",), "onnx:float32", ["onnx:int8"]),
     ):
-        assert chosen(choose(some, max_memory=200 << 20, rank=rank)) == "gguf:IQ2_M"
-    assert chosen(choose(some, max_memory=10 << 20, rank=rank)) == "gguf:IQ2_M"  # whose budget is then refused
+        monkeypatch.setattr(Listing, "has", lambda files, name, here=here: name in here)
+        planned.clear()
+        model = replace(some, files=Listing(some.folder, {"float32.onnx": size, "int8.onnx": size}))
+        assert chosen(pick(model, rank, memory_limit=100)) == expected
+        assert planned == looked
 
 
 def test_measuring_is_done_once_and_only_between_close_candidates(
-    repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repo: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge_int8(monkeypatch, 1.1)
-    found, measured = tuning.speeds(repo, repo.spec.weights, 2, tmp_path)
-    assert measured
-    assert found.keys() == {"onnx:float32", "onnx:int8"}
-    assert min(found.values()) > 0
-    single, measured = tuning.speeds(repo, repo.spec.weights, 2, tmp_path, "single")
-    assert measured
-    assert single != found
-    monkeypatch.setattr(tuning, "load", lambda *args: pytest.fail("measured again"))
-    assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path) == (found, True)
-    assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path, "single") == (single, True)
-    monkeypatch.setenv(tuning.SWITCH, "off")
-    assert tuning.speeds(repo, repo.spec.weights, 2, tmp_path)[1] is False
-    monkeypatch.delenv(tuning.SWITCH)
-    judge_int8(monkeypatch, 2.8)
-    assert tuning.speeds(repo, repo.spec.weights, 1, tmp_path)[1] is False
+    set_speed(monkeypatch, "onnx", "int8", (1.1, 1.1))
+    bulk = speeds_of(repo, 2, tmp_path)
+    assert bulk.measured
+    assert bulk.speeds.keys() == {"onnx:float32", "onnx:int8"}
+    assert min(bulk.speeds.values()) > 0
+    single = speeds_of(repo, 2, tmp_path, "single")
+    assert single.measured
+    assert single.speeds != bulk.speeds
+    monkeypatch.setattr(speed, "load", lambda *args: pytest.fail("measured again"))
+    assert speeds_of(repo, 2, tmp_path) == bulk
+    assert speeds_of(repo, 2, tmp_path, "single") == single
+    monkeypatch.setenv(speed.SWITCH, "off")
+    assert not speeds_of(repo, 2, tmp_path).measured
+    monkeypatch.delenv(speed.SWITCH)
+    set_speed(monkeypatch, "onnx", "int8", (2.8, 2.8))
+    assert not speeds_of(repo, 1, tmp_path).measured
 
 
-def test_a_candidate_that_fails_is_the_slowest(repo: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge_int8(monkeypatch, 1.1)
+def test_a_candidate_that_fails_is_the_slowest(
+    repo: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_speed(monkeypatch, "onnx", "int8", (1.1, 1.1))
 
     def broken(self: OnnxBackend, batch: Batch) -> None:
         raise OutOfMemoryError("no memory")
 
     monkeypatch.setattr(OnnxBackend, "forward", broken)
-    found, _ = tuning.speeds(repo, repo.spec.weights, 2, tmp_path)
-    assert set(found.values()) == {0.0}
+    assert set(speeds_of(repo, 2, tmp_path).speeds.values()) == {0.0}
 
 
 def test_a_batch_without_memory_is_halved_once(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,8 +212,9 @@ def test_a_batch_without_memory_is_halved_once(converted: Path, monkeypatch: pyt
             return sound(self, batch)
 
         monkeypatch.setattr(OnnxBackend, "forward", short)
-        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved"):
+        with pytest.warns(MemoryWarning, match="no memory for this batch: the batch of 20 texts is halved") as caught:
             np.testing.assert_allclose(model.encode(texts), expected, atol=1e-5)
+        assert [one.filename for one in caught] == [__file__]
         assert seen == [20, 10, 10]
         with pytest.raises(OutOfMemoryError), pytest.warns(MemoryWarning):
             model.encode(texts * 2)
@@ -194,20 +231,19 @@ def test_levels_imply_their_format() -> None:
 
 
 def test_a_checkpoint_is_converted_to_what_is_fast_here(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    repo = find(Reference(str(checkpoint)))
-    monkeypatch.setattr(select, "judged", lambda one, workload: {"float32": 1, "int8": 3}[one.level])
-    assert chosen(choose(repo)) == "onnx:int8"
-    monkeypatch.setattr(select, "judged", lambda one, workload: {"float32": 1, "int8": 0.9, "int4": 0.8}[one.level])
-    assert chosen(choose(repo)) == "onnx:float32"
-    need = {plan.candidate: plan.total for plan in plans(repo, None, select.LEAST_TOKENS)}
+    repo = read_folder(checkpoint)
+    set_speed(monkeypatch, "onnx", "int8", (3.0, 3.0))
+    assert chosen(pick(repo)) == "onnx:int8"
+    set_speed(monkeypatch, "onnx", "int8", (0.9, 0.9))
+    assert chosen(pick(repo)) == "onnx:float32"
+    need = {plan.candidate: plan.total for plan in memory_plans(repo, None, MIN_BATCH_TOKENS)}
     assert need["onnx:float32"] > need["onnx:int8"] > need["onnx:int4"]
-    assert chosen(choose(repo, max_memory=need["onnx:float32"] - 1)) == "onnx:int8"
-    assert chosen(choose(repo, max_memory=need["onnx:int8"] - 1)) == "onnx:int4"
-    monkeypatch.undo()
-    assert chosen(choose(repo, "gguf", "IQ4_NL")) == "gguf:IQ4_NL"
-    assert chosen(choose(repo, level="Q4_K_M")) == "gguf:Q4_K_M"
+    assert chosen(pick(repo, memory_limit=need["onnx:float32"] - 1)) == "onnx:int8"
+    assert chosen(pick(repo, memory_limit=need["onnx:int8"] - 1)) == "onnx:int4"
+    assert chosen(pick(repo, backend="gguf", level="IQ4_NL")) == "gguf:IQ4_NL"
+    assert chosen(pick(repo, level="Q4_K_M")) == "gguf:Q4_K_M"
     with pytest.raises(InputError, match="has no Q4_K_M for backend 'onnx'"):
-        choose(repo, "onnx", "Q4_K_M")
+        pick(repo, backend="onnx", level="Q4_K_M")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system does not bind processes to CPUs")

@@ -20,19 +20,22 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from edge_embed import CorruptModelError, InputError
+from edge_embed.backends.mlx import footprint as mlx_footprint
 from edge_embed.cli.main import main
 from edge_embed.device.machine import this_device
 from edge_embed.formats.onnx import read_graph
-from edge_embed.layouts.folder import Repo, open_repo
-from edge_embed.selection import memory as plan_module
-from edge_embed.selection.choose import choose, peak
-from edge_embed.selection.image_memory import PACKED, SESSION, Tower, most_rows
-from edge_embed.selection.memory import MB, plans, size_in_bytes
-from edge_embed.selection.speed import JUDGED, name_of
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.listing import Listing
+from edge_embed.selection.choose import Constraints, choose
+from edge_embed.selection.image_memory import PACKED, SESSION, ImageTower, max_image_rows
+from edge_embed.selection.memory import memory_plan, memory_plans, size_in_bytes
 from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
 
+from support.engines import set_speed
+
+MB = 1 << 20
 PROCESS = """
 import sys
 from pathlib import Path
@@ -40,11 +43,11 @@ import numpy as np
 import edge_embed.embedder
 from edge_embed.backends import Batch, load
 from edge_embed.device.machine import resident_peak
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 
 level, tokens, texts = sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-repo = open_repo(Path(sys.argv[1]))
+repo = read_folder(Path(sys.argv[1]))
 weights = next(one for one in repo.spec.weights if one.level == level)
 backend = load(weights.format, repo.folder, repo.spec, weights, 2)
 tokenizer = TextTokenizer(repo.tokenizer, repo.spec.max_tokens)
@@ -114,7 +117,7 @@ def measured(folder: Path, level: str, tokens: int, texts: int) -> int:
 @pytest.mark.parametrize("level", ["float32", "int8"])
 @pytest.mark.parametrize(("tokens", "texts"), [(16, 1), (512, 1), (256, 32)])
 def test_the_plan_is_near_the_measured_peak(converted: Path, level: str, tokens: int, texts: int) -> None:
-    found = {plan.candidate: plan for plan in plans(open_repo(converted), tokens, tokens * texts)}
+    found = {plan.candidate: plan for plan in memory_plans(read_folder(converted), tokens, tokens * texts)}
     actual = measured(converted, level, tokens, texts)
     planned = found[f"onnx:{level}"].total
     print(f"{level} {texts} x {tokens}: planned {planned / MB:.0f}, measured {actual / MB:.0f} MB")
@@ -126,7 +129,7 @@ def test_the_plan_of_mlx_is_near_the_measured_peak(minilm: Path, tmp_path: Path)
     (folder,) = convert(minilm, tmp_path, ["mlx:float32"])
     for tokens, texts in ((16, 1), (256, 8)):
         actual = measured(folder, "float32", tokens, texts)
-        (plan,) = plans(open_repo(folder), tokens, tokens * texts)
+        (plan,) = memory_plans(read_folder(folder), tokens, tokens * texts)
         print(f"MLX {texts} x {tokens}: planned {plan.total / MB:.0f}, measured {actual / MB:.0f} MB")
         assert plan.total == pytest.approx(actual, rel=0.15)
 
@@ -134,12 +137,12 @@ def test_the_plan_of_mlx_is_near_the_measured_peak(minilm: Path, tmp_path: Path)
 def test_mlx_on_a_cpu_keeps_half_precision_twice_as_long(minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Weights of 16 bits become float32 there; a Mac keeps them."""
     tensors = {"a.weight": np.zeros((100, 200), np.float16), "b.weight": np.zeros(1000, np.float32)}
-    spec = replace(open_repo(minilm).spec, weights=(Weights(format="mlx", level="float16", files=(File(path="m"),)),))
+    spec = replace(read_folder(minilm).spec, weights=(Weights(format="mlx", level="float16", files=(File(path="m"),)),))
 
     def weights_on(machine: str, folder: Path) -> int:
         known = replace(this_device(), system="Darwin" if machine == "arm64" else "Linux", machine=machine)
-        monkeypatch.setattr(plan_module, "this_device", lambda: known)
-        (plan,) = plans(Repo(folder, spec), 16, 16)
+        monkeypatch.setattr(mlx_footprint, "this_device", lambda: known)
+        (plan,) = memory_plans(ModelFolder(Listing.of(folder), spec), 16, 16)
         return plan.weights
 
     with tempfile.TemporaryDirectory() as folder:
@@ -149,17 +152,17 @@ def test_mlx_on_a_cpu_keeps_half_precision_twice_as_long(minilm: Path, monkeypat
 
 
 def test_a_checkpoint_is_planned_as_what_it_will_become(minilm: Path, converted: Path) -> None:
-    before = {plan.candidate: plan for plan in plans(open_repo(minilm), 256, 1024)}
+    before = {plan.candidate: plan for plan in memory_plans(read_folder(minilm), 256, 1024)}
     assert list(before) == ["onnx:float32", "onnx:int8", "onnx:int4"]
-    for plan in plans(open_repo(converted), 256, 1024):
+    for plan in memory_plans(read_folder(converted), 256, 1024):
         assert before[plan.candidate].total == pytest.approx(plan.total, rel=0.05)
 
 
 def test_longer_texts_and_more_exact_weights_take_more(converted: Path) -> None:
-    repo = open_repo(converted)
-    short, long = plans(repo, 16, 16), plans(repo, 256, 256)
+    repo = read_folder(converted)
+    short, long = memory_plans(repo, 16, 16), memory_plans(repo, 256, 256)
     assert all(a.total < b.total for a, b in zip(short, long, strict=True))
-    assert plans(repo, None, 1) == plans(repo, 10**6, 1) == plans(repo, repo.spec.max_tokens, 1)
+    assert memory_plans(repo, None, 1) == memory_plans(repo, 10**6, 1) == memory_plans(repo, repo.spec.max_tokens, 1)
     assert short[0].candidate == "onnx:float32"
     assert short[0].total > short[1].total
 
@@ -173,9 +176,9 @@ def test_a_graph_with_plain_attention_grows_with_the_square(converted: Path, tmp
     model = onnx.load(copy / "onnx" / "model.onnx", load_external_data=False)
     model.graph.node.append(helper.make_node("Softmax", ["a"], ["b"]))
     onnx.save(model, copy / "onnx" / "model.onnx")
-    repo = open_repo(copy)
+    repo = read_folder(copy)
     repo = replace(repo, spec=replace(repo.spec, max_tokens=2048))
-    plain = plans(repo, 2048, 2048)[0].compute - plans(open_repo(converted), 256, 2048)[0].compute
+    plain = memory_plans(repo, 2048, 2048)[0].compute - memory_plans(read_folder(converted), 256, 2048)[0].compute
     assert plain == 2 * 4 * 2048 * 2048 * 12
 
 
@@ -184,11 +187,11 @@ PINPOINTS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 
 def test_a_picture_may_have_more_rows_than_the_longest_text(converted: Path) -> None:
     """E5-V: an overview of 24 x 24 patches, and 48 lines of 48 patches and a newline each."""
-    spec = open_repo(converted).spec
+    spec = read_folder(converted).spec
     image = ImageSpec(size=(336, 336), edge=336, pinpoints=PINPOINTS)
-    assert most_rows(replace(spec, image=image, image_token="<image>"), 14) == 24 * 24 + 48 * 49
-    assert most_rows(replace(spec, image=replace(image, pinpoints=()), image_token="<image>"), 14) == 24 * 24
-    assert most_rows(replace(spec, image=image), 14) == most_rows(spec, 14) == 0
+    assert max_image_rows(replace(spec, image=image, image_token="<image>"), 14) == 24 * 24 + 48 * 49
+    assert max_image_rows(replace(spec, image=replace(image, pinpoints=()), image_token="<image>"), 14) == 24 * 24
+    assert max_image_rows(replace(spec, image=image), 14) == max_image_rows(spec, 14) == 0
 
 
 def test_pictures_are_planned_beside_texts(converted: Path, tmp_path: Path) -> None:
@@ -200,19 +203,19 @@ def test_pictures_are_planned_beside_texts(converted: Path, tmp_path: Path) -> N
     output = helper.make_tensor_value_info("out", TensorProto.FLOAT, None)
     onnx.save(helper.make_model(helper.make_graph([node], "g", [], [output], tensors)), folder / "onnx" / "v.onnx")
     tower = Weights(format="onnx", level="float32", files=(File(path="onnx/v.onnx"),), part="image")
-    alone = open_repo(folder)
+    alone = read_folder(folder)
     image = ImageSpec(size=(64, 64))
     both = replace(alone, spec=replace(alone.spec, weights=(*alone.spec.weights, tower), image=image))
     size = 4 * (32 * 3 * 256 + 2 * 32 * 128)
-    assert [plan.candidate for plan in plans(both, 16, 16)] == alone.levels()
-    for with_it, without in zip(plans(both, 16, 16), plans(alone, 16, 16), strict=True):
-        compute = with_it.picture - int(PACKED * size + SESSION)
-        assert compute == Tower(0, 16, 32, 128).compute(both.spec) > 4 * 8 * 17 * 128
-        assert with_it.total == without.total + with_it.picture
-        assert peak(both, both.spec.weights[0], 16, 16) == plans(both, 16, 16)[0].total
+    assert [plan.candidate for plan in memory_plans(both, 16, 16)] == alone.levels()
+    for with_it, without in zip(memory_plans(both, 16, 16), memory_plans(alone, 16, 16), strict=True):
+        compute = with_it.image - int(PACKED * size + SESSION)
+        assert compute == ImageTower(0, 16, 32, 128).compute(both.spec) > 4 * 8 * 17 * 128
+        assert with_it.total == without.total + with_it.image
+        assert memory_plan(both, both.spec.weights[0], 16, 16) == memory_plans(both, 16, 16)[0]
     joint = replace(both, spec=replace(both.spec, image_token="<image>", max_tokens=64))
-    assert plans(joint, 64, 1)[0].picture < plans(both, 64, 1)[0].picture  # its memory is given back before texts
-    assert plans(joint, 2, 1)[0].compute == plans(joint, 16, 1)[0].compute  # a picture has 16 rows
+    assert memory_plans(joint, 64, 1)[0].image < memory_plans(both, 64, 1)[0].image  # given back before texts
+    assert memory_plans(joint, 2, 1)[0].compute == memory_plans(joint, 16, 1)[0].compute  # a picture has 16 rows
 
 
 @pytest.mark.parametrize(("text", "size"), [("1GB", 1 << 30), ("512 mb", 512 << 20), (77, 77), ("1.5KB", 1536)])
@@ -228,14 +231,13 @@ def test_a_size_that_is_none_is_refused() -> None:
 def test_a_damaged_checkpoint_is_named(source: Path) -> None:
     (source / "model.safetensors").write_bytes(b"\xff" * 100)
     with pytest.raises(CorruptModelError, match=r"model\.safetensors is not a whole safetensors file: a header of"):
-        plans(open_repo(source), None, 1)
+        memory_plans(read_folder(source), None, 1)
 
 
 def test_the_command_tells_what_fits(
     converted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for kind in JUDGED.values():  # whatever the machine
-        monkeypatch.setitem(kind["onnx"], "int8", (3.0, 3.0))
+    set_speed(monkeypatch, "onnx", "int8", (3.0, 3.0))  # whatever the machine
     assert main(["plan", str(converted), "--max-memory", "160MB", "--max-tokens", "64"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("onnx:float32")
@@ -248,7 +250,7 @@ def test_the_command_tells_what_fits(
     told = json.loads(capsys.readouterr().out)
     assert [row["candidate"] for row in told["candidates"]] == ["onnx:float32", "onnx:int8"]
     assert all(row["total"] > row["weights"] > 0 for row in told["candidates"])
-    assert told["choice"] == name_of(choose(open_repo(converted)).weights)
+    assert told["choice"] == choose(read_folder(converted), Constraints()).weights.name
     assert main(["plan", f"{converted}:float32", "--workload", "single"]) == 0
     assert "onnx:float32 would be loaded (named)" in capsys.readouterr().out
     assert main(["plan", str(converted), "--max-tokens", "0"]) == 1

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_embed import CorruptModelError, InputError, ModelSpec, UnsupportedModelError
-from edge_embed.spec.model import changed, space_fingerprint, with_task
+from edge_embed.spec.model import space_fingerprint, with_task, with_values
 from edge_embed.spec.weights import File, Weights
 
 from support.fake import SPEC
@@ -88,12 +88,14 @@ def test_a_task_and_its_side() -> None:
 
 
 def test_values_can_be_changed_as_strictly() -> None:
-    assert changed(FULL, {}) == FULL
-    assert changed(FULL, {"matryoshka_dims": [8], "license": None}) == replace(FULL, matryoshka_dims=(8,), license=None)
+    assert with_values(FULL, {}) == FULL
+    assert with_values(FULL, {"matryoshka_dims": [8], "license": None}) == replace(
+        FULL, matryoshka_dims=(8,), license=None
+    )
     with pytest.raises(InputError, match=r"spec: unknown keys 'dims'; known are .*'dim'"):
-        changed(FULL, {"dims": [8]})
+        with_values(FULL, {"dims": [8]})
     with pytest.raises(InputError, match=r"spec: impossible value of 'tasks\.retrieval'"):
-        changed(FULL, {"prompts": {"document": "{text}"}})
+        with_values(FULL, {"prompts": {"document": "{text}"}})
 
 
 def test_dims_are_those_of_training() -> None:

@@ -257,21 +257,20 @@ GRAPHS = CHECKPOINT | {
 # Reads a call a line, answers with an error's name and message, or with the folder and what can be loaded from it.
 WORKER = """
 import json, sys
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
 import huggingface_hub
-from edge_embed.hub import reference as hub
 from edge_embed.hub import fetch as hub_fetch
-from edge_embed.layouts import folder as repo
+from edge_embed.loading.load import files_of, find_and_choose
+from edge_embed.loading.request import load_request
 
 hub_fetch.WAITS = (0.01, 0.01)
 
 def resolve(model, revision, cache_dir, offline):
-    reference = hub.parse(model, revision)
-    needed = partial(repo.weight_files, reference.level)
-    folder = hub.resolve(reference, needed, cache_dir and Path(cache_dir), offline)
-    opened = repo.open_repo(folder, reference.name)
-    return str(folder), opened.levels() or [opened.checkpoint.name]
+    request = load_request(model, revision=revision, cache_dir=cache_dir, offline=offline)
+    request = replace(request, memory_limit=None)  # what is pushed here is no model whose memory could be planned
+    with find_and_choose(request) as (found, choice):
+        opened = found.fetch(files_of(found.model, choice))
+    return str(opened.folder), opened.levels() or [opened.checkpoint]
 
 def download(repo, name, cache_dir):
     return huggingface_hub.hf_hub_download(repo, name, cache_dir=cache_dir), []

@@ -10,12 +10,10 @@ import numpy as np
 
 from edge_embed.backends import Batch, Rows
 from edge_embed.errors import BackendError, InputError
-from edge_embed.images.tiles import pack
+from edge_embed.images.tiles import TILES_AT_ONCE, pack
 from edge_embed.spec.image import ImageSpec
 
 from .owner import Held, trim
-
-TILES = 4  # computed at once: attention of one of CLIP-L's tiles, 577 rows in 16 heads, holds 21 MB of scores on a CPU
 
 
 class MlxImageBackend(Held):
@@ -37,7 +35,7 @@ class MlxImageBackend(Held):
         if pixels.shape[2:] != tuple(model.size):
             raise InputError(f"pictures come as {pixels.shape[2:]} pixels, the weights take {tuple(model.size)}")
         try:
-            groups = [model(mx.array(pixels[n : n + TILES])) for n in range(0, len(pixels), TILES)]
+            groups = [model(mx.array(pixels[n : n + TILES_AT_ONCE])) for n in range(0, len(pixels), TILES_AT_ONCE)]
             out = np.concatenate([np.array(rows.astype(mx.float32)) for rows in groups])
         except (RuntimeError, ValueError) as error:
             raise BackendError(f"MLX failed on pictures of {pixels.shape}: {error}") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, Rows
 from edge_embed.errors import BackendError, InputError, UnsupportedModelError, listing
-from edge_embed.images.tiles import pack
+from edge_embed.images.tiles import TILES_AT_ONCE, pack
 from edge_embed.spec.model import ModelSpec
 
 from .session import SHRINK, failure, open_session
@@ -20,7 +20,6 @@ from .session import SHRINK, failure, open_session
 PIXELS = "pixel_values"  # (batch, 3, height, width)
 EMBEDDINGS = ("image_embeds", "image_embeddings")  # (batch, dim)
 FEATURES, NEWLINE = "image_features", "image_newline"  # (tiles, patches, dim) and (dim,): rows for a language model
-AT_ONCE = 8  # tiles; more are no faster, and one of CLIP-L at 336 pixels takes about 30 MB
 
 
 class OnnxImageBackend:
@@ -45,7 +44,7 @@ class OnnxImageBackend:
         pixels = np.concatenate([picture.pixels for picture in batch.pictures])
         if self._size and pixels.shape[2:] != self._size:
             raise InputError(f"pictures come as {pixels.shape[2:]} pixels, the graph takes {self._size}")
-        parts = [self._run(pixels[at : at + AT_ONCE]) for at in range(0, len(pixels), AT_ONCE)]
+        parts = [self._run(pixels[at : at + TILES_AT_ONCE]) for at in range(0, len(pixels), TILES_AT_ONCE)]
         rows = np.concatenate([part[0] for part in parts]).astype(np.float32, copy=False)
         if self._image is None:
             return [row[None] for row in rows]

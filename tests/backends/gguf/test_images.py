@@ -21,14 +21,14 @@ from edge_embed.backends import Batch, Inserted
 from edge_embed.backends.gguf.backend import SHARED, GgufBackend
 from edge_embed.backends.gguf.context import Context
 from edge_embed.backends.gguf.table import Table
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.golden import sample_picture
 from edge_embed.spec.weights import image_part
 from edge_embed_convert import convert
 from edge_embed_convert.calibrate import calibrate
 from edge_embed_convert.checkpoint.source import Source, open_source
+from edge_embed_convert.conversion import write_parts
 from edge_embed_convert.export import Export
-from edge_embed_convert.gguf import export as to_gguf
 from edge_embed_convert.gguf.file import entries, write_file
 from edge_embed_convert.gguf.imatrix import importance
 from edge_embed_convert.gguf.quantize import quantize
@@ -87,7 +87,7 @@ def test_jina_clip_in_gguf_is_the_float32_graph(clip_folder: Path, tmp_path: Pat
 
 
 def test_jina_clip_is_jina_bert_v2_at_every_level(clip_folder: Path, tmp_path: Path) -> None:
-    source = open_source(open_repo(clip_folder))
+    source = open_source(read_folder(clip_folder))
     path, tokenizer = tmp_path / "x.gguf", clip_folder / "tokenizer.json"
     write_file(path, source, "F16", tokenizer)
     assert check_ids(path, tokenizer)[0] > 60
@@ -115,7 +115,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Source]:
     folder = tmp_path_factory.mktemp("llama") / "model"
     model = tiny.make("llama", folder, "lasttoken", max_position_embeddings=LONG)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": LONG}))
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     return model, replace(source, spec=replace(source.spec, attention="causal"))
 
 
@@ -221,7 +221,7 @@ def test_what_needs_all_rows_shares_no_prompt(llama: tuple[Any, Source], tmp_pat
 def test_the_table_is_read_at_every_level(level: str, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     model = tiny.make("llama", folder, "lasttoken", hidden_size=256, head_dim=64)
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     path = tmp_path / "x.gguf"
     write_file(path, source, level if level in ("F32", "BF16") else "F16", folder / "tokenizer.json")
     if level not in ("F32", "F16", "BF16"):
@@ -278,12 +278,12 @@ def test_the_readmes_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_the_image_part_is_no_finer_than_it_need_be(llava: tuple[Any, Path], tmp_path: Path) -> None:
-    source = open_source(open_repo(llava[1]))
+    source = open_source(read_folder(llava[1]))
     found = {}
     for levels in (["Q4_K_M"], ["Q8_0", "Q4_K_M"]):
         export = Export(folder=tmp_path / levels[0], source=source, levels=levels)
         export.folder.mkdir()
-        for one in (weights := to_gguf.write(export)):
+        for one in (weights := write_parts("gguf", export)):
             if one.part == "text":
                 part = image_part(weights, one)
                 assert part is not None
@@ -316,7 +316,7 @@ def test_the_language_model_is_a_llama_like_any_other(llava: tuple[Any, Path], j
     assert "output.weight" not in names
     assert not [name for name in names if not name.startswith(("blk.", "token_embd", "output_norm"))]
     text = "<image> a <|eot_id|> cat's 12345"
-    backend = GgufBackend(joint / "e5-v-F16.gguf", open_repo(joint).spec, 1)
+    backend = GgufBackend(joint / "e5-v-F16.gguf", read_folder(joint).spec, 1)
     assert backend.encode_text(text) == tiny_llava.tokenizer().encode(text).ids
     backend.close()
 
@@ -326,7 +326,7 @@ def test_rotary_rows_are_llama_cpps(name: str, tmp_path: Path) -> None:
     """Neighbouring channels turn together in llama.cpp's Llama, those half a head apart in transformers'."""
     changes = {"heads that share keys": {"num_key_value_heads": 1}, "as many keys": {"num_key_value_heads": 4}}
     model = tiny.make("llama", tmp_path / "m", "lasttoken", **changes.get(name, {"head_dim": 24}))
-    source = open_source(open_repo(tmp_path / "m"))
+    source = open_source(read_folder(tmp_path / "m"))
     write_file(tmp_path / "x.gguf", source, "F32", source.folder / "tokenizer.json")
     backend = GgufBackend(tmp_path / "x.gguf", source.spec, 1)
     (ids,) = some_ids(60)
@@ -337,7 +337,7 @@ def test_rotary_rows_are_llama_cpps(name: str, tmp_path: Path) -> None:
 def test_newer_names_make_the_same_file(llava: tuple[Any, Path], tmp_path: Path) -> None:
     """Release 5 of transformers names tensors otherwise."""
     model, folder = llava
-    older = open_source(open_repo(folder))
+    older = open_source(read_folder(folder))
     tensors = {name: value.numpy() for name, value in model.state_dict().items()}
     for path, source in ((tmp_path / "a.gguf", older), (tmp_path / "b.gguf", replace(older, tensors=tensors))):
         write_file(path, source, "F16", folder / "tokenizer.json")

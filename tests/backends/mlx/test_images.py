@@ -21,12 +21,12 @@ from transformers import LlavaNextForConditionalGeneration
 from edge_embed import BackendError, CorruptModelError, Embedder, InputError, ModelSpec, UnsupportedModelError
 from edge_embed.backends import Backend, Batch, Inserted
 from edge_embed.backends.mlx.backend import load
-from edge_embed.images.preprocess import load_picture
-from edge_embed.layouts.folder import open_repo
+from edge_embed.images.preprocess import load_image
+from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import parse
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import sample_picture
-from edge_embed.spec.image import ImageSpec, Picture
+from edge_embed.spec.image import ImagePixels, ImageSpec
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
 from edge_embed_convert import convert
@@ -118,7 +118,7 @@ def test_jina_clips_pictures_equal_the_reference(clip_model: reference.JinaClip,
     """Per element of rows about 10 long; 8e-6 was measured. Eleven pictures: computed four at a time."""
     pixels = np.random.default_rng(0).standard_normal((11, 3, SIDE, SIDE), np.float32)
     exact = torch.stack([clip_model.vision_model(torch.from_numpy(one)) for one in pixels]).numpy()
-    seen = [Picture(one[None], (SIDE, SIDE)) for one in pixels]
+    seen = [ImagePixels(one[None], (SIDE, SIDE)) for one in pixels]
     backend = opened(clip, "image")
     together = backend.forward(Batch((), seen))
     assert [rows.shape for rows in together] == [(1, 96)] * 11
@@ -139,7 +139,7 @@ def test_positions_as_the_tower_was_trained(changes: dict[str, Any], clip: Path,
     shutil.copy(clip / "preprocessor_config.json", tmp_path)
     pixels = np.random.default_rng(0).standard_normal((1, 3, SIDE, SIDE), np.float32)
     backend = opened(tmp_path, "image")
-    (rows,) = backend.forward(Batch((), [Picture(pixels, (SIDE, SIDE))]))
+    (rows,) = backend.forward(Batch((), [ImagePixels(pixels, (SIDE, SIDE))]))
     np.testing.assert_allclose(rows[0], model.vision_model(torch.from_numpy(pixels[0])).numpy(), atol=1e-4)
     backend.close()
 
@@ -180,12 +180,12 @@ def test_a_language_model_reads_pictures_as_transformers_does(
     spec = parse(json.loads((folder / "preprocessor_config.json").read_text()), "")
     sizes = [(40, 60), (100, 30), (28, 28), (90, 91), (17, 160)]
     seen = [Image.fromarray(photograph(*size, n)) for n, size in enumerate(sizes)]
-    rows = tower.forward(Batch((), [load_picture(one, spec) for one in seen]))
+    rows = tower.forward(Batch((), [load_image(one, spec) for one in seen]))
     batch: list[NDArray[np.int32]] = list(words.tokenize(["only a text"]).ids)
     inserted: list[Inserted | None] = [None]
     exact = [last_row(model, input_ids=torch.from_numpy(batch[0][None].astype(np.int64)))]
     for image, some in zip(seen, rows, strict=True):
-        (alone,) = tower.forward(Batch((), [load_picture(image, spec)]))
+        (alone,) = tower.forward(Batch((), [load_image(image, spec)]))
         np.testing.assert_allclose(some, alone, atol=1e-5)  # 0 was measured
         made = processor(text="see <image>\nSummary: ", images=image, return_tensors="pt")
         exact.append(last_row(model, **made))
@@ -219,7 +219,7 @@ def test_conversion_to_a_folder_and_back(clip_model: reference.JinaClip, clip: P
     assert spec.image is not None
     ids = TextTokenizer(folder / "tokenizer.json", spec.max_tokens).tokenize(TEXTS).ids
     texts = [clip_model.text_model(torch.from_numpy(row.astype(np.int64))).mean(0).numpy() for row in ids]
-    pixels = [torch.from_numpy(load_picture(one, spec.image).pixels[0]) for one in samples(3)]
+    pixels = [torch.from_numpy(load_image(one, spec.image).pixels[0]) for one in samples(3)]
     seen = [clip_model.vision_model(one).numpy() for one in pixels]
     with Embedder(folder) as model:
         assert "weights: mlx:float32" in model.explain()
@@ -281,7 +281,7 @@ def test_what_each_level_costs(converted: Path, clip: Path) -> None:
             assert cosines.mean() >= bound
             np.testing.assert_array_equal(model.encode_image(samples(6)), seen)
     tower = opened(clip, "image")
-    pixels = [load_picture(one, spec.image) for one in samples(6)] if spec.image else []
+    pixels = [load_image(one, spec.image) for one in samples(6)] if spec.image else []
     cosines = (unit([rows[0] for rows in tower.forward(Batch((), pixels))]) * seen).sum(axis=1)
     assert cosines.mean() >= 0.9995  # 0.99993 was measured for bfloat16
     tower.close()
@@ -290,7 +290,7 @@ def test_what_each_level_costs(converted: Path, clip: Path) -> None:
 def test_each_part_has_its_own_tensors(llava_model: Any, tmp_path: Path) -> None:
     """What no vector depends on is in neither file: the head, and the tower's last layer and norm."""
     _, folder = llava_model
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     weights = write(Export(folder=tmp_path, source=source, levels=["float16", "8bit"], group_size=32))
     assert [(one.part, one.level, one.files[0].path) for one in weights] == [
         ("text", "float16", "model.safetensors"),
@@ -311,7 +311,7 @@ def test_each_part_has_its_own_tensors(llava_model: Any, tmp_path: Path) -> None
         shutil.copy(folder / name, tmp_path)
     exact = opened(folder, "image")
     stored = opened(tmp_path, "image", "vision_model.safetensors", "bfloat16")
-    pictures = [Picture(np.random.default_rng(0).standard_normal((3, 3, 28, 28), np.float32), (20, 50))]
+    pictures = [ImagePixels(np.random.default_rng(0).standard_normal((3, 3, 28, 28), np.float32), (20, 50))]
     (right,), (near,) = (one.forward(Batch((), pictures)) for one in (exact, stored))
     assert ((normalize(right) * normalize(near)).sum(axis=1)).min() > 0.999
     exact.close()
@@ -325,11 +325,11 @@ def test_folders_without_our_file(converted: Path, clip: Path, tmp_path: Path) -
         (apart / name).unlink()
     (tmp_path / "whole").mkdir()
     whole = Path(shutil.copytree(clip, tmp_path / "whole" / "jina-clip-v1-mlx"))
-    assert [(w.part, w.level, w.files[0].path) for w in open_repo(whole).spec.weights] == [
+    assert [(w.part, w.level, w.files[0].path) for w in read_folder(whole).spec.weights] == [
         ("text", "float32", "model.safetensors"),
         ("image", "float32", "model.safetensors"),
     ]
-    assert {(w.part, w.level, w.files[0].path) for w in open_repo(apart).spec.weights} == {
+    assert {(w.part, w.level, w.files[0].path) for w in read_folder(apart).spec.weights} == {
         ("text", "float32", "model.safetensors"),
         ("text", "8bit", "model-8bit.safetensors"),
         ("text", "4bit", "model-4bit.safetensors"),
@@ -360,7 +360,7 @@ def test_a_quantised_folder_of_both_parts(tmp_path: Path) -> None:
     save_file(tensors, folder / "model.safetensors")
     save_file(worth, plain / "model.safetensors")
     change(folder, quantization=said)
-    assert [(w.part, w.level) for w in open_repo(folder).spec.weights] == [("text", "8bit"), ("image", "8bit")]
+    assert [(w.part, w.level) for w in read_folder(folder).spec.weights] == [("text", "8bit"), ("image", "8bit")]
     image = Image.fromarray(photograph(60, 90, 1))
     (exact,) = convert(plain, tmp_path / "out", ["mlx:float32"])
     with Embedder(folder) as quantised, Embedder(exact) as right:
@@ -444,7 +444,7 @@ def test_towers_of_another_kind(
 def test_pixels_and_parts_that_are_not_there(clip: Path, checkpoint: Path) -> None:
     backend = opened(clip, "image")
     with pytest.raises(InputError, match=r"pictures come as \(32, 32\) pixels, the weights take \(40, 40\)"):
-        backend.forward(Batch((), [Picture(np.zeros((1, 3, 32, 32), np.float32), (32, 32))]))
+        backend.forward(Batch((), [ImagePixels(np.zeros((1, 3, 32, 32), np.float32), (32, 32))]))
     backend.close()
     with pytest.raises(BackendError, match="nothing says how pictures become pixels"):
         opened(clip, "image", image=None)

@@ -1,4 +1,4 @@
-"""Picture towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
+"""ImagePixels towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from PIL import Image
 from edge_embed import CorruptModelError, Embedder, FallbackWarning, InputError, ModelError, UnsupportedModelError
 from edge_embed.backends import Batch, load
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
-from edge_embed.images.preprocess import load_picture
-from edge_embed.layouts.folder import open_repo
+from edge_embed.images.preprocess import load_image
+from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.gguf import find_mmproj, gguf_needed
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.loading.prepare import prepare_pictures
@@ -111,7 +111,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 @pytest.fixture(scope="module")
 def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
     """Return the rows that our own float32 graph makes of some pictures."""
-    source = open_source(open_repo(llava[1]))
+    source = open_source(read_folder(llava[1]))
     folder = tmp_path_factory.mktemp("exact")
     return rows(folder, source.spec, write_image(source, folder, "float32"))
 
@@ -120,7 +120,7 @@ def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
     backend = load("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
     pictures = [Image.fromarray(sample_picture(seed)).resize(size) for seed, size in enumerate(sizes)]
-    found = backend.forward(Batch((), [load_picture(picture, spec.image) for picture in pictures]))
+    found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
     backend.close()
     return found
 
@@ -174,7 +174,7 @@ def foreign(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -
     """Return a folder as others publish it: two GGUF files, nothing of ours, no tokenizer.json."""
     folder = tmp_path_factory.mktemp("foreign") / "e5-v-GGUF"
     folder.mkdir()
-    source = open_source(open_repo(llava[1]))
+    source = open_source(read_folder(llava[1]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edge_embed_convert.gguf.file.SPEC_KEY", "general.description")
         write_file(folder / "e5-v.F16.gguf", source, "F16", source.folder / "tokenizer.json")
@@ -183,7 +183,7 @@ def foreign(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_folder_of_others_says_what_it_is(foreign: Path, llava: tuple[Any, Path], tmp_path: Path) -> None:
-    repo, ours = open_repo(foreign), open_repo(llava[1]).spec
+    repo, ours = read_folder(foreign), read_folder(llava[1]).spec
     assert repo.levels() == ["gguf:F16"]
     assert ours.image is not None
     assert repo.spec.image is not None
@@ -193,13 +193,13 @@ def test_a_folder_of_others_says_what_it_is(foreign: Path, llava: tuple[Any, Pat
     alone = tmp_path / "e5-v-GGUF"
     alone.mkdir()
     shutil.copy(foreign / "e5-v.F16.gguf", alone)
-    assert open_repo(alone).spec.image is None
+    assert read_folder(alone).spec.image is None
 
 
 def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Path) -> None:
     place, weights = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (weights.part, weights.level) == ("image", "float16")
-    found = rows(place, open_repo(foreign).spec, weights)
+    found = rows(place, read_folder(foreign).spec, weights)
     for one, other in zip(found, expected, strict=True):
         cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
         assert cosines.min() >= 0.9999
@@ -285,8 +285,9 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
-    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed"):
+    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed") as caught:
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
+    assert [one.filename for one in caught] == [__file__]
     with embedder:
         np.testing.assert_allclose(embedder.encode("a cat"), found[0], atol=1e-5)
         with pytest.raises(InputError, match="image 0: "):

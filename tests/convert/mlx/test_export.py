@@ -16,7 +16,7 @@ from safetensors import safe_open
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
 from edge_embed.backends.mlx.backend import load, load_base
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.weights import Weights
 from edge_embed.vectors import normalize
@@ -73,7 +73,7 @@ def test_constant_groups_survive() -> None:
 
 def miniature(name: str) -> Source:
     folder = MINIATURES / name
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     adapter = open_adapter(folder / "adapters" / "retrieval")
     return replace(source, tensors=Merged(source.tensors, adapter, tied=True))
 
@@ -113,7 +113,7 @@ def test_every_level_is_near_float32(name: str, tmp_path: Path) -> None:
 def test_switching_equals_merging(level: str, tmp_path: Path) -> None:
     """Four tasks on one base, against the merged weights of each; an 8-bit base loses as little as 8 bits do."""
     folder = MINIATURES / "mini-qwen3"
-    source = open_source(open_repo(folder))
+    source = open_source(read_folder(folder))
     (tmp_path / "config.json").write_text(json.dumps(source.config))
     (weights,) = write(Export(folder=tmp_path, source=source, levels=[level]))
     adapters = {path.name: path for path in sorted((folder / "adapters").iterdir())}
@@ -158,7 +158,7 @@ def test_a_folder_of_mlx_opens_by_itself(name: str, tmp_path: Path) -> None:
     assert folder == tmp_path / "out" / "source-mlx"
     names = {path.name for path in folder.glob("*.safetensors")}
     assert names == {"model.safetensors", "model-float16.safetensors"}
-    assert open_repo(folder).levels() == [f"mlx:{level}" for level in levels]
+    assert read_folder(folder).levels() == [f"mlx:{level}" for level in levels]
     words = ["a", "hello, world!", "word " * 12]
     with Embedder(plain) as reference, Embedder(f"{folder}:float32") as model:
         np.testing.assert_allclose(model.encode(words), reference.encode(words), atol=1e-5)  # 3e-7 was measured
@@ -166,7 +166,7 @@ def test_a_folder_of_mlx_opens_by_itself(name: str, tmp_path: Path) -> None:
 
 def made(tmp_path: Path, name: str = "bert", **changes: Any) -> Source:
     tiny.make(name, tmp_path / "source", **changes)
-    return open_source(open_repo(tmp_path / "source"))
+    return open_source(read_folder(tmp_path / "source"))
 
 
 def test_rows_that_no_group_divides_stay(tmp_path: Path) -> None:

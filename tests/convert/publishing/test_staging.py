@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 
 from edge_embed.hub.checksums import named_sums, wrong_sums
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 from edge_embed.loading.prepare import prepare
 from edge_embed_convert import convert
 from edge_embed_convert.publishing.staging import LOCK, OLDER, SUFFIX, publish, remove_leftovers, staging
@@ -34,9 +34,9 @@ import sys
 from pathlib import Path
 import edge_embed_convert
 from edge_embed.loading.prepare import prepare
-from edge_embed.layouts.folder import open_repo
+from edge_embed.layouts.folder import read_folder
 print("ready", flush=True)
-prepare(open_repo(Path(sys.argv[1])), "onnx:int8", Path(sys.argv[2]))
+prepare(read_folder(Path(sys.argv[1])), "onnx:int8", Path(sys.argv[2]))
 """
 
 
@@ -59,7 +59,7 @@ def hidden(folder: Path) -> list[Path]:
 
 def check_whole(folder: Path) -> None:
     """Open a folder, and compare every file with its hash."""
-    assert open_repo(folder).levels()
+    assert read_folder(folder).levels()
     assert all((folder / name).is_file() for name in named_sums(folder))
     count, wrong = wrong_sums(folder)
     assert count
@@ -95,7 +95,7 @@ def test_the_command_may_be_killed_at_any_point(source: Path, tmp_path: Path) ->
 def test_the_cache_may_be_killed_at_any_point(source: Path, tmp_path: Path) -> None:
     cache, draw = tmp_path / "cache", random.Random(0)
     start = time.monotonic()
-    prepare(open_repo(source), "onnx:int8", tmp_path / "other")
+    prepare(read_folder(source), "onnx:int8", tmp_path / "other")
     seconds = time.monotonic() - start
     cut_short = 0
     for turn in range(KILLS):
@@ -108,7 +108,7 @@ def test_the_cache_may_be_killed_at_any_point(source: Path, tmp_path: Path) -> N
                 check_whole(folder)
     assert cut_short
     os.utime(source / "config.json", (KILLS, KILLS))
-    check_whole(prepare(open_repo(source), "onnx:int8", cache).folder)
+    check_whole(prepare(read_folder(source), "onnx:int8", cache).folder)
     assert not hidden(cache)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edge_embed.backends.engines import Engine
 from edge_embed.cli.main import main
-from edge_embed.device.doctor import GB, Diagnosis, advise, diagnose
-from edge_embed.device.engines import Engine
 from edge_embed.device.machine import Device
+from edge_embed.selection.doctor import GB, Diagnosis, advise, diagnose
 
 PI = Device(
     system="Linux",

@@ -7,12 +7,12 @@ import platform
 from dataclasses import dataclass
 from typing import Any
 
-from .cpu import VNNI
-from .engines import Engine, engines
-from .machine import Device, this_device
+from edge_embed.backends.engines import Engine, engines
+from edge_embed.backends.facts import facts
+from edge_embed.device.cpu import VNNI
+from edge_embed.device.machine import Device, this_device
 
 GB = 1 << 30
-EXTRAS = {"onnx": "onnxruntime", "gguf": "edge-embed[gguf]", "mlx": "edge-embed[mlx]"}
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def _installed(found: tuple[Engine, ...]) -> str:
         if engine.version is not None
     ]
     missing = [
-        f"{engine.backend} (pip install '{EXTRAS[engine.backend]}')" for engine in found if engine.version is None
+        f"{engine.backend} (pip install '{facts(engine.backend).install}')"
+        for engine in found
+        if engine.version is None
     ]
     text = f"Installed: {'; '.join(there) or 'no engine'}."
     return f"{text} Not installed: {', '.join(missing)}." if missing else text

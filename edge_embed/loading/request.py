@@ -1,0 +1,112 @@
+"""What a model is asked for with: the arguments of Embedder, checked where that needs no model, defaults filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edge_embed.backends.facts import check
+from edge_embed.device.machine import this_device
+from edge_embed.errors import InputError
+from edge_embed.hub.reference import Reference, parse
+from edge_embed.selection.choose import Constraints
+from edge_embed.selection.memory import size_in_bytes
+from edge_embed.selection.speed import Workload, check_workload
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadRequest:
+    """Which model to load, and how; `load_request` fills it from what a user says.
+
+    `max_memory` is the user's own limit in bytes, `memory_limit` that or else the machine's. `own_cache` is where what
+    we make of downloads is kept. `spec` holds keys of edge_embed.json that win over what the folder says.
+    """
+
+    reference: Reference
+    backend: str = "auto"
+    task: str | None = None
+    max_tokens: int | None = None
+    max_memory: int | None = None
+    memory_limit: int | None = None
+    workload: Workload = "bulk"
+    threads: int
+    cache_dir: Path | None = None
+    own_cache: Path
+    offline: bool | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def hub_cache(self) -> Path:
+        """Where downloads are kept."""
+        return hub_cache(self.cache_dir)
+
+    @property
+    def constraints(self) -> Constraints:
+        """What decides between the weights of one folder."""
+        return Constraints(
+            backend=self.backend,
+            level=self.reference.level,
+            memory_limit=self.memory_limit,
+            max_tokens=self.max_tokens,
+            workload=self.workload,
+            threads=self.threads,
+            cache_folder=self.own_cache,
+        )
+
+
+def load_request(
+    model: str | os.PathLike[str],
+    *,
+    backend: str = "auto",
+    task: str | None = None,
+    revision: str | None = None,
+    max_tokens: int | None = None,
+    max_memory: int | str | None = None,
+    workload: Workload = "bulk",
+    threads: int | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    offline: bool | None = None,
+    spec: Mapping[str, Any] | None = None,
+) -> LoadRequest:
+    """Check the arguments and fill in what this machine and the environment say; raise InputError for a wrong one."""
+    check_workload(workload)
+    if backend != "auto":
+        check(backend)
+    if threads is not None and threads < 1:
+        raise InputError(f"threads={threads} must be at least 1")
+    device = this_device()
+    limit = size_in_bytes(max_memory) if max_memory is not None else None
+    return LoadRequest(
+        reference=parse(model, revision),
+        backend=backend,
+        task=task,
+        max_tokens=max_tokens,
+        max_memory=limit,
+        memory_limit=limit or device.memory_limit,
+        workload=workload,
+        threads=threads or device.threads,
+        cache_dir=Path(cache_dir).expanduser() if cache_dir is not None else None,
+        own_cache=own_cache(cache_dir),
+        offline=offline,
+        spec=spec or {},
+    )
+
+
+def hub_cache(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where downloads are kept: `cache_dir`, or the folder that the hub's own variables name."""
+    if cache_dir is not None:
+        return Path(cache_dir).expanduser()
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def own_cache(cache_dir: str | os.PathLike[str] | None = None) -> Path:
+    """Return where conversions are kept: `cache_dir`, `$EDGE_EMBED_CACHE`, or `edge_embed` in the user's cache."""
+    own = cache_dir or os.environ.get("EDGE_EMBED_CACHE")
+    if own:
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge_embed"
