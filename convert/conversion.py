@@ -24,7 +24,7 @@ from .publishing.card import Results, write_card
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
 from .variant import open_variant
-from .verification.goldens import make_golden_pictures, make_goldens, with_fidelity
+from .verification.goldens import make_golden_images, make_goldens, with_fidelity
 from .verification.verify import Vectors, embed, verify
 
 Report = Callable[[str], object]
@@ -98,7 +98,7 @@ def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
     reference = {exact.part: embed(stage, spec, exact)[0] for exact in parts}
     spec = replace(spec, golden=make_goldens(stage, spec, parts[0]))
     if len(parts) > 1:
-        spec = replace(spec, golden_pictures=make_golden_pictures(stage, spec, parts[1]))
+        spec = replace(spec, golden_images=make_golden_images(stage, spec, parts[1]))
     return replace(source, spec=spec), reference
 
 
@@ -125,7 +125,7 @@ def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: b
         bound = exporter(one.format).BOUNDS[one.level]  # the image part beside GGUF files is ONNX
         result = verify(stage, spec, one, reference[one.part], bound)
         results[one.part, one.level] = result
-        tested.append(with_fidelity(stage, spec, one, bound.company))
+        tested.append(with_fidelity(stage, spec, one, bound.batch_deviation))
         part = ", image part," if one.part == "image" else ""
         export.report(
             f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}"

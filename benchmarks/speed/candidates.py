@@ -40,7 +40,7 @@ from edge_embed.spec.weights import File, Weights
 BULK = [12, 18, 25, 33, 47, 64, 90, 130, 180, 250, 20, 35, 64, 64, 100, 150]
 CASES = {"single": [16], "bulk": BULK}  # tokens of each text
 REPEATS = {"single": 5, "bulk": 1}  # the fastest of so many counts
-OURS = Fidelity(cosines=(), company=1.0)  # made by our converter, so that they may be chosen
+OURS = Fidelity(cosines=(), batch_deviation=1.0)  # made by our converter, so that they may be chosen
 Rows = Mapping[str, Mapping[str, Seconds]]
 
 

@@ -26,14 +26,13 @@ from edge_embed.spec.weights import Part
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
 PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert")}
-NO_ARCHITECTURES = {"config"}  # files of this folder that are none
 
 
 @cache
 def names() -> tuple[str, ...]:
     """List the architectures that exist."""
     found = (module.name for module in pkgutil.iter_modules(__path__))
-    return tuple(sorted(name for name in found if not name.startswith("_") and name not in NO_ARCHITECTURES))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
 def architecture(model_type: str) -> ModuleType:

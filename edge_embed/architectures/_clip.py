@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_embed.errors import CorruptModelError
 
-from .config import check_config, check_heads
+from ._checks import check_config, check_heads
 
 ALLOWED = {
     "hidden_act": ("quick_gelu", "gelu"),

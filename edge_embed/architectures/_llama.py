@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
-from .config import check_config
+from ._checks import check_config
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -79,9 +79,10 @@ def inverse_frequencies(config: Config) -> NDArray[np.float32]:
 def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
     """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
 
+    As there, `rope_scaling` stands in the place of `rope_parameters` where a config has both.
     Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
     """
-    rope = {**(config.get("rope_scaling") or {}), **(config.get("rope_parameters") or {})}
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
     theta = rope.get("rope_theta", config.get("rope_theta"))
     kind = rope.get("rope_type", rope.get("type", "default"))
     if theta is None:

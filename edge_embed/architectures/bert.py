@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from .config import check_config, check_heads
+from ._checks import check_config, check_heads
 
 ATTENTION: Final = "full"
 PREFIXES = ("bert.",)

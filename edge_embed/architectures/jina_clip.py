@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
-from .config import check_config, check_heads
+from ._checks import check_config, check_heads
 
 ATTENTION: Final = "full"
 PREFIXES = ("text_model.transformer.",)
@@ -95,7 +95,7 @@ def read(config: Mapping[str, Any]) -> Config:
 
 
 @dataclass(frozen=True)
-class Tower:
+class ImageConfig:
     """The numbers of vision_config; `grid` patches a side, `trained` patches a side whose positions the angles span."""
 
     dim: int
@@ -117,7 +117,7 @@ class Tower:
         return self.grid * self.patch
 
 
-def read_image(config: Mapping[str, Any]) -> Tower:
+def read_image(config: Mapping[str, Any]) -> ImageConfig:
     """Read and check config.json's vision_config; raises for values that would change the vectors."""
     check_config(config, {"add_projections": (False,)}, ("vision_config",))
     vision = config["vision_config"]
@@ -129,15 +129,15 @@ def read_image(config: Mapping[str, Any]) -> Tower:
         raise CorruptModelError(f"config.json: width={dim}, head_width={head}, image_size={image}, patch_size={patch}")
     grid = image // patch
     trained = vision.get("pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid
-    return Tower(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
+    return ImageConfig(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
 
 
-def image_unused(tower: Tower) -> tuple[str, ...]:
+def image_unused(tower: ImageConfig) -> tuple[str, ...]:
     """List how the names of tensors begin that are not read: the text part, and tables that are computed here."""
     return ("text_model.", "logit_scale", "rope.", *(f"blocks.{n}.attn.rope." for n in range(tower.layers)))
 
 
-def angles(tower: Tower) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def angles(tower: ImageConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return cosines and sines (1 + grid * grid, head_dim / 2): the class token's row turns nothing.
 
     The first half of the pairs turns with the line, the second with the column (Su et al. 2021 in two dimensions).

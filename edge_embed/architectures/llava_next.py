@@ -13,9 +13,9 @@ from typing import Any, Final
 from edge_embed.errors import UnsupportedModelError
 
 from . import llama
+from ._checks import check_config
 from ._clip import Tower, read_tower, unused
 from ._llama import TABLE, Config
-from .config import check_config
 
 __all__ = ["ATTENTION", "IMAGE_PREFIXES", "PREFIXES", "TABLE", "UNUSED", "Config", "ImageConfig", "read", "read_image"]
 

@@ -71,7 +71,7 @@ def _blocks(b: Builder, dim: int) -> _Blocks:
 def _block(b: Builder, heads: int, q: str, others: tuple[str, ...], blocks: _Blocks, at: str) -> onnx.GraphProto:
     """Return the graph of one block: number, condition -> condition, attended rows (batch, rows, dim)."""
     one, first, axis = b.constant(1, np.int64), b.constant([0], np.int64), b.constant([1], np.int64)
-    falling = b.weight("alibi.slopes", -slopes(heads)[None, :, None, None])
+    negative = b.weight("alibi.slopes", -slopes(heads)[None, :, None, None])
     steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Mul", ["number", blocks.rows], "start", {}),
         ("Add", ["start", blocks.rows], "stop", {}),
@@ -83,7 +83,7 @@ def _block(b: Builder, heads: int, q: str, others: tuple[str, ...], blocks: _Blo
         ("Unsqueeze", ["rows", axis], "column", {}),
         ("Sub", ["column", blocks.places], "offset", {}),
         ("Abs", ["offset"], "distance", {}),
-        ("Mul", ["distance", falling], "bias", {}),
+        ("Mul", ["distance", negative], "bias", {}),
         ("MultiHeadAttention", ["queries", *others, "bias"], "out", {"domain": MICROSOFT, "num_heads": heads}),
         ("Identity", ["before"], "after", {}),
     ]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_embed.architectures.jina_clip import EPSILON, IMAGE_PREFIXES, Tower, angles, image_unused
+from edge_embed.architectures.jina_clip import EPSILON, IMAGE_PREFIXES, ImageConfig, angles, image_unused
 from edge_embed.backends.onnx.names import IMAGE_ROW
 
 from ...checkpoint.smooth import Pair
@@ -21,7 +21,7 @@ from ..levels import linear, linear_with_bias
 from ._patches import patches
 
 
-def build_image(b: Builder, tower: Tower, tensors: Mapping[str, Array]) -> tuple[str, str]:
+def build_image(b: Builder, tower: ImageConfig, tensors: Mapping[str, Array]) -> tuple[str, str]:
     """Add the graph of the tower: `pixel_values` (batch, 3, height, width) -> IMAGE_ROW, not normalised."""
     read = Reader(tensors, IMAGE_PREFIXES)
     x = _patches(b, read, tower)
@@ -33,7 +33,7 @@ def build_image(b: Builder, tower: Tower, tensors: Mapping[str, Array]) -> tuple
     return b.node("Squeeze", x, b.constant([1], np.int64)), IMAGE_ROW
 
 
-def smooth_image_pairs(tower: Tower, tensors: Mapping[str, Array]) -> list[Pair]:
+def smooth_image_pairs(tower: ImageConfig, tensors: Mapping[str, Array]) -> list[Pair]:
     """List what makes the channels that linear layers read: gain and shift of the four norms of each layer."""
     prefix = Reader(tensors, IMAGE_PREFIXES).prefix
     pairs = []
@@ -51,7 +51,7 @@ def smooth_image_pairs(tower: Tower, tensors: Mapping[str, Array]) -> list[Pair]
     return pairs
 
 
-def _patches(b: Builder, read: Reader, tower: Tower) -> str:
+def _patches(b: Builder, read: Reader, tower: ImageConfig) -> str:
     """Add the class token and every patch, with their positions."""
     dim, rows = tower.dim, 1 + tower.grid**2
     return patches(
@@ -63,7 +63,7 @@ def _patches(b: Builder, read: Reader, tower: Tower) -> str:
     )
 
 
-def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tuple[str, str], last: bool) -> str:
+def _layer(b: Builder, read: Reader, tower: ImageConfig, at: str, x: str, tables: tuple[str, str], last: bool) -> str:
     """Add one layer; the `last` gives the class token's row only: (batch, 1, dim)."""
     dim, inner = tower.dim, tower.inner
     attended = _attend(b, read, tower, f"{at}attn.", _norm(b, read, f"{at}norm1", x, dim), tables, last)
@@ -80,7 +80,7 @@ def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tupl
     return b.node("Add", x, linear_with_bias(b, read, f"{at}mlp.w3", active, dim, inner))
 
 
-def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
+def _attend(b: Builder, read: Reader, tower: ImageConfig, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
     """Attend from every row, or from the first alone, to every row; queries and values have biases, keys have none."""
     dim = tower.dim
     weights = [read(f"{at}{name}_proj.weight", dim, dim) for name in "qkv"]

@@ -23,7 +23,7 @@ from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.gguf import find_mmproj, gguf_needed
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.loading.prepare import prepare_pictures
-from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.golden import sample_image
 from edge_embed.spec.model import ModelSpec
 from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
@@ -119,7 +119,7 @@ def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) 
 def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
     backend = load("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
-    pictures = [Image.fromarray(sample_picture(seed)).resize(size) for seed, size in enumerate(sizes)]
+    pictures = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
     found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
     backend.close()
     return found
@@ -215,7 +215,7 @@ def test_a_folder_of_others_gives_the_vectors_of_transformers(
 ) -> None:
     """Measured: 0.999998 at least, for a text, a picture and both together."""
     model, folder = llava
-    picture = Image.fromarray(sample_picture(3)).resize((90, 60))
+    picture = Image.fromarray(sample_image(3)).resize((90, 60))
     inputs = {"sentence": "a cat", "image": {"image": picture}, "modified-image": {"image": picture, "text": "a cat"}}
     with Embedder(f"{foreign}:F16", cache_dir=tmp_path) as embedder:
         for prompt, one in inputs.items():
@@ -277,7 +277,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     foreign: Path, llava: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cosines to transformers: 0.99999 at least were measured."""
-    picture = Image.fromarray(sample_picture(3))
+    picture = Image.fromarray(sample_image(3))
     with Embedder(foreign, cache_dir=tmp_path) as embedder:
         found = embedder.encode(["a cat", {"image": picture}, {"image": picture, "text": "blue"}])
         prompts = [embedder.spec.prompts[name] for name in ("sentence", "image", "modified-image")]

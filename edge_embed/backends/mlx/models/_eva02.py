@@ -9,7 +9,7 @@ from __future__ import annotations
 import mlx.core as mx
 from mlx import nn
 
-from edge_embed.architectures.jina_clip import EPSILON, Tower, angles
+from edge_embed.architectures.jina_clip import EPSILON, ImageConfig, angles
 
 from ._attention import attend, merge_heads, split_heads
 from ._patches import Patches
@@ -18,7 +18,7 @@ from ._patches import Patches
 class RotaryEmbedding2D:
     """Rotary positions in two dimensions: neighbouring channels turn together, by the tower's angles."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         self._cos, self._sin = map(mx.array, angles(tower))
 
     def __call__(self, x: mx.array) -> mx.array:
@@ -34,7 +34,7 @@ class RotaryEmbedding2D:
 class Attention(nn.Module):
     """Attention with a norm before its last projection; queries and values have biases, keys have none."""
 
-    def __init__(self, tower: Tower, rotary: RotaryEmbedding2D) -> None:
+    def __init__(self, tower: ImageConfig, rotary: RotaryEmbedding2D) -> None:
         super().__init__()
         dim = tower.dim
         self._heads, self._rotary = tower.heads, rotary
@@ -53,7 +53,7 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """SwiGLU (Shazeer 2020, arXiv 2002.05202), normed before the last product."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         self.w1, self.w2 = nn.Linear(tower.dim, tower.inner), nn.Linear(tower.dim, tower.inner)
         self.ffn_ln = nn.LayerNorm(tower.inner, eps=EPSILON)
@@ -67,7 +67,7 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """One layer; norms stand before attention and MLP."""
 
-    def __init__(self, tower: Tower, rotary: RotaryEmbedding2D) -> None:
+    def __init__(self, tower: ImageConfig, rotary: RotaryEmbedding2D) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(tower.dim, eps=EPSILON), nn.LayerNorm(tower.dim, eps=EPSILON)
         self.attn, self.mlp = Attention(tower, rotary), MLP(tower)
@@ -81,7 +81,7 @@ class Block(nn.Module):
 class PatchEmbedding(nn.Module):
     """What the checkpoint calls the projection of patches."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         self.proj = Patches(tower.dim, tower.patch, bias=True)
 
@@ -89,7 +89,7 @@ class PatchEmbedding(nn.Module):
 class ImageModel(nn.Module):
     """Pixels (batch, 3, height, width) -> the class token's row (batch, dim), not normalised."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         side = tower.grid * tower.patch
         self.size = (side, side)
