@@ -14,10 +14,11 @@ from tokenizers import Tokenizer
 
 from edge_embed.architectures import architecture
 from edge_embed.errors import InputError, UnsupportedModelError, listing
+from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
 
-from .checkpoint.adapters import CONFIG, WEIGHTS, open_adapter
+from .checkpoint.adapters import open_adapter
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
 
