@@ -59,4 +59,4 @@ def write(config: dict[str, Any], folder: Path, level: str) -> str:
 
     source = Source(folder, spec_of(config), config, Random(config), ())
     (weights,) = write(Export(folder=folder, source=source, levels=[level]))
-    return weights.files[0].path
+    return str(weights.files[0].path)

@@ -156,7 +156,7 @@ class Measure:
 def bits(path: Path) -> float:
     """Return bits per weight, vocabulary and metadata left out."""
     sizes = gguf_file.tensor_sizes(path)
-    return 8 * sum(size for _, _, size in sizes) / sum(count for _, count, _ in sizes)
+    return float(8 * sum(size for _, _, size in sizes) / sum(count for _, count, _ in sizes))
 
 
 def _cells(level: str, row: dict[str, Any]) -> list[str]:
