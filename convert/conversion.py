@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_embed.architectures import parts
 from edge_embed.errors import InputError
 from edge_embed.formats.mmproj import read_mmproj
 from edge_embed.spec.model import FILE_NAME, ModelSpec, space_fingerprint
@@ -19,7 +20,6 @@ from .checkpoint.safetensors import write_safetensors
 from .checkpoint.source import Source
 from .export import Export, describe, exporter, targets
 from .onnx.export import to_onnx, write_image
-from .onnx.file import parts_of
 from .publishing.card import Results, write_card
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
@@ -143,7 +143,7 @@ def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: b
 def write_parts(kind: Format, export: Export) -> list[Weights]:
     """Write the text part's weights, and the image part's, where there is one and the format has none of its own."""
     weights: list[Weights] = exporter(kind).write(export)
-    if "image" in parts_of(export.source.spec.architecture):
+    if "image" in parts(export.source.spec.architecture):
         for level in exporter(kind).image_levels(export.levels):
             export.report(f"onnx:{level}, image part")
             weights.append(write_image(export.source, export.folder, level))

@@ -103,7 +103,7 @@ def warn(message: str, category: type[Warning]) -> None:
     Where no such line is on the stack, as in a thread of ours, the outermost line is named.
     """
     level, frame = 2, sys._getframe(1)  # as warnings.warn counts: 1 is this function, 2 the one that called it
-    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] in OURS:
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
     warnings.warn(message, category, stacklevel=level)
 

@@ -39,6 +39,16 @@ def test_a_warning_from_here_names_here() -> None:
     assert caught[0].filename == __file__
 
 
+def test_code_whose_module_has_no_name(tmp_path: Path) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        exec(
+            compile("\n\nwarn('cut', TruncationWarning)", "cell", "exec"),
+            {"warn": warn, "TruncationWarning": TruncationWarning},
+        )
+    assert (caught[0].filename, caught[0].lineno) == ("cell", 3)
+
+
 def test_listing() -> None:
     assert listing(["b", "a"]) == "'a', 'b'"
     assert listing(()) == "none"

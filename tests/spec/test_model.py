@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,6 +27,17 @@ FULL = replace(
 
 def test_round_trip() -> None:
     assert ModelSpec.from_json(FULL.to_json()) == FULL
+
+
+def test_repr_is_short(converted: Path) -> None:
+    assert repr(replace(FULL, prompts={}, tasks={})) == (
+        "ModelSpec(name='fake', architecture='fake', dim=16, max_tokens=24, pooling='mean', normalize=True, "
+        "matryoshka_dims=(8, 4), padding_side='right', default_prompt='document', task='retrieval', "
+        "weights=['onnx:int8'], license='apache-2.0')"
+    )
+    spec = ModelSpec.read(converted / "edge_embed.json")
+    assert len(spec.to_json()) > 10_000
+    assert len(repr(spec)) < 400
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def slopes(heads: int) -> Array:
 
 def attend(b: Builder, heads: int, q: str, k: str, v: str, mask: str, at: str, dim: int) -> str:
     """Attend block by block of queries, each with the bias of its own rows: memory grows with the length alone."""
-    blocks = b.once("blocks", lambda: _blocks(b, dim))
+    blocks = b.cached("blocks", lambda: _blocks(b, dim))
     padded = b.node("Pad", q, blocks.pads)
     body = _block(b, heads, padded, (k, v, "", mask), blocks, at)
     out = b.node("Transpose", b.node("Loop", blocks.count, b.constant(True, np.bool_), body=body), perm=[1, 0, 2, 3])

@@ -153,7 +153,7 @@ def test_attention_holds_no_square(kind: str) -> None:
     before = mx.get_active_memory()
     mx.reset_peak_memory()
     if kind == "alibi":
-        mx.eval(_alibi.attend(q, k, v, _alibi.slopes(12), None))
+        mx.eval(_alibi.attend(q, k, v, _alibi.head_slopes(12), None))
     else:
         mx.eval(_attention.attend(q, k, v, None if kind == "full" else "causal"))
     print(f"{(mx.get_peak_memory() - before) / 1e6:.0f} MB")

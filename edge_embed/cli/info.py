@@ -1,0 +1,47 @@
+"""A model's spec, in a few lines for people; `edge_embed.json` has all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import Weights
+
+
+def describe(spec: ModelSpec) -> str:
+    """Say what a model takes, gives and needs: a line for each fact that it states, golden vectors left out."""
+    return "\n".join(f"{name:12} {value}" for name, value in _facts(spec))
+
+
+def _facts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
+    yield "name", spec.name
+    yield "architecture", spec.architecture
+    yield "dimensions", _dimensions(spec)
+    yield "max tokens", spec.max_tokens
+    yield "pooling", f"{spec.pooling}, {'normalised' if spec.normalize else 'not normalised'}"
+    if spec.task or spec.tasks:
+        yield "task", f"{spec.task or 'none chosen'}, of {', '.join(sorted(spec.tasks)) or spec.task}"
+    for name, template in spec.prompts.items():
+        yield "prompt", f"{name}{' (default)' if name == spec.default_prompt else ''}: {template!r}"
+    if spec.image is not None:
+        height, width = spec.image.size
+        yield "images", f"{width} x {height} pixels{' a tile' if spec.image.pinpoints else ''}"
+    for weights in spec.weights:
+        yield "weights", _weights(weights)
+    for key in ("license", "source", "revision", "fingerprint"):
+        if value := getattr(spec, key):
+            yield key, value
+
+
+def _dimensions(spec: ModelSpec) -> str:
+    shorter = sorted({*spec.matryoshka_dims} - {spec.dim}, reverse=True)
+    return f"{spec.dim}, can be cut to {', '.join(map(str, shorter))}" if shorter else str(spec.dim)
+
+
+def _weights(weights: Weights) -> str:
+    sizes = [file.size for file in weights.files]
+    name = f"{weights.format}:{weights.level}{'' if weights.part == 'text' else f' ({weights.part}s)'}"
+    known = [f"{sum(filter(None, sizes)) / 1e6:,.1f} MB"] if all(sizes) else []
+    if weights.fidelity is not None:
+        known.append(f"cosine to float32 at least {min(weights.fidelity.cosines):.4f}")
+    return ", ".join([name, *known])
