@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import itertools
+import pickle
 import warnings
-from collections.abc import Iterator
-from typing import Any, cast
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, assert_type, cast, get_args
 
 import numpy as np
 import pytest
 
 from edge_embed import BackendError, Embedder, InputError, TruncationWarning
 from edge_embed.backends import Batch
+from edge_embed.backends.facts import names
 from edge_embed.backends.fake import FakeBackend
+from edge_embed.embedder import BackendName
+from edge_embed.pipeline import inputs as inputs_module
 from edge_embed.pipeline import windows
-from edge_embed.vectors import quantize
+from edge_embed.pipeline.tokenizer import TokenCount, check_texts
+from edge_embed.vectors import Matrix, Vector, quantize
+
+from support.fake import SPEC
 
 TEXTS = ["b", "a long text of many letters"[:20], "", "c d e", "b"]
 
@@ -32,7 +43,53 @@ def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
         one = fake.encode(text)
         assert one.shape == (16,)
         np.testing.assert_allclose(one, row, atol=1e-7)
-    assert fake.encode(tuple(TEXTS)).tolist() == fake.encode(np.array(TEXTS)).tolist() == rows.tolist()  # type: ignore[arg-type]
+    assert fake.encode(tuple(TEXTS)).tolist() == fake.encode(np.array(TEXTS)).tolist() == rows.tolist()  # type: ignore[call-overload]
+
+
+def test_types_say_one_or_many(fake: Embedder) -> None:
+    assert_type(fake.encode("a"), Vector)
+    assert_type(fake.encode({"text": "a"}), Vector)
+    assert_type(fake.encode(["a"], precision="int8"), Matrix)
+    assert_type(fake.encode_query(("a", {"text": "b"})), Matrix)
+    assert_type(fake.count_tokens("a"), TokenCount)
+    assert_type(fake.count_tokens(["a"]), list[TokenCount])
+
+
+def test_encoding_methods_take_the_same_options() -> None:
+    options = {
+        name: {key: str(one) for key, one in inspect.signature(getattr(Embedder, name)).parameters.items()}
+        for name in ("encode", "encode_query", "encode_document", "encode_image", "encode_iter")
+    }
+    encode, sided = options["encode"], options["encode_query"]
+    assert [*encode][:2] == ["self", "inputs"]
+    assert sided == options["encode_document"] == {key: value for key, value in encode.items() if key != "side"}
+    image, stream = options["encode_image"], options["encode_iter"]
+    assert encode.keys() - image.keys() == {"inputs", "side", "truncation"}  # which images alone would not feel
+    assert encode.keys() - stream.keys() == {"show_progress_bar"}
+    for other in (image, stream):
+        assert all(encode[key] == value for key, value in other.items() if key not in ("inputs", "images", "errors"))
+    assert set(get_args(BackendName)) == {"auto", *names()}
+
+
+def test_vectors_are_normalised_as_the_model_was_trained(fake: Embedder) -> None:
+    pipeline = fake._opened.pipeline
+    plain = Embedder.from_parts(replace(SPEC, normalize=False), pipeline.tokenizer, pipeline.backend)
+    raw = fake.encode(TEXTS, normalize_embeddings=False)
+    assert (plain.encode(TEXTS) == raw).all()
+    assert (np.stack([*plain.encode_iter(TEXTS)]) == raw).all()
+    assert (plain.encode(TEXTS, normalize_embeddings=True) == fake.encode(TEXTS)).all()
+
+
+def test_each_text_is_checked_once(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[object] = []
+
+    def watched(texts: Sequence[object], first: int = 0) -> list[str]:
+        seen.extend(texts)
+        return check_texts(texts, first)
+
+    monkeypatch.setattr(inputs_module, "check_texts", watched)
+    fake.encode(TEXTS)
+    assert seen == TEXTS
 
 
 def test_a_vector_is_the_mean_of_its_tokens_rows(fake: Embedder) -> None:
@@ -66,6 +123,9 @@ def test_prompts_reach_the_text(fake: Embedder) -> None:
     assert (fake.encode(["a"], prompt_name="query") == plain).all()
     assert (fake.encode_query(["a"]) == plain).all()
     assert (fake.encode(["a"], prompt="query: ") == plain).all()
+    assert (fake.encode_document(["a"], prompt="query: ") == plain).all()
+    assert (fake.encode_document(["a"], prompt_name="query") == plain).all()
+    assert (fake.encode(["a"], side="query") == plain).all()
     assert (fake.encode_document(["a"]) == fake.encode(["a ."])).all()
     assert (next(fake.encode_iter(["a"], side="query")) == plain[0]).all()
     assert (fake.encode(["x"], prompt_name="braces") == fake.encode(["{x} {0}"])).all()
@@ -104,8 +164,12 @@ def test_what_was_cut_is_reported_once(fake: Embedder, monkeypatch: pytest.Monke
         fake.encode(texts)
     assert len(caught) == 1
     assert caught[0].filename == __file__
+    with pytest.warns(TruncationWarning) as caught:
+        list(fake.encode_iter(texts))
+    assert [one.filename for one in caught] == [__file__]
     assert fake.count_tokens(texts) == [(32, 8), (3, 0), (3, 0), (52, 28), (3, 0)]
-    assert fake.count_tokens(["a"], prompt_name="query") == [(9, 0)]
+    assert fake.count_tokens(["a"], prompt_name="query") == fake.count_tokens(["a"], side="query") == [(9, 0)]
+    assert fake.count_tokens("b") == (3, 0)
     with pytest.raises(InputError, match="input 3 has 52 tokens, the limit is 24"):
         fake.encode(["b", "c", "d", "d " * 50], truncation="error")
     with pytest.warns(TruncationWarning):
@@ -141,6 +205,7 @@ def test_wrong_inputs_are_refused_before_any_work(fake: Embedder, inputs: Any, m
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"truncation": "left"}, "unknown truncation 'left': choose from 'end', 'error', 'middle', 'start'"),
         ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
+        ({"side": "queries"}, "unknown side 'queries': choose from 'document', 'query'"),
     ],
 )
 def test_wrong_options_are_refused_before_any_work(fake: Embedder, options: dict[str, Any], message: str) -> None:
@@ -153,7 +218,7 @@ def test_wrong_options_are_refused_before_any_work(fake: Embedder, options: dict
 
 def test_a_misspelt_option_is_no_option(fake: Embedder) -> None:
     with pytest.raises(TypeError, match="batchsize"):
-        fake.encode(["a"], batchsize=3)  # type: ignore[call-arg]
+        fake.encode(["a"], batchsize=3)  # type: ignore[call-overload]
     with pytest.raises(InputError, match="got one str: use encode"):
         fake.encode_iter("abc")
 
@@ -174,6 +239,7 @@ def test_a_vector_that_is_not_finite_is_never_given_out(fake: Embedder) -> None:
 def test_similarity_and_the_rest(fake: Embedder, capsys: pytest.CaptureFixture[str]) -> None:
     a, b = fake.encode(["a", "b"]), fake.encode(["b"])
     np.testing.assert_allclose(fake.similarity(a, b)[1], [1], rtol=1e-6)
+    np.testing.assert_allclose(fake.similarity_pairwise(a, a[::-1]), fake.similarity(a, a)[0, [1, 1]], rtol=1e-6)
     assert "16 dimensions, 24 tokens, mean pooling" in fake.explain()
     assert repr(fake) == "<Embedder fake FakeBackend, given by the caller>"
     fake.encode(["a"] * 3, show_progress_bar=True)
@@ -183,3 +249,37 @@ def test_similarity_and_the_rest(fake: Embedder, capsys: pytest.CaptureFixture[s
     with fake as same:
         assert same is fake
     assert backend_of(fake).closed
+
+
+def test_truncate_dim_at_opening_holds_for_every_call(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Embedder] = []
+    monkeypatch.setattr(Embedder, "close", lambda self: closed.append(self))
+    with pytest.raises(InputError, match=r"truncate_dim=100: all-MiniLM-L6-v2 was trained for \[384\] only"):
+        Embedder(f"{converted}:int8", truncate_dim=100)
+    assert len(closed) == 1
+
+
+def test_dim_is_the_length_of_vectors(fake: Embedder) -> None:
+    assert fake.dim == 16
+    fake._truncate_dim = 8
+    assert fake.dim == fake.encode("a").shape[0] == next(fake.encode_iter(["a"])).shape[0] == 8
+    assert fake.encode(["a"], truncate_dim=16).shape == (1, 16)
+    assert "8 dimensions" in fake.explain()
+
+
+def test_copies_and_pickles_open_the_model_again(converted: Path) -> None:
+    with Embedder(f"{converted}:int8", max_tokens=100, truncate_dim=384, threads=1) as model:
+        packed = pickle.dumps(model)
+        expected, text = model.encode("a text"), model.explain()
+    assert len(packed) < 2000
+    for again in (pickle.loads(packed), copy.copy(model), copy.deepcopy(model)):
+        with again:
+            assert again.explain() == text
+            assert again.spec.max_tokens == 100
+            np.testing.assert_array_equal(again.encode("a text"), expected)
+
+
+def test_what_was_made_from_parts_cannot_be_pickled(fake: Embedder) -> None:
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(InputError, match="made from parts and cannot be copied or pickled: open a model by its"):
+            attempt(fake)

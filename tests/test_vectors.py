@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sentence_transformers.util import quantize_embeddings
+from sentence_transformers.util import pairwise_cos_sim, quantize_embeddings
 
 from edge_embed import InputError
 from edge_embed.pipeline.pooling import pool
-from edge_embed.vectors import hamming, normalize, quantize, search_binary, similarity, unpack
+from edge_embed.vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
 
 ROWS = np.array([[1, -2, 0, 4], [0, 0, 0, 0], [-3, 3, 1.5, -1.5]], np.float32)
 
@@ -86,6 +86,22 @@ def test_similarity() -> None:
         similarity(a, b, "l2")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="name metric="):
         similarity(quantize(b, "int8"), quantize(b, "int8"))
+
+
+def test_pairwise_is_the_diagonal() -> None:
+    a, b = unit(9), unit(9, 256)[::-1]
+    theirs = pairwise_cos_sim(a, b.copy()).numpy()
+    np.testing.assert_allclose(similarity_pairwise(3 * a, b), theirs, atol=1e-6)
+    np.testing.assert_allclose(similarity_pairwise(3 * a, b, "dot"), 3 * theirs, atol=1e-5)
+    packed = quantize(a, "binary"), quantize(b, "ubinary")
+    np.testing.assert_allclose(similarity_pairwise(*packed, "hamming"), np.diag(similarity(*packed, "hamming")))
+    codes = quantize(a, "int8"), quantize(b, "uint8")
+    np.testing.assert_allclose(similarity_pairwise(*codes, "cosine"), np.diag(similarity(*codes, "cosine")), atol=1e-6)
+    assert similarity_pairwise(a[0], b[0]).shape == (1,)
+    with pytest.raises(InputError, match="numbers of rows differ: 9 and 8"):
+        similarity_pairwise(a, b[:8])
+    with pytest.raises(InputError, match="name metric="):
+        similarity_pairwise(*codes)
 
 
 def test_hamming_is_the_cosine_of_signs() -> None:
