@@ -27,6 +27,6 @@ def jpegs(count: int, width: int, height: int) -> list[bytes]:
     """Return generated photographs as JPEG files; the same ones every time."""
     from PIL import Image
 
-    from tests.support.pictures import encoded, photograph
+    from tests.support.drawings import encoded, photograph
 
     return [encoded(Image.fromarray(photograph(width, height, n)), "JPEG", quality=90) for n in range(count)]

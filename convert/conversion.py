@@ -31,7 +31,7 @@ Report = Callable[[str], object]
 Reference = dict[Part, Vectors]  # the probes' exact vectors by the part that gives them
 PLAIN: Format = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
 EXACT = "float32"
-FOLDER = "pictures"
+FOLDER = "images"
 
 
 def convert(

@@ -1,4 +1,4 @@
-"""llama.cpp's file of LLaVA-1.6's picture tower -> a checkpoint's config and tensors -> the image part's graph."""
+"""llama.cpp's file of LLaVA-1.6's image tower -> a checkpoint's config and tensors -> the image part's graph."""
 
 from __future__ import annotations
 

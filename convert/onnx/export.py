@@ -21,7 +21,7 @@ from .levels import LEVELS
 
 ALL = LEVELS
 # A tower has 4 % of E5-V's weights and 39 % of jina-clip-v1's: four bits would save little of the one, and what they
-# blur of a picture no later layer can sharpen.
+# blur of an image no later layer can sharpen.
 IMAGE_LEVELS = {"int4": "int8"}
 SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
 # Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was

@@ -25,7 +25,7 @@ from edge_embed.spec.weights import Weights
 from .probes import probes
 
 LONG = 96  # tokens; enough for attention over more than one block of any engine, and quick
-SEEDS = (1001, 1002)  # not those of the pictures that verification takes
+SEEDS = (1001, 1002)  # not those of the images that verification takes
 THREADS = 2
 
 
@@ -50,12 +50,12 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
 
 
 def make_golden_images(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenImage, ...]:
-    """Embed sample pictures with the exact weights of the image part."""
+    """Embed sample images with the exact weights of the image part."""
     assert spec.image is not None
-    pictures = [load_image(sample_image(seed), spec.image) for seed in SEEDS]
+    pixels = [load_image(sample_image(seed), spec.image) for seed in SEEDS]
     backend = load(exact.format, folder, spec, exact, THREADS)
     try:
-        vectors = embed_images(backend, pictures)
+        vectors = embed_images(backend, pixels)
     finally:
         backend.close()
     return tuple(golden_image(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))

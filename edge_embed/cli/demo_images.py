@@ -1,4 +1,4 @@
-"""The demonstration with pictures: draws some, searches them by text, and writes what was found as one PNG."""
+"""The demonstration with images: draws some, searches them by text, and writes what was found as one PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 DEFAULT_MODEL = "jinaai/jina-clip-v1"
-TRAINED = (DEFAULT_MODEL, "royokong/e5-v")  # of other weights nobody has said that they know what a picture shows
+TRAINED = (DEFAULT_MODEL, "royokong/e5-v")  # of other weights nobody has said that they know what an image shows
 QUESTIONS = (
     "a red circle",
     "a blue triangle",
@@ -26,12 +26,12 @@ QUESTIONS = (
     "stars in the night sky",
     "a green tree",
 )
-SIDE, GAP, FOUND = 224, 12, 4  # pixels of a picture and between two; pictures shown for each question
+SIDE, GAP, FOUND = 224, 12, 4  # pixels of an image and between two; images shown for each question
 Draw = Callable[["ImageDraw.ImageDraw"], object]
 
 
 def drawings() -> Mapping[str, Draw]:
-    """Say how to draw each picture on a white square of SIDE pixels, by what it shows."""
+    """Say how to draw each image on a white square of SIDE pixels, by what it shows."""
     box, corners = (40, 40, 184, 184), [(112, 36), (190, 186), (34, 186)]
     colours = ("red", "blue", "green", "yellow")
     shapes: dict[str, Draw] = {f"{c} circle": lambda d, c=c: d.ellipse(box, c) for c in colours}  # type: ignore[misc]
@@ -41,16 +41,16 @@ def drawings() -> Mapping[str, Draw]:
 
 
 def draw(name: str) -> Image.Image:
-    """Draw one of the pictures."""
+    """Draw one of the images."""
     from PIL import Image, ImageDraw
 
-    picture = Image.new("RGB", (SIDE, SIDE), "white")
-    drawings()[name](ImageDraw.Draw(picture))
-    return picture
+    image = Image.new("RGB", (SIDE, SIDE), "white")
+    drawings()[name](ImageDraw.Draw(image))
+    return image
 
 
 def demo_images(model: str, output: Path) -> None:
-    """Embed the pictures, rank them for each question, print the ranking and write the contact sheet.
+    """Embed the images, rank them for each question, print the ranking and write the contact sheet.
 
     Raises InputError for weights that are not a published model's: random ones would rank as if they knew something.
     """
@@ -60,25 +60,25 @@ def demo_images(model: str, output: Path) -> None:
     with Embedder(model) as embedder:
         if embedder.spec.source not in TRAINED:
             raise InputError(
-                f"{model} comes from {embedder.spec.source or 'nowhere that is known'}: its ranking of pictures would "
+                f"{model} comes from {embedder.spec.source or 'nowhere that is known'}: its ranking of images would "
                 f"mean nothing. Shown are the weights of {listing(TRAINED)}, as in --model {DEFAULT_MODEL}"
             )
         names = list(drawings())
         start = time.perf_counter()
-        pictures = embedder.encode_image([draw(name) for name in names])
+        images = embedder.encode_image([draw(name) for name in names])
         seconds = time.perf_counter() - start
-        scores = embedder.similarity(embedder.encode_query(QUESTIONS), pictures)
+        scores = embedder.similarity(embedder.encode_query(QUESTIONS), images)
         print(embedder.explain())
     for question, row in zip(QUESTIONS, scores, strict=True):
         print(f"{question:32}" + "  ".join(f"{row[n]:.3f} {names[n]}" for n in np.argsort(-row)[:FOUND]))
     sheet = contact_sheet(names, scores)
     with opened(output) as file:
         sheet.save(file, "PNG")
-    print(f"{len(names)} pictures in {seconds:.2f} s: {len(names) / seconds:.1f} a second; the sheet is {output}")
+    print(f"{len(names)} images in {seconds:.2f} s: {len(names) / seconds:.1f} a second; the sheet is {output}")
 
 
 def contact_sheet(names: list[str], scores: NDArray[np.float32]) -> Image.Image:
-    """Lay out a line a question: its words, then the best pictures with their scores (questions, pictures)."""
+    """Lay out a line a question: its words, then the best images with their scores (questions, images)."""
     from PIL import Image, ImageDraw, ImageFont
 
     font = ImageFont.load_default(20)
@@ -107,7 +107,7 @@ def _check_pillow() -> None:
         import PIL  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            "pictures need Pillow, which is not installed: pip install 'edge-embed[images]'"
+            "images need Pillow, which is not installed: pip install 'edge-embed[images]'"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""llama.cpp's file of a picture tower and its projector, `mmproj-*.gguf`: what its header says of pictures.
+"""llama.cpp's file of an image tower and its projector, `mmproj-*.gguf`: what its header says of images.
 
 Layout: tools/mtmd of ggml-org/llama.cpp, that of LLaVA-1.6 (projector type `mlp`). llama.cpp itself packs the tiles'
 features in another way than the models were trained with, so a graph of our own is made of the tensors.
@@ -33,7 +33,7 @@ def read_mmproj(path: Path, dim: int | None = None) -> Header:
     said, tensors = header.metadata, header.tensors
     if said.get("general.architecture") != "clip" or not said.get("clip.has_vision_encoder"):
         raise UnsupportedModelError(
-            f"{path} is no picture tower: general.architecture={said.get('general.architecture')!r}, "
+            f"{path} is no image tower: general.architecture={said.get('general.architecture')!r}, "
             f"clip.has_vision_encoder={said.get('clip.has_vision_encoder')!r}; 'clip' and True are"
         )
     kind = said.get("clip.projector_type") or said.get("clip.vision.projector_type") or PROJECTOR
@@ -59,7 +59,7 @@ def read_mmproj(path: Path, dim: int | None = None) -> Header:
 
 
 def image_spec_of(header: Header, path: Path) -> ImageSpec:
-    """Return how pictures become pixels, by what read_mmproj returned of a path."""
+    """Return how images become pixels, by what read_mmproj returned of a path."""
     said = header.metadata
     side = vision(said, "image_size")
     spec = ImageSpec(

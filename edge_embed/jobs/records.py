@@ -26,6 +26,6 @@ def read_records(file: Iterable[str], jsonl: bool) -> Iterator[Input]:
 
 
 def _record(value: dict[str, Any]) -> Input:
-    """Take the text, the picture or both from an object that may say more; KeyError for one that has neither."""
+    """Take the text, the image or both from an object that may say more; KeyError for one that has neither."""
     found = {key: value[key] for key in ("text", "image") if value.get(key) is not None}
     return found if "image" in found else found["text"]

@@ -57,7 +57,7 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def find_mmproj(names: Iterable[str]) -> str | None:
-    """Return the name of llama.cpp's file of a picture tower, the most exact of several; None where there is none."""
+    """Return the name of llama.cpp's file of an image tower, the most exact of several; None where there is none."""
     found = [name for name in names if MMPROJ.fullmatch(base(name))]
     return min(found, key=lambda name: (_exactness(name), name), default=None)
 

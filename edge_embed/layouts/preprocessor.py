@@ -86,7 +86,7 @@ def _standard(config: Mapping[str, Any], where: str, tiled: bool) -> ImageSpec:
         size = {"shortest_edge": size}
     pinpoints = config.get("image_grid_pinpoints") if tiled else []
     crops = config.get("do_center_crop", True)
-    needed = STEPS if tiled else STEPS[1:]  # a picture that is squashed to its size needs no crop
+    needed = STEPS if tiled else STEPS[1:]  # an image that is squashed to its size needs no crop
     off = [step for step in needed if not config.get(step, True)]
     if off:
         raise UnsupportedModelError(f"{where}: {off[0]}=false is not implemented; true is")
@@ -107,7 +107,7 @@ def _standard(config: Mapping[str, Any], where: str, tiled: bool) -> ImageSpec:
         raise UnsupportedModelError(f"{where}: crop_size={target} and size={whole} must be the same here")
     if edge is not None and not crops:
         raise UnsupportedModelError(
-            f"{where}: do_center_crop=false leaves pictures of many sizes, which is not implemented"
+            f"{where}: do_center_crop=false leaves images of many sizes, which is not implemented"
         )
     return ImageSpec(
         size=target,

@@ -72,12 +72,12 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
 
 
 def _test_images(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
-    """Embed the golden pictures in one batch; raise SelfTestError for other vectors."""
+    """Embed the golden images in one batch; raise SelfTestError for other vectors."""
     assert weights.fidelity is not None
     assert spec.image is not None
-    pictures = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
-    cosines = (embed_images(backend, pictures) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
-    _compare(weights, "picture", range(len(pictures)), cosines)
+    pixels = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
+    cosines = (embed_images(backend, pixels) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
+    _compare(weights, "image", range(len(pixels)), cosines)
 
 
 def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArray[np.float32]) -> None:
@@ -107,13 +107,13 @@ def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[
         return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
 
 
-def embed_images(backend: Backend, pictures: Sequence[ImagePixels]) -> NDArray[np.float32]:
-    """Run the image part on pictures in one batch -> L2-normalised vectors (n, dim).
+def embed_images(backend: Backend, pixels: Sequence[ImagePixels]) -> NDArray[np.float32]:
+    """Run the image part on images in one batch -> L2-normalised vectors (n, dim).
 
     Of rows that a language model would go on to read, the mean.
     """
     with np.errstate(all="ignore"):
-        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(Batch((), pictures))]))
+        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(Batch((), pixels))]))
 
 
 def _message(weights: Weights, what: str) -> str:

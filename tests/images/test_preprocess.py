@@ -23,7 +23,7 @@ from edge_embed.images.tiles import NEWLINE, packed_rows
 from edge_embed.layouts.preprocessor import parse
 from edge_embed.spec.image import ImagePixels, ImageSpec
 
-from support import pictures
+from support import drawings
 
 LLAVA = {"size": {"shortest_edge": 336}, "crop_size": {"height": 336, "width": 336}}
 BOUND = 1 / 255  # of a pixel's range before normalising; 0 was measured, bit for bit
@@ -51,7 +51,7 @@ def difference(ours: ImagePixels, theirs: Any, spec: ImageSpec) -> float:
 def test_pixels_equal_the_clip_processor(options: dict[str, Any]) -> None:
     processor = CLIPImageProcessorPil(**options)
     spec = spec_of(json.loads(processor.to_json_string()))
-    for image in pictures.many():
+    for image in drawings.many():
         assert difference(load_image(image, spec), processor(image)["pixel_values"][0], spec) <= BOUND, image
 
 
@@ -60,7 +60,7 @@ def test_pixels_equal_the_llava_next_processor() -> None:
     spec = spec_of(json.loads(processor.to_json_string()))
     assert len(spec.pinpoints) == 5
     counts = set()
-    for image in pictures.many():
+    for image in drawings.many():
         loaded = load_image(image, spec)
         assert difference(loaded, processor(image)["pixel_values"][0], spec) <= BOUND, image
         assert loaded.size == (image.height, image.width)
@@ -87,7 +87,7 @@ def test_pixels_equal_torchvisions_steps_for_jinas_format(config: dict[str, Any]
     size, mode = config["size"], config["resize_mode"]
     target = (size, size) if isinstance(size, int) else tuple(size)
     spec = spec_of({**config, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]})
-    for image in pictures.many():
+    for image in drawings.many():
         if "A" in image.getbands() or image.info.get("transparency") is not None:
             continue  # the original shows what lies hidden under transparency
         step = image.convert("RGB")
@@ -171,7 +171,7 @@ SMALL = ImageSpec(size=(8, 8))
 
 
 def test_images_come_in_order_and_bad_ones_in_their_place() -> None:
-    good = pictures.photograph(20, 30, 1)
+    good = drawings.photograph(20, 30, 1)
     items = [good, b"nothing", good[:10], "/no/such/file", good]
     results = list(load_ahead(items, SMALL, errors="return", indices=range(7, 99)))
     assert [type(result) for result in results] == [ImagePixels, InputError, ImagePixels, InputError, ImagePixels]
@@ -194,7 +194,7 @@ def test_no_more_is_loaded_than_is_needed_soon(monkeypatch: pytest.MonkeyPatch) 
     def items() -> Any:
         for n in range(100):
             taken.append(n)
-            yield pictures.photograph(9, 9, n)
+            yield drawings.photograph(9, 9, n)
 
     monkeypatch.setattr(images_module, "load_image", slow)
     stream = load_ahead(items(), SMALL, threads=2)
@@ -209,7 +209,7 @@ def test_no_more_is_loaded_than_is_needed_soon(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_an_image_does_not_depend_on_its_batch() -> None:
-    many = pictures.many()
+    many = drawings.many()
     alone = [load_image(image, SMALL).pixels for image in many]
     for image, expected in zip(load_ahead(many, SMALL, threads=4), alone, strict=True):
         assert isinstance(image, ImagePixels)

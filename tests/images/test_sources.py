@@ -26,10 +26,10 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED, ImageSources, load_rgb
 from edge_embed.spec.image import ImageSpec
 
-from support import pictures
+from support import drawings
 
-PICTURE = pictures.photograph(40, 30, 3)
-PNG = pictures.encoded(Image.fromarray(PICTURE), "PNG")
+PICTURE = drawings.photograph(40, 30, 3)
+PNG = drawings.encoded(Image.fromarray(PICTURE), "PNG")
 ANY = ImageSources()
 
 
@@ -38,7 +38,7 @@ def rgb(item: object, sources: ImageSources = ANY) -> Any:
 
 
 def test_every_source_gives_the_same_image(tmp_path: Path) -> None:
-    path = tmp_path / "a picture.png"
+    path = tmp_path / "an image.png"
     path.write_bytes(PNG)
     uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
     quoted = "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG)
@@ -50,13 +50,13 @@ def test_every_source_gives_the_same_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "GIF", "JPEG", "JPEG2000", "AVIF"])
 def test_formats(kind: str) -> None:
     grey = np.full((32, 32, 3), 90, np.uint8)
-    assert np.abs(rgb(pictures.encoded(Image.fromarray(grey), kind)).astype(int) - 90).max() <= 2
+    assert np.abs(rgb(drawings.encoded(Image.fromarray(grey), kind)).astype(int) - 90).max() <= 2
 
 
 def test_sixteen_bits_keep_their_greys() -> None:
     ramp = np.arange(256, dtype=np.uint16).reshape(16, 16) * 257
     expected = np.repeat((ramp // 257).astype(np.uint8)[..., None], 3, axis=2)
-    for item in (pictures.encoded(Image.fromarray(ramp), "PNG"), pictures.encoded(Image.fromarray(ramp), "TIFF"), ramp):
+    for item in (drawings.encoded(Image.fromarray(ramp), "PNG"), drawings.encoded(Image.fromarray(ramp), "TIFF"), ramp):
         assert np.array_equal(rgb(item), expected)
     assert np.array_equal(rgb(Image.fromarray(ramp.astype(np.int32))), expected)
 
@@ -74,7 +74,7 @@ def test_orientation_is_that_of_the_camera() -> None:
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        stored = pictures.encoded(Image.fromarray(PICTURE), "PNG", exif=exif)
+        stored = drawings.encoded(Image.fromarray(PICTURE), "PNG", exif=exif)
         turned = rgb(stored)
         assert turned.shape == ((40, 30, 3) if orientation > 4 else (30, 40, 3))
         opened = Image.open(__import__("io").BytesIO(stored))
@@ -85,12 +85,12 @@ def test_orientation_is_that_of_the_camera() -> None:
 def test_an_animation_gives_its_first_frame() -> None:
     frames = [Image.new("RGB", (10, 10), colour) for colour in ("red", "blue")]
     for kind in ("GIF", "WEBP", "PNG"):
-        data = pictures.encoded(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
+        data = drawings.encoded(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
         assert rgb(data)[5, 5].tolist() == [255, 0, 0]
 
 
 def test_a_cmyk_jpeg() -> None:
-    data = pictures.encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)
+    data = drawings.encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)
     assert np.abs(rgb(data)[8, 8].astype(int) - [255, 0, 0]).max() <= 4
 
 
@@ -106,7 +106,7 @@ def bomb(side: int) -> bytes:
     )
 
 
-JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG")
+JPEG = drawings.encoded(Image.fromarray(drawings.photograph(200, 150, 4)), "JPEG")
 
 
 @pytest.mark.parametrize(
@@ -122,12 +122,12 @@ JPEG = pictures.encoded(Image.fromarray(pictures.photograph(200, 150, 4)), "JPEG
         (b"\xef\xbb\xbf <?xml version='1.0'?><!-- x --><svg/>", "is an SVG"),
         (b"\0\0\0\x18ftypheic....", "is a HEIF image"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "is not an image that can be read: its first bytes are b'%!PS-Ado'"),
-        (pictures.encoded(Image.new("RGB", (16, 16)), "ICO"), "is not an image that can be read"),
+        (drawings.encoded(Image.new("RGB", (16, 16)), "ICO"), "is not an image that can be read"),
         (b"", "it is empty"),
         ("data:text/plain,hello", "a data URI of type 'text/plain' is not an image"),
         ("data:,hello", "a data URI of type 'text/plain' is not an image"),
         ("data:image/png;base64,@@@@", "the data URI is not base64"),
-        ("/no/such/picture.png", "/no/such/picture.png cannot be read: No such file"),
+        ("/no/such/image.png", "/no/such/image.png cannot be read: No such file"),
         ("nul\0.png", "cannot be read: .*null"),
         (os.devnull, "is not a file"),
         (".", "is not a file"),

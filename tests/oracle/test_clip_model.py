@@ -53,7 +53,7 @@ def made(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         return convert(clip, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8", "onnx:int4"])[0]
 
 
-def pictures(count: int) -> list[Image.Image]:
+def drawn(count: int) -> list[Image.Image]:
     return [Image.fromarray(sample_image(seed)) for seed in range(100, 100 + count)]
 
 
@@ -61,22 +61,22 @@ def unit(rows: Any) -> Any:
     return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
-def test_texts_and_pictures_equal_the_reference(model: reference.JinaClip, made: Path) -> None:
+def test_texts_and_images_equal_the_reference(model: reference.JinaClip, made: Path) -> None:
     """4e-7 and 2e-6 were measured."""
     spec = ModelSpec.read(made / "edge_embed.json")
     assert spec.image is not None
     ids = TextTokenizer(made / "tokenizer.json", spec.max_tokens).tokenize(TEXTS).ids
     texts = [model.text_model(torch.from_numpy(row.astype(np.int64))).mean(0).numpy() for row in ids]
-    pixels = [torch.from_numpy(load_image(picture, spec.image).pixels[0]) for picture in pictures(3)]
+    pixels = [torch.from_numpy(load_image(drawing, spec.image).pixels[0]) for drawing in drawn(3)]
     seen = [model.vision_model(one).numpy() for one in pixels]
     with Embedder(f"{made}:float32") as embedder:
         np.testing.assert_allclose(embedder.encode(TEXTS), unit(np.stack(texts)), atol=1e-4)
-        np.testing.assert_allclose(embedder.encode_image(pictures(3)), unit(np.stack(seen)), atol=1e-4)
+        np.testing.assert_allclose(embedder.encode_image(drawn(3)), unit(np.stack(seen)), atol=1e-4)
 
 
 def test_mixed_lists_keep_their_order_and_company_does_not_matter(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.png"
-    some = pictures(11)
+    some = drawn(11)
     some[0].save(path)
     with Embedder(f"{made}:float32") as model:
         inputs = [{"image": str(path)}, "a cat", {"text": "x"}, *({"image": one} for one in some)]
@@ -91,9 +91,9 @@ def test_mixed_lists_keep_their_order_and_company_does_not_matter(made: Path, tm
 
 
 def test_the_readmes_snippet(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model that it names is on a hub, and one picture on the web: stand-ins are here."""
+    """The model that it names is on a hub, and one image on the web: stand-ins are here."""
     monkeypatch.chdir(tmp_path)
-    pictures(1)[0].save("cat.jpg")
+    drawn(1)[0].save("cat.jpg")
     readme = (ROOT / "README.md").read_text("utf-8")
     (block,) = re.findall(
         r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"jinaai/jina-clip.*?)```", readme, re.S
@@ -101,13 +101,13 @@ def test_the_readmes_snippet(made: Path, tmp_path: Path, monkeypatch: pytest.Mon
     code = block.replace("jinaai/jina-clip-v1", f"{made}:float32").replace("https://example.org/dog.png", "cat.jpg")
     names: dict[str, Any] = {}
     exec(compile(code, "README.md", "exec"), names)
-    assert names["pictures"].shape == names["mixed"].shape == (2, CONFIG["text_config"]["embed_dim"])
-    np.testing.assert_allclose(names["mixed"][1], names["pictures"][0], atol=1e-5)
+    assert names["images"].shape == names["mixed"].shape == (2, CONFIG["text_config"]["embed_dim"])
+    np.testing.assert_allclose(names["mixed"][1], names["images"][0], atol=1e-5)
 
 
-def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Path) -> None:
-    good = pictures(1)[0]
-    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+def test_bad_images_are_named_and_others_are_not_lost(made: Path, tmp_path: Path) -> None:
+    good = drawn(1)[0]
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 no image")
     inputs = [{"image": good}, {"image": tmp_path / "cut.jpg"}, "a cat", 7, {"image": "/nowhere.png"}, {"a": 1}]
     with (
         Embedder(f"{made}:float32", image_sources=UNTRUSTED) as careful,
@@ -130,13 +130,13 @@ def test_bad_pictures_are_named_and_others_are_not_lost(made: Path, tmp_path: Pa
 
 def test_text_models_and_missing_parts_say_so(fake: Embedder, made: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="image 0: fake embeds texts, not images"):
-        fake.encode_image(pictures(1))
+        fake.encode_image(drawn(1))
     folder = Path(shutil.copytree(made, tmp_path / "m"))
     for path in (folder / "onnx").glob("vision_model*"):
         path.unlink()
     with Embedder(f"{folder}:float32") as model:
         with pytest.raises(InputError, match=r"image 1: .* the files of its image part are not in the folder"):
-            model.encode(["a", {"image": pictures(1)[0]}])
+            model.encode(["a", {"image": drawn(1)[0]}])
         assert model.encode("a").shape == (model.spec.dim,)
 
 
@@ -151,10 +151,10 @@ def test_levels_of_both_parts(made: Path) -> None:
         f"onnx/{name}.onnx{data}" for name in ("text_model_int4", "vision_model_int8") for data in ("", "_data")
     }
     with Embedder(f"{made}:float32") as exact:
-        expected = exact.encode_image(pictures(6))
+        expected = exact.encode_image(drawn(6))
     for level in ("int8", "int4"):
         with Embedder(f"{made}:{level}") as other:
-            cosines = (other.encode_image(pictures(6)) * expected).sum(axis=1)
+            cosines = (other.encode_image(drawn(6)) * expected).sum(axis=1)
         assert cosines.mean() >= 0.995
 
 
@@ -170,23 +170,23 @@ def test_the_published_layout(made: Path, clip: Path, tmp_path: Path) -> None:
     )
     with Embedder(f"{folder}:float32") as theirs, Embedder(f"{made}:float32") as ours:
         assert (theirs.encode(TEXTS) == ours.encode(TEXTS)).all()
-        assert (theirs.encode_image(pictures(2)) == ours.encode_image(pictures(2))).all()
+        assert (theirs.encode_image(drawn(2)) == ours.encode_image(drawn(2))).all()
 
 
-def test_the_self_test_looks_at_pictures(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_self_test_looks_at_images(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EDGE_EMBED_CACHE", str(tmp_path / "cache"))
     folder = Path(shutil.copytree(made, tmp_path / "m"))
     data = json.loads((folder / "edge_embed.json").read_text())
     data["image"]["mean"] = [0.0, 0.0, 0.0]
     (folder / "edge_embed.json").write_text(json.dumps(data))
-    with pytest.raises(SelfTestError, match="picture 0 has a cosine of"):
+    with pytest.raises(SelfTestError, match="image 0 has a cosine of"):
         Embedder(f"{folder}:float32")
 
 
-def test_the_command_embeds_pictures(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    some, model = pictures(2), f"{made}:float32"
-    for n, picture in enumerate(some):
-        picture.save(tmp_path / f"{n}.png")
+def test_the_command_embeds_images(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    some, model = drawn(2), f"{made}:float32"
+    for n, drawing in enumerate(some):
+        drawing.save(tmp_path / f"{n}.png")
     assert main(["embed", "a cat", "--image", str(tmp_path / "0.png"), "--model", model]) == 0
     found = json.loads(capsys.readouterr().out)
     lines = [{"image": str(tmp_path / "1.png"), "id": 3}, {"text": "a cat", "image": None}]
@@ -216,12 +216,12 @@ def test_the_demonstration_refuses_weights_of_nowhere(
     out = capsys.readouterr().out
     rows = [line for line in out.splitlines() if line.startswith(demo_images.QUESTIONS)]
     assert len(rows) == len(demo_images.QUESTIONS)
-    with Image.open(sheet) as picture, Embedder(f"{folder}:float32") as model:
+    with Image.open(sheet) as drawing, Embedder(f"{folder}:float32") as model:
         names = list(demo_images.drawings())
         pixels = model.encode_image([demo_images.draw(name) for name in names])
         scores = model.similarity(model.encode_query(demo_images.QUESTIONS), pixels)
         best = demo_images.draw(names[int(scores[0].argmax())])
         left = 2 * demo_images.GAP + demo_images.SIDE
-        shown = picture.crop((left, demo_images.GAP, left + demo_images.SIDE, demo_images.GAP + demo_images.SIDE))
+        shown = drawing.crop((left, demo_images.GAP, left + demo_images.SIDE, demo_images.GAP + demo_images.SIDE))
         assert np.array_equal(np.asarray(shown), np.asarray(best))
         assert f"{scores[0].max():.3f} {names[int(scores[0].argmax())]}" in rows[0]

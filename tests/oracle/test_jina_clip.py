@@ -21,8 +21,8 @@ from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.builder import Builder
 from edge_embed_convert.onnx.graphs import jina_clip
 
+from support import drawings
 from support import jina_clip_reference as reference
-from support import pictures
 
 WIDE = {**reference.TINY_TEXT, "vocab_size": 60, "hidden_size": 96, "num_attention_heads": 12, "num_hidden_layers": 3}
 TINY = reference.config_of({**reference.TINY_TEXT, "vocab_size": 60}, reference.TINY_VISION)
@@ -100,7 +100,7 @@ def test_image_rows_equal_the_reference(model: reference.JinaClip, tmp_path: Pat
     expected /= np.linalg.norm(expected, axis=1, keepdims=True)
     np.testing.assert_allclose(graph.image(pixels), expected, atol=TOLERANCE)
     np.testing.assert_allclose(np.concatenate([graph.image(one[None]) for one in pixels]), expected, atol=TOLERANCE)
-    assert np.abs(expected[0] @ expected[1]) < 0.9  # the picture matters
+    assert np.abs(expected[0] @ expected[1]) < 0.9  # the image matters
 
 
 @pytest.mark.parametrize("changes", [{"intp_freq": False, "pt_hw_seq_len": 5}, {"pt_hw_seq_len": 9}, {"layers": 1}])
@@ -199,7 +199,7 @@ def test_levels_of_the_image_tower(level: str, tmp_path: Path) -> None:
     config = reference.config_of(text, MEDIUM)
     tensors = arrays(reference.make(config, 1.0))
     spec = ImageSpec(size=(224, 224))
-    photographs = [load_image(pictures.photograph(300, 240, n), spec).pixels for n in range(8)]
+    photographs = [load_image(drawings.photograph(300, 240, n), spec).pixels for n in range(8)]
     exact, rounded = (
         Graph("image", one, config, tensors, tmp_path).image(np.concatenate(photographs)) for one in ("float32", level)
     )

@@ -28,7 +28,7 @@ from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.export import to_onnx, write_image
 from edge_embed_convert.variant import open_variant
 
-from support import pictures, tiny, tiny_llava
+from support import drawings, tiny, tiny_llava
 
 Array = NDArray[np.float32]
 TOLERANCE = 1e-4  # per element; 9e-6 was measured of rows as long as 60, 7e-7 of unit vectors
@@ -64,7 +64,7 @@ class Made:
         return np.stack(out)
 
     def features(self, images: Sequence[Image.Image]) -> list[Array]:
-        """Return the rows that transformers' language model would read for each picture."""
+        """Return the rows that transformers' language model would read for each image."""
         pixels = self.processor.image_processor(list(images), return_tensors="pt")
         with torch.inference_mode():
             found = self.model.model.get_image_features(pixels["pixel_values"], pixels["image_sizes"])
@@ -94,7 +94,7 @@ def converted(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images() -> list[Image.Image]:
-    return [Image.fromarray(pictures.photograph(*size, seed)) for seed, size in enumerate(SIZES)]
+    return [Image.fromarray(drawings.photograph(*size, seed)) for seed, size in enumerate(SIZES)]
 
 
 def read(made: Made, backend: Backend, images: Sequence[Image.Image]) -> list[Array]:
@@ -116,7 +116,7 @@ def test_rows_of_a_text_equal_transformers(made: Made, tmp_path: Path) -> None:
         np.testing.assert_allclose(rows, expected, atol=TOLERANCE)
 
 
-def test_rows_of_a_picture_equal_transformers(made: Made, images: list[Image.Image], tmp_path: Path) -> None:
+def test_rows_of_an_image_equal_transformers(made: Made, images: list[Image.Image], tmp_path: Path) -> None:
     backend = made.part("image", tmp_path)
     expected = made.features(images)
     assert len({len(rows) for rows in expected}) >= 4
@@ -126,10 +126,10 @@ def test_rows_of_a_picture_equal_transformers(made: Made, images: list[Image.Ima
 
 
 @pytest.mark.parametrize("pooling", ["last", "mean"])
-def test_rows_of_text_and_pictures_equal_transformers(
+def test_rows_of_text_and_images_equal_transformers(
     made: Made, images: list[Image.Image], pooling: str, tmp_path: Path
 ) -> None:
-    """In one padded batch, with a text without a picture in its midst."""
+    """In one padded batch, with a text without an image in its midst."""
     rows = [None if n == 2 else rows for n, rows in enumerate(made.features(images))]
     prompts = [made.prompt("sentence", "x") if n == 2 else made.prompt("image") for n in range(len(images))]
     expected, ids, inserted = [], [], []
@@ -146,7 +146,7 @@ def test_rows_of_text_and_pictures_equal_transformers(
         np.testing.assert_allclose(states, wanted if pooling == "mean" else wanted[-1:], atol=TOLERANCE)
 
 
-def test_vectors_of_texts_pictures_and_both_equal_transformers(
+def test_vectors_of_texts_images_and_both_equal_transformers(
     made: Made, converted: Path, images: list[Image.Image]
 ) -> None:
     with Embedder(f"{converted}:float32") as model:
@@ -159,11 +159,11 @@ def test_vectors_of_texts_pictures_and_both_equal_transformers(
             edits = [{"image": image, "text": text} for image, text in zip(images, EDITS, strict=False)]
             changed = made.vectors(prompts, images[: len(EDITS)])
             np.testing.assert_allclose(model.encode(edits, prompt_name=name), changed, atol=TOLERANCE)
-        assert cosines(alone[0], alone[1]) < 0.99  # the picture matters
+        assert cosines(alone[0], alone[1]) < 0.99  # the image matters
         assert cosines(changed[0], alone[0]) < 0.99  # and so does the text
 
 
-def test_a_picture_among_texts_is_as_alone(converted: Path, images: list[Image.Image]) -> None:
+def test_an_image_among_texts_is_as_alone(converted: Path, images: list[Image.Image]) -> None:
     inputs = [TEXTS[0], {"image": images[1]}, TEXTS[3], {"image": images[2], "text": "blue"}, {"image": images[5]}]
     for level, company in (("float32", 1e-5), ("int8", 2e-3)):  # 0 was measured of both
         with Embedder(f"{converted}:{level}") as model:
@@ -291,12 +291,12 @@ def test_values_that_are_not_implemented(
         spoilt.part(part, tmp_path)
 
 
-def test_a_graph_that_cannot_read_pictures_says_so(tmp_path: Path) -> None:
+def test_a_graph_that_cannot_read_images_says_so(tmp_path: Path) -> None:
     tiny.make("llama", tmp_path / "llama", "lasttoken")
     (folder,) = convert(tmp_path / "llama", tmp_path / "out", ["onnx:float32"])
     spec = read_folder(folder).spec
     backend = load("onnx", folder, spec, spec.weights[0], 2)
-    with pytest.raises(ModelError, match="cannot read a picture among its tokens: convert the checkpoint again"):
+    with pytest.raises(ModelError, match="cannot read an image among its tokens: convert the checkpoint again"):
         backend.forward(Batch([np.ones(3, np.int32)], (), [Inserted(0, np.zeros((2, 32), np.float32))]))
 
 

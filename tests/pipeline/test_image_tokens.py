@@ -67,7 +67,7 @@ def test_an_images_rows_stand_where_its_token_was(model: Embedder, parts: Any) -
     assert (ids[: inserted.at] == before).all()
     assert (ids[inserted.at : inserted.at + 3] == words.token_id("<image>")).all()
     assert (ids[inserted.at + 3 :] == words.tokenize([SPEC.prompts["image"][len(USER) + 7 :]]).ids[0][1:]).all()
-    assert len(vision.batches[0].pictures) == 1
+    assert len(vision.batches[0].images) == 1
 
 
 def test_every_kind_together_equals_each_alone(model: Embedder) -> None:

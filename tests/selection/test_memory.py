@@ -185,7 +185,7 @@ def test_a_graph_with_plain_attention_grows_with_the_square(converted: Path, tmp
 PINPOINTS = ((336, 672), (672, 336), (672, 672), (1008, 336), (336, 1008))
 
 
-def test_a_picture_may_have_more_rows_than_the_longest_text(converted: Path) -> None:
+def test_an_image_may_have_more_rows_than_the_longest_text(converted: Path) -> None:
     """E5-V: an overview of 24 x 24 patches, and 48 lines of 48 patches and a newline each."""
     spec = read_folder(converted).spec
     image = ImageSpec(size=(336, 336), edge=336, pinpoints=PINPOINTS)
@@ -194,7 +194,7 @@ def test_a_picture_may_have_more_rows_than_the_longest_text(converted: Path) -> 
     assert max_image_rows(replace(spec, image=image), 14) == max_image_rows(spec, 14) == 0
 
 
-def test_pictures_are_planned_beside_texts(converted: Path, tmp_path: Path) -> None:
+def test_images_are_planned_beside_texts(converted: Path, tmp_path: Path) -> None:
     """A tower of one convolution and one layer: its weights once, and what eight tiles take."""
     folder = Path(shutil.copytree(converted, tmp_path / "copy"))
     shapes = {"patch": (32, 3, 16, 16), "up": (32, 128), "down": (128, 32)}
@@ -215,7 +215,7 @@ def test_pictures_are_planned_beside_texts(converted: Path, tmp_path: Path) -> N
         assert memory_plan(both, both.spec.weights[0], 16, 16) == memory_plans(both, 16, 16)[0]
     joint = replace(both, spec=replace(both.spec, image_token="<image>", max_tokens=64))
     assert memory_plans(joint, 64, 1)[0].image < memory_plans(both, 64, 1)[0].image  # given back before texts
-    assert memory_plans(joint, 2, 1)[0].compute == memory_plans(joint, 16, 1)[0].compute  # a picture has 16 rows
+    assert memory_plans(joint, 2, 1)[0].compute == memory_plans(joint, 16, 1)[0].compute  # an image has 16 rows
 
 
 @pytest.mark.parametrize(("text", "size"), [("1GB", 1 << 30), ("512 mb", 512 << 20), (77, 77), ("1.5KB", 1536)])

@@ -1,4 +1,4 @@
-"""Generated pictures: many sizes and modes, and some that look like photographs to an image tower."""
+"""Generated images: many sizes and modes, and some that look like photographs to an image tower."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def photograph(width: int, height: int, seed: int) -> NDArray[np.uint8]:
     """Return smooth shapes with edges, texture and noise, uint8 (height, width, 3)."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    picture = np.zeros((height, width, 3))
+    drawing = np.zeros((height, width, 3))
     for _ in range(12):
         centre, radius, colour = rng.random(2), rng.uniform(0.05, 0.5), rng.normal(0, 90, 3)
         wave = np.sin((x * rng.normal() + y * rng.normal()) * rng.uniform(5, 120))
         inside = ((x - centre[0]) ** 2 + (y - centre[1]) ** 2) < radius**2
-        picture += colour * (inside * 0.8 + 0.3 * wave)[..., None]
-    picture += 128 + rng.normal(0, 6, picture.shape)
-    return picture.clip(0, 255).astype(np.uint8)
+        drawing += colour * (inside * 0.8 + 0.3 * wave)[..., None]
+    drawing += 128 + rng.normal(0, 6, drawing.shape)
+    return drawing.clip(0, 255).astype(np.uint8)
 
 
 @functools.cache
 def many() -> tuple[Image.Image, ...]:
-    """Return thirty pictures of odd sizes and modes."""
+    """Return thirty images of odd sizes and modes."""
     made = []
     for n in range(30):
         width, height = SIZES[n % 10]
@@ -48,7 +48,7 @@ def many() -> tuple[Image.Image, ...]:
 
 
 def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
-    """Return a picture's file as bytes."""
+    """Return an image's file as bytes."""
     file = io.BytesIO()
     image.save(file, kind, **options)  # type: ignore[arg-type]
     return file.getvalue()

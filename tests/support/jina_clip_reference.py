@@ -1,6 +1,6 @@
 """jina-clip-v1 in plain PyTorch, from its paper, the papers of its towers and its published configuration: the oracle.
 
-Slow and short on purpose: no fused kernel, no cache, one text or picture after another. Parameters bear the names of
+Slow and short on purpose: no fused kernel, no cache, one text or image after another. Parameters bear the names of
 the published checkpoint.
 """
 

@@ -134,11 +134,11 @@ def processor(folder: Path, padding_side: str = "left") -> LlavaNextProcessor:
 
 
 def vector(
-    model: LlavaNextForConditionalGeneration, folder: Path, template: str, text: str, picture: Image.Image | None
+    model: LlavaNextForConditionalGeneration, folder: Path, template: str, text: str, drawing: Image.Image | None
 ) -> NDArray[np.float32]:
     """Return the unit vector (dim,) of transformers' own processor and model: the last token's, after the last norm."""
     filled = template.replace("{image}", IMAGE_TOKEN).replace("{text}", text)
-    inputs = processor(folder)(text=filled, images=picture, return_tensors="pt")
+    inputs = processor(folder)(text=filled, images=drawing, return_tensors="pt")
     with torch.no_grad():
         row: NDArray[np.float32] = model(**inputs, output_hidden_states=True).hidden_states[-1][0, -1].numpy()
     return row / np.float32(np.linalg.norm(row))
@@ -164,7 +164,7 @@ def _describe(folder: Path, config: LlavaNextConfig, text: Any, vision: Any, cha
     (folder / "tokenizer_config.json").write_text(
         json.dumps({"bos_token": BOS, "pad_token": PAD, "model_max_length": 10**30, "padding_side": "right"})
     )
-    picture = {
+    drawing = {
         "aspect_ratio_setting": "anyres",
         "crop_size": {"height": side, "width": side},
         "do_center_crop": True,
@@ -181,4 +181,4 @@ def _describe(folder: Path, config: LlavaNextConfig, text: Any, vision: Any, cha
         "rescale_factor": 0.00392156862745098,
         "size": {"shortest_edge": side},
     }
-    (folder / "preprocessor_config.json").write_text(json.dumps(picture))
+    (folder / "preprocessor_config.json").write_text(json.dumps(drawing))

@@ -1,4 +1,4 @@
-"""What vision transformers begin with (Dosovitskiy et al. 2020, arXiv 2010.11929): a picture's patches as rows."""
+"""What vision transformers begin with (Dosovitskiy et al. 2020, arXiv 2010.11929): an image's patches as rows."""
 
 from __future__ import annotations
 

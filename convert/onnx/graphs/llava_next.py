@@ -1,6 +1,6 @@
 """LLaVA-NeXT (Liu et al. 2024) over Llama, as transformers computes it without its LM head; E5-V (arXiv 2407.12580).
 
-The text part is the language model, which may be fed a image's rows among its tokens. The image part makes them: a
+The text part is the language model, which may be fed an image's rows among its tokens. The image part makes them: a
 CLIP tower up to one of its last layers, without the class token's row, and a projector of two layers. Which tiles a
 image becomes, and in which order their rows are read, is the runtime's part (edge_embed/images/tiles.py).
 """

@@ -143,7 +143,7 @@ def test_calls_hold_what_they_may() -> None:
 
 
 def test_a_long_text_has_little_more_room_than_it_needs() -> None:
-    """2,953 tokens are E5-V's longest picture with its prompt."""
+    """2,953 tokens are E5-V's longest image with its prompt."""
     assert [room_for(n) for n in (257, 600, 1024, 2953, 4097, 1 << 20)] == [320, 640, 1024, 3072, 4608, 1 << 20]
 
 

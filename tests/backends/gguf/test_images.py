@@ -1,4 +1,4 @@
-"""GGUF files of models that take pictures: jina-clip-v1's text tower, Llama, and E5-V read among its tokens."""
+"""GGUF files of models that take images: jina-clip-v1's text tower, Llama, and E5-V read among its tokens."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def cosine(a: Rows, b: Rows) -> float:
     return float(((a * b).sum(axis=-1) / norms).min())
 
 
-def pictures(count: int) -> list[Image.Image]:
-    """Return pictures of several proportions, so that they have different numbers of rows."""
+def images(count: int) -> list[Image.Image]:
+    """Return images of several proportions, so that they have different numbers of rows."""
     sizes = [(90, 60), (40, 70), (64, 64), (120, 30)]
     made = [Image.fromarray(sample_image(seed)) for seed in range(50, 50 + count)]
-    return [picture.resize(sizes[n % 4]) for n, picture in enumerate(made)]
+    return [image.resize(sizes[n % 4]) for n, image in enumerate(made)]
 
 
 # jina-clip-v1
@@ -74,7 +74,7 @@ def clip_folder(clip_model: clip.JinaClip, tmp_path_factory: pytest.TempPathFact
 
 
 def test_jina_clip_in_gguf_is_the_float32_graph(clip_folder: Path, tmp_path: Path) -> None:
-    """Measured: texts 0.999998 at least, pictures 0.999996."""
+    """Measured: texts 0.999998 at least, images 0.999996."""
     exact, made = convert(clip_folder, tmp_path, ["onnx:float32", "gguf:F16"])
     names = {path.relative_to(made).as_posix() for path in made.rglob("*.*")}
     assert {"jina-clip-v1-F16.gguf", "onnx/vision_model_fp16.onnx"} <= names
@@ -83,7 +83,7 @@ def test_jina_clip_in_gguf_is_the_float32_graph(clip_folder: Path, tmp_path: Pat
         assert "weights: gguf:F16" in model.explain()
         some = [text[:200] for text in corpus(60)]
         assert cosine(model.encode(some), reference.encode(some)) >= CLOSE
-        assert cosine(model.encode_image(pictures(4)), reference.encode_image(pictures(4))) >= CLOSE
+        assert cosine(model.encode_image(images(4)), reference.encode_image(images(4))) >= CLOSE
 
 
 def test_jina_clip_is_jina_bert_v2_at_every_level(clip_folder: Path, tmp_path: Path) -> None:
@@ -137,7 +137,7 @@ def some_ids(*lengths: int) -> list[NDArray[np.int32]]:
 
 
 def embedded(model: Any, ids: NDArray[np.int32], inserted: Inserted | None) -> Rows:
-    """Return the last row that transformers computes of ids with a picture's rows among them."""
+    """Return the last row that transformers computes of ids with an image's rows among them."""
     with torch.no_grad():
         x = model.embed_tokens(torch.from_numpy(ids.astype(np.int64)))
         if inserted is not None:
@@ -153,7 +153,7 @@ def with_rows(*shapes: tuple[int, int, int]) -> tuple[list[NDArray[np.int32]], l
     return some_ids(*(length for length, _, _ in shapes)), inserted
 
 
-def test_pictures_among_tokens_are_read_as_transformers_reads_them(opened: GgufBackend, llama: Any) -> None:
+def test_images_among_tokens_are_read_as_transformers_reads_them(opened: GgufBackend, llama: Any) -> None:
     """Measured: 0.999999 at least with F32, 0.999995 with F16; long ones go through attention with float16 keys."""
     ids, inserted = with_rows((20, 3, 5), (40, 0, 39), (120, 5, 80), (700, 5, 650), (3000, 5, 2980))
     texts = some_ids(9, 64, 300)
@@ -162,7 +162,7 @@ def test_pictures_among_tokens_are_read_as_transformers_reads_them(opened: GgufB
         assert cosine(row[-1], embedded(llama[0], one, rows)) >= CLOSE, len(one)
 
 
-def test_pictures_do_not_change_what_is_computed_beside_them(opened: GgufBackend) -> None:
+def test_images_do_not_change_what_is_computed_beside_them(opened: GgufBackend) -> None:
     ids, inserted = with_rows((20, 3, 5), (400, 5, 380))
     texts = some_ids(9, 30)
     alone = [opened.forward(Batch([one], inserted=[rows]))[0] for one, rows in zip(ids, inserted, strict=True)]
@@ -176,7 +176,7 @@ def test_pictures_do_not_change_what_is_computed_beside_them(opened: GgufBackend
 def test_rows_that_do_not_belong_are_refused(opened: GgufBackend) -> None:
     (ids,), (inserted,) = with_rows((20, 3, 5))
     for wrong in (Inserted(16, inserted.rows), Inserted(-1, inserted.rows), Inserted(3, inserted.rows[:, :31])):
-        with pytest.raises(InputError, match=r"input 1 of \(20, 32\) has a picture's rows .* do not belong there"):
+        with pytest.raises(InputError, match=r"input 1 of \(20, 32\) has an image's rows .* do not belong there"):
             opened.forward(Batch([ids, ids], inserted=[inserted, wrong]))
 
 
@@ -249,27 +249,27 @@ def joint(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_e5_v_in_gguf_is_transformers(llava: tuple[Any, Path], joint: Path) -> None:
-    """Measured: texts, pictures and both together 0.999997 at least."""
+    """Measured: texts, images and both together 0.999997 at least."""
     names = {path.relative_to(joint).as_posix() for path in joint.rglob("*.*")}
     assert {"e5-v-F16.gguf", "onnx/vision_model_fp16.onnx"} <= names
     with Embedder(f"{joint}:F16") as model:
-        prompts, some = model.spec.prompts, pictures(4)
+        prompts, some = model.spec.prompts, images(4)
         for words in ("a cat", "two dogs that run after a ball, " * 6):
             expected = tiny_llava.vector(*llava, prompts["sentence"], words, None)
             assert cosine(model.encode(words), expected) >= CLOSE
         found = model.encode_image(some)
-        composed = model.encode([{"image": picture, "text": "in red"} for picture in some])
-        for n, picture in enumerate(some):
-            assert cosine(found[n], tiny_llava.vector(*llava, prompts["image"], "", picture)) >= CLOSE
-            assert cosine(composed[n], tiny_llava.vector(*llava, prompts["modified-image"], "in red", picture)) >= CLOSE
+        composed = model.encode([{"image": image, "text": "in red"} for image in some])
+        for n, image in enumerate(some):
+            assert cosine(found[n], tiny_llava.vector(*llava, prompts["image"], "", image)) >= CLOSE
+            assert cosine(composed[n], tiny_llava.vector(*llava, prompts["modified-image"], "in red", image)) >= CLOSE
         mixed = model.encode(["a cat", {"image": some[0]}, {"image": some[1], "text": "in red"}, "a dog"])
         np.testing.assert_allclose(mixed[1:3], [found[0], composed[1]], atol=1e-5)
 
 
 def test_the_readmes_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, picture in zip(("shirt.jpg", "blouse.jpg"), pictures(2), strict=True):
-        picture.save(name)
+    for name, image in zip(("shirt.jpg", "blouse.jpg"), images(2), strict=True):
+        image.save(name)
     readme = (ROOT / "README.md").read_text("utf-8")
     (block,) = re.findall(r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"./e5-v.*?)```", readme, re.S)
     names: dict[str, Any] = {}

@@ -101,7 +101,7 @@ def test_random_models_give_the_same_vectors(name: str, pooling: str, tmp_path: 
     assert compare(made, "F16", longest=40) >= 0.9999
 
 
-def test_models_that_take_pictures_give_the_same_vectors_of_texts(tmp_path: Path) -> None:
+def test_models_that_take_images_give_the_same_vectors_of_texts(tmp_path: Path) -> None:
     """Measured: 0.999996 at least; llama-server adds the first token itself, and finds those inside a prompt."""
     tiny_llava.make(tmp_path / "e5-v")
     (made,) = convert(tmp_path / "e5-v", tmp_path / "out", ["gguf:F16"])

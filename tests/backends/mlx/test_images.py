@@ -1,4 +1,4 @@
-"""MLX's image parts, and the language model that reads pictures: the references' numbers, company, files, refusals."""
+"""MLX's image parts, and the language model that reads images: the references' numbers, company, files, refusals."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from edge_embed_convert.mlx.export import write
 
 from support import jina_clip_reference as reference
 from support import tiny, tiny_llava
-from support.pictures import photograph
+from support.drawings import photograph
 
 Rows = NDArray[np.float32]
 SHAPE = {**reference.TINY_TEXT, "hidden_size": 96, "num_attention_heads": 12, "vocab_size": len(tiny.WORDS)}
@@ -114,8 +114,8 @@ def test_jina_clips_texts_equal_the_reference(clip_model: reference.JinaClip, cl
     backend.close()
 
 
-def test_jina_clips_pictures_equal_the_reference(clip_model: reference.JinaClip, clip: Path) -> None:
-    """Per element of rows about 10 long; 8e-6 was measured. Eleven pictures: computed four at a time."""
+def test_jina_clips_images_equal_the_reference(clip_model: reference.JinaClip, clip: Path) -> None:
+    """Per element of rows about 10 long; 8e-6 was measured. Eleven images: computed four at a time."""
     pixels = np.random.default_rng(0).standard_normal((11, 3, SIDE, SIDE), np.float32)
     exact = torch.stack([clip_model.vision_model(torch.from_numpy(one)) for one in pixels]).numpy()
     seen = [ImagePixels(one[None], (SIDE, SIDE)) for one in pixels]
@@ -123,8 +123,8 @@ def test_jina_clips_pictures_equal_the_reference(clip_model: reference.JinaClip,
     together = backend.forward(Batch((), seen))
     assert [rows.shape for rows in together] == [(1, 96)] * 11
     np.testing.assert_allclose(np.concatenate(together), exact, atol=1e-4)
-    for picture, rows in zip(seen, together, strict=True):
-        np.testing.assert_allclose(backend.forward(Batch((), [picture]))[0], rows, atol=1e-5)  # 0 was measured
+    for drawing, rows in zip(seen, together, strict=True):
+        np.testing.assert_allclose(backend.forward(Batch((), [drawing]))[0], rows, atol=1e-5)  # 0 was measured
     backend.close()
     backend.close()
     with pytest.raises(BackendError, match="was closed"):
@@ -166,12 +166,12 @@ def channels_last(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda folder: None, rename_anew, channels_last])
-def test_a_language_model_reads_pictures_as_transformers_does(
+def test_a_language_model_reads_images_as_transformers_does(
     change: Callable[[Path], None],
     llava_model: tuple[LlavaNextForConditionalGeneration, Path],
     tmp_path: Path,
 ) -> None:
-    """Vectors of pictures between texts, and of a text, alone and together; 5e-7 was measured."""
+    """Vectors of images between texts, and of a text, alone and together; 5e-7 was measured."""
     model, published = llava_model
     folder = Path(shutil.copytree(published, tmp_path / "e5-v"))
     change(folder)
@@ -230,7 +230,7 @@ def test_conversion_to_a_folder_and_back(clip_model: reference.JinaClip, clip: P
 
 
 def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
-    """Texts, pictures and both, with E5-V's prompts: 1.2e-6 was measured of float32, cosines of 0.9998 and 0.9987."""
+    """Texts, images and both, with E5-V's prompts: 1.2e-6 was measured of float32, cosines of 0.9998 and 0.9987."""
     published = tmp_path / "e5-v"
     model = tiny_llava.make(published, text={"hidden_size": 64, "intermediate_size": 96})
     processor = tiny_llava.processor(published)
@@ -241,14 +241,14 @@ def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
     spec = ModelSpec.read(plain / "edge_embed.json")
     texts, seen = ["a cat", "two dogs, {run}\n"], [Image.fromarray(photograph(60, 90, 1)), samples(1)[0]]
 
-    def expected(prompt: str, text: str, picture: Image.Image | None) -> Rows:
+    def expected(prompt: str, text: str, drawing: Image.Image | None) -> Rows:
         words = spec.prompts[prompt].replace("{image}", tiny_llava.IMAGE_TOKEN).replace("{text}", text)
-        return last_row(model, **processor(text=words, images=picture, return_tensors="pt"))
+        return last_row(model, **processor(text=words, images=drawing, return_tensors="pt"))
 
-    edited = [{"image": picture, "text": text} for picture, text in zip(seen, texts, strict=True)]
+    edited = [{"image": drawing, "text": text} for drawing, text in zip(seen, texts, strict=True)]
     wanted = [
         unit([expected("sentence", text, None) for text in texts]),
-        unit([expected("image", "", picture) for picture in seen]),
+        unit([expected("image", "", drawing) for drawing in seen]),
         unit([expected("modified-image", one["text"], one["image"]) for one in edited]),
     ]
     for place, least in ((f"{plain}:float32", 0.0), (f"{folder}:bfloat16", 0.999), (f"{folder}:8bit", 0.995)):
@@ -311,8 +311,8 @@ def test_each_part_has_its_own_tensors(llava_model: Any, tmp_path: Path) -> None
         shutil.copy(folder / name, tmp_path)
     exact = opened(folder, "image")
     stored = opened(tmp_path, "image", "vision_model.safetensors", "bfloat16")
-    pictures = [ImagePixels(np.random.default_rng(0).standard_normal((3, 3, 28, 28), np.float32), (20, 50))]
-    (right,), (near,) = (one.forward(Batch((), pictures)) for one in (exact, stored))
+    drawn = [ImagePixels(np.random.default_rng(0).standard_normal((3, 3, 28, 28), np.float32), (20, 50))]
+    (right,), (near,) = (one.forward(Batch((), drawn)) for one in (exact, stored))
     assert ((normalize(right) * normalize(near)).sum(axis=1)).min() > 0.999
     exact.close()
     stored.close()
@@ -443,10 +443,10 @@ def test_towers_of_another_kind(
 
 def test_pixels_and_parts_that_are_not_there(clip: Path, checkpoint: Path) -> None:
     backend = opened(clip, "image")
-    with pytest.raises(InputError, match=r"pictures come as \(32, 32\) pixels, the weights take \(40, 40\)"):
+    with pytest.raises(InputError, match=r"images come as \(32, 32\) pixels, the weights take \(40, 40\)"):
         backend.forward(Batch((), [ImagePixels(np.zeros((1, 3, 32, 32), np.float32), (32, 32))]))
     backend.close()
-    with pytest.raises(BackendError, match="nothing says how pictures become pixels"):
+    with pytest.raises(BackendError, match="nothing says how images become pixels"):
         opened(clip, "image", image=None)
     weights = Weights(format="mlx", level="float32", part="image", files=(File(path="model.safetensors"),))
     spec = ModelSpec(name="x", architecture="bert", dim=32, max_tokens=9, pooling="mean", normalize=True)

@@ -111,7 +111,7 @@ def llava(tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, Path]:
 
 @pytest.fixture(scope="module")
 def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    """Return the rows that our own float32 graph makes of some pictures."""
+    """Return the rows that our own float32 graph makes of some images."""
     source = open_source(read_folder(llava[1]))
     folder = tmp_path_factory.mktemp("exact")
     return rows(folder, source.spec, write_image(source, folder, "float32"))
@@ -120,14 +120,14 @@ def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) 
 def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
     backend = load("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
-    pictures = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
-    found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
+    drawn = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
+    found = backend.forward(Batch((), [load_image(drawing, spec.image) for drawing in drawn]))
     backend.close()
     return found
 
 
 def made(path: Path, out: Path) -> list[Any]:
-    """Convert a file and return the rows of the same pictures, read as the file's own header says."""
+    """Convert a file and return the rows of the same images, read as the file's own header says."""
     out.mkdir()
     place = write_image_part(path, out, "float32")
     (weights,) = find_onnx(Listing.of(place))
@@ -214,14 +214,14 @@ def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Pa
 def test_a_folder_of_others_gives_the_vectors_of_transformers(
     foreign: Path, llava: tuple[Any, Path], tmp_path: Path
 ) -> None:
-    """Measured: 0.999998 at least, for a text, a picture and both together."""
+    """Measured: 0.999998 at least, for a text, an image and both together."""
     model, folder = llava
-    picture = Image.fromarray(sample_image(3)).resize((90, 60))
-    inputs = {"sentence": "a cat", "image": {"image": picture}, "modified-image": {"image": picture, "text": "a cat"}}
+    drawing = Image.fromarray(sample_image(3)).resize((90, 60))
+    inputs = {"sentence": "a cat", "image": {"image": drawing}, "modified-image": {"image": drawing, "text": "a cat"}}
     with Embedder(f"{foreign}:F16", cache_dir=tmp_path) as embedder:
         for prompt, one in inputs.items():
             template = embedder.spec.prompts[prompt].replace("{image}", "<image>").replace("{text}", "a cat")
-            shown = None if prompt == "sentence" else picture
+            shown = None if prompt == "sentence" else drawing
             given = tiny_llava.processor(folder)(text=template, images=shown, return_tensors="pt")
             with torch.no_grad():
                 row = model(**given, output_hidden_states=True).hidden_states[-1][0, -1].numpy()
@@ -245,7 +245,7 @@ def test_which_file_is_taken() -> None:
             "has the projector 'gemma3', which is not implemented; 'mlp' of LLaVA-1.6 is",
         ),
         ({"clip.use_silu": True}, (), UnsupportedModelError, "clip.use_silu is not implemented"),
-        ({"clip.has_vision_encoder": None}, (), UnsupportedModelError, "is no picture tower"),
+        ({"clip.has_vision_encoder": None}, (), UnsupportedModelError, "is no image tower"),
         ({"clip.vision.image_grid_pinpoints": None}, (), CorruptModelError, "lacks 'clip.vision.image_grid_pinpoints'"),
         ({"clip.vision.image_grid_pinpoints": [28, 56, 28]}, (), CorruptModelError, "is no short list of pairs"),
         ({"clip.vision.image_grid_pinpoints": [28, 57]}, (), CorruptModelError, "impossible value of 'pinpoints'"),
@@ -272,15 +272,15 @@ def test_a_tower_of_another_model(llava: tuple[Any, Path], tmp_path: Path) -> No
         read_mmproj(path, 64)
 
 
-def test_a_folder_of_others_embeds_texts_and_pictures(
+def test_a_folder_of_others_embeds_texts_and_images(
     foreign: Path, llava: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cosines to transformers: 0.99999 at least were measured."""
-    picture = Image.fromarray(sample_image(3))
+    drawing = Image.fromarray(sample_image(3))
     with Embedder(foreign, cache_dir=tmp_path) as embedder:
-        found = embedder.encode(["a cat", {"image": picture}, {"image": picture, "text": "blue"}])
+        found = embedder.encode(["a cat", {"image": drawing}, {"image": drawing, "text": "blue"}])
         prompts = [embedder.spec.prompts[name] for name in ("sentence", "image", "modified-image")]
-    given = zip(prompts, ("a cat", "", "blue"), (None, picture, picture), strict=True)
+    given = zip(prompts, ("a cat", "", "blue"), (None, drawing, drawing), strict=True)
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
@@ -290,4 +290,4 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     with embedder:
         np.testing.assert_allclose(embedder.encode("a cat"), found[0], atol=1e-5)
         with pytest.raises(InputError, match="image 0: "):
-            embedder.encode_image(picture)
+            embedder.encode_image(drawing)
