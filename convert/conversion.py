@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_embed.architectures import parts
 from edge_embed.errors import InputError
 from edge_embed.formats.mmproj import read_mmproj
 from edge_embed.spec.model import FILE_NAME, ModelSpec, space_fingerprint
@@ -19,12 +20,11 @@ from .checkpoint.safetensors import write_safetensors
 from .checkpoint.source import Source
 from .export import Export, describe, exporter, targets
 from .onnx.export import to_onnx, write_image
-from .onnx.file import parts_of
 from .publishing.card import Results, write_card
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
 from .variant import open_variant
-from .verification.goldens import make_golden_pictures, make_goldens, with_fidelity
+from .verification.goldens import make_golden_images, make_goldens, with_fidelity
 from .verification.verify import Vectors, embed, verify
 
 Report = Callable[[str], object]
@@ -98,7 +98,7 @@ def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
     reference = {exact.part: embed(stage, spec, exact)[0] for exact in parts}
     spec = replace(spec, golden=make_goldens(stage, spec, parts[0]))
     if len(parts) > 1:
-        spec = replace(spec, golden_pictures=make_golden_pictures(stage, spec, parts[1]))
+        spec = replace(spec, golden_images=make_golden_images(stage, spec, parts[1]))
     return replace(source, spec=spec), reference
 
 
@@ -125,7 +125,7 @@ def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: b
         bound = exporter(one.format).BOUNDS[one.level]  # the image part beside GGUF files is ONNX
         result = verify(stage, spec, one, reference[one.part], bound)
         results[one.part, one.level] = result
-        tested.append(with_fidelity(stage, spec, one, bound.company))
+        tested.append(with_fidelity(stage, spec, one, bound.batch_deviation))
         part = ", image part," if one.part == "image" else ""
         export.report(
             f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}"
@@ -143,7 +143,7 @@ def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: b
 def write_parts(kind: Format, export: Export) -> list[Weights]:
     """Write the text part's weights, and the image part's, where there is one and the format has none of its own."""
     weights: list[Weights] = exporter(kind).write(export)
-    if "image" in parts_of(export.source.spec.architecture):
+    if "image" in parts(export.source.spec.architecture):
         for level in exporter(kind).image_levels(export.levels):
             export.report(f"onnx:{level}, image part")
             weights.append(write_image(export.source, export.folder, level))

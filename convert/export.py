@@ -79,8 +79,8 @@ def describe(path: Path, folder: Path) -> File:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Least mean and least single cosine to float32, and the largest change of an element among other texts."""
+    """Least mean and least single cosine to float32, and the largest change of an element in another batch."""
 
     mean: float
     least: float
-    company: float
+    batch_deviation: float

@@ -12,14 +12,15 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from edge_embed.architectures import architecture
 from edge_embed.errors import InputError, UnsupportedModelError, listing
+from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
 
-from .checkpoint.adapters import CONFIG, WEIGHTS, open_adapter
+from .checkpoint.adapters import open_adapter
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
-from .onnx.file import architecture
 
 MADE = ("weights", "fingerprint", "golden")  # in an edge_embed.json that is given whole, they are another conversion's
 

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, assert_type, cast, get_args
+from typing import Any, cast, get_args
 
 import numpy as np
 import pytest
@@ -22,8 +22,8 @@ from edge_embed.backends.fake import FakeBackend
 from edge_embed.embedder import BackendName
 from edge_embed.pipeline import inputs as inputs_module
 from edge_embed.pipeline import windows
-from edge_embed.pipeline.tokenizer import TokenCount, check_texts
-from edge_embed.vectors import Matrix, Vector, quantize
+from edge_embed.pipeline.tokenizer import check_texts
+from edge_embed.vectors import quantize
 
 from support.fake import SPEC
 
@@ -45,15 +45,6 @@ def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
         np.testing.assert_allclose(one, row, atol=1e-7)
     assert (fake.encode(inputs=TEXTS) == rows).all()
     assert fake.encode(tuple(TEXTS)).tolist() == fake.encode(np.array(TEXTS)).tolist() == rows.tolist()  # type: ignore[call-overload]
-
-
-def test_types_say_one_or_many(fake: Embedder) -> None:
-    assert_type(fake.encode("a"), Vector)
-    assert_type(fake.encode({"text": "a"}), Vector)
-    assert_type(fake.encode(["a"], precision="int8"), Matrix)
-    assert_type(fake.encode_query(("a", {"text": "b"})), Matrix)
-    assert_type(fake.count_tokens("a"), TokenCount)
-    assert_type(fake.count_tokens(["a"]), list[TokenCount])
 
 
 def test_encoding_methods_take_the_same_options() -> None:

@@ -100,7 +100,7 @@ print(*sys.modules)
     assert not loaded & {"torch", "transformers"}
 
 
-def test_wheel_holds_both_packages(tmp_path: Path) -> None:
+def test_wheel_holds_both_packages_and_the_version(tmp_path: Path) -> None:
     command = [
         sys.executable,
         "-m",
@@ -115,6 +115,7 @@ def test_wheel_holds_both_packages(tmp_path: Path) -> None:
     ]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.startswith(f"edge_embed-{edge_embed.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
         names = set(archive.namelist())

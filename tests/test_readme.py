@@ -74,6 +74,11 @@ def test_the_command_for_task_adapters(
 
 def test_ci_runs_both_installing_commands() -> None:
     script = (ROOT / ".ci" / "run").read_text("utf-8")
-    for command in blocks("sh", "python3 -m venv"):
+    for command, name in zip(blocks("sh", "python3 -m venv"), ("demo", "tests"), strict=True):
         assert len(command.splitlines()) == 1
-        assert f"'{command.split()[-1]}$'" in script
+        assert f"{name}=$(grep -m 1 '^python3 .*{command.split()[-1]}$' README.md)" in script
+    assert 'run_in demo "$demo"\n' in script
+    # The second runs in two parts, since the types are checked as soon as everything is installed.
+    install, tests = script.index('run_in tests "${tests% && *}"'), script.index('run_in tests "${tests##* && }"')
+    assert install < script.index(".venv/bin/mypy") < tests
+    assert command.strip().rpartition(" && ")[2] == ".venv/bin/python -m pytest"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import graphlib
 import re
-
 import tomllib
 
 from support.places import ROOT

@@ -1,6 +1,6 @@
 """Base checkpoint + LoRA adapter -> `Merged`: the base's tensors with what the adapter adds, in float32, one by one.
 
-Also writes tensors to a safetensors file, one by one. NumPy only; no PyTorch, no PEFT.
+NumPy only; no PyTorch, no PEFT.
 """
 
 from __future__ import annotations
@@ -11,12 +11,9 @@ import numpy as np
 
 from edge_embed.errors import CorruptModelError
 
-from .adapters import Adapter, open_adapter
+from .adapters import Adapter
 from .matching import Change, Match, shape_of
-from .safetensors import write_safetensors
 from .source import Array
-
-__all__ = ["Adapter", "Merged", "open_adapter", "write_safetensors"]
 
 
 class Merged(Mapping[str, Array]):
@@ -33,7 +30,7 @@ class Merged(Mapping[str, Array]):
 
     def __getitem__(self, name: str) -> Array:
         change = self._changes.get(name, Change())
-        tensor = np.asarray(self._adapter[change.whole] if change.whole else self._base[name], np.float32)
+        tensor = np.asarray(self._adapter[change.replacement] if change.replacement else self._base[name], np.float32)
         with np.errstate(all="ignore"):  # what is not finite is reported below, by name
             if change.bias:
                 tensor = tensor + np.float32(change.scale) * self._adapter[change.bias]
@@ -44,8 +41,8 @@ class Merged(Mapping[str, Array]):
         return tensor
 
     def _add_low_rank(self, weight: Array, change: Change, a: str, b: str) -> Array:
-        first, second = self._adapter[a], self._adapter[b] * np.float32(change.scale)
-        merged: Array = np.matmul(first.T, second.T) if change.transposed else np.matmul(second, first)
+        lora_a, lora_b = self._adapter[a], self._adapter[b] * np.float32(change.scale)
+        merged: Array = np.matmul(lora_a.T, lora_b.T) if change.transposed else np.matmul(lora_b, lora_a)
         merged += weight
         if change.magnitude:
             sums = "io,io->o" if change.transposed else "oi,oi->o"

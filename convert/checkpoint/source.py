@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from edge_embed.architectures.config import architecture_of
+from edge_embed.architectures import public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.hub.checksums import feed
 from edge_embed.layouts.folder import ModelFolder
@@ -100,7 +100,7 @@ def open_source(repo: ModelFolder) -> Source:
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
-    config["model_type"] = architecture_of(config["model_type"], tensors)
+    config["model_type"] = public_type(config["model_type"], tensors)
     spec = replace(repo.spec, architecture=config["model_type"])
     return Source(folder, spec, config, tensors, tuple(paths))
 

@@ -11,17 +11,19 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import gguf
 import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.architectures import architecture, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec.model import ModelSpec
 
 from ..checkpoint.source import Array, Reader, Source
-from . import names as gguf_names
+from . import names
 from .names import Entry, Value
 from .vocabulary import vocabulary
 
@@ -35,18 +37,23 @@ HALF_ERROR = 1e-3  # of a tensor's norm; what is rounded to 11 bits loses 3e-4 a
 SPEC_KEY = "edge_embed.spec"
 
 
-def architecture(model_type: str) -> ModuleType:
-    """Return the file of an architecture; raise UnsupportedModelError, listing those that exist."""
-    known = [module.name for module in pkgutil.iter_modules(gguf_names.__path__) if module.name[0] != "_"]
+def names_of(model_type: str) -> ModuleType:
+    """Return the file of an architecture's names; raise UnsupportedModelError, listing those that exist."""
+    known = [module.name for module in pkgutil.iter_modules(names.__path__) if module.name[0] != "_"]
     if model_type not in known:
         raise UnsupportedModelError(f"model_type {model_type!r} has no GGUF names; there are {listing(known)}")
-    return importlib.import_module(f"{gguf_names.__name__}.{model_type}")
+    return importlib.import_module(f"{names.__name__}.{model_type}")
 
 
 def entries(source: Source) -> list[Entry]:
     """List every tensor of a source's file; raises for a config that llama.cpp cannot compute."""
-    listed: list[Entry] = architecture(source.spec.architecture).entries(source.config, source.spec.max_tokens)
+    model_type = source.spec.architecture
+    listed: list[Entry] = names_of(model_type).entries(_config(source), source.spec.max_tokens)
     return listed
+
+
+def _config(source: Source) -> Any:
+    return architecture(source.spec.architecture).read(source.config)
 
 
 def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[str]:
@@ -54,7 +61,7 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
     Matrices and the vocabulary have the level's type; norms, biases and added tables are F32, as llama.cpp expects.
     """
-    writer = gguf.GGUFWriter(path, architecture(source.spec.architecture).NAME)
+    writer = gguf.GGUFWriter(path, names_of(source.spec.architecture).NAME)
     for key, value in metadata(source, level, tokenizer).items():
         _add(writer, key, value)
     read = _Reader(source)
@@ -77,8 +84,7 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
 def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
     """Return every key of the file, llama.cpp's own and `edge_embed.spec`: what edge_embed.json would say."""
-    spec, names = source.spec, architecture(source.spec.architecture)
-    text = names.text_config(source.config)
+    spec, named, config = source.spec, names_of(source.spec.architecture), _config(source)
     keys: dict[str, Value] = {
         "general.type": "model",
         "general.name": spec.name,
@@ -87,13 +93,13 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
         **_origin(spec),
     }
     own: dict[str, Value] = {
-        **names.metadata(source.config),
+        **named.metadata(config),
         "context_length": spec.max_tokens,
-        "vocab_size": text["vocab_size"],
+        "vocab_size": config.vocab_size,
         "pooling_type": int(POOLING[spec.pooling]),
     }
-    keys |= {f"{names.NAME}.{key}": value for key, value in own.items()}
-    keys |= vocabulary(tokenizer, text)
+    keys |= {f"{named.NAME}.{key}": value for key, value in own.items()}
+    keys |= vocabulary(tokenizer, {**text_values(source.config), **vars(config)})
     return {**keys, SPEC_KEY: replace(spec, weights=()).to_json()}
 
 
@@ -124,10 +130,10 @@ class _Reader:
     """Reads entries from a source, and refuses a source that holds more than they are."""
 
     def __init__(self, source: Source) -> None:
-        names = architecture(source.spec.architecture)
-        self._read = Reader(source.tensors, names.PREFIXES)
+        known = architecture(source.spec.architecture)
+        self._read = Reader(source.tensors, known.PREFIXES)
         left = {name.removeprefix(self._read.prefix) for name in source.tensors} - {e.source for e in entries(source)}
-        if odd := [name for name in left if not name.startswith(names.UNUSED)]:
+        if odd := [name for name in left if not name.startswith(known.UNUSED)]:
             raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")
 
     def __call__(self, entry: Entry) -> Array:

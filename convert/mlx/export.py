@@ -13,7 +13,8 @@ from typing import Any
 
 import mlx.core as mx
 
-from edge_embed.backends.mlx.models import Part, build, parts_of
+from edge_embed.architectures import parts
+from edge_embed.backends.mlx.models import PartModel, build
 from edge_embed.errors import InputError, listing
 from edge_embed.layouts.mlx import IMAGE, PLAIN
 from edge_embed.spec.weights import Weights
@@ -26,19 +27,19 @@ from .rounding import quantise
 
 FULL = ("float32", "bfloat16", "float16")
 BITS = {"8bit": 8, "4bit": 4}
-FINER_BITS = {8: 8, 4: 6}  # for the layers that an architecture names: 4 bits there cost more than in all the others
+SENSITIVE_BITS = {8: 8, 4: 6}  # where an architecture says so: 4 bits there cost more than in all the other layers
 GROUPS = (32, 64, 128)
 LEVELS = (*FULL, *BITS)
 EXACT, IMAGE_LEVEL = "float32", "bfloat16"
 ALL = ("float32", *BITS)
 # Half precision and what is quantised compute in half precision on a GPU, where a text's padding may change the last
-# digit; on a CPU all compute in float32, and 3e-7 was measured in company.
+# digit; on a CPU all compute in float32, and 3e-7 was measured in batches.
 BOUNDS = {
-    "float32": Bound(mean=0.999999, least=0.99999, company=1e-5),
-    "bfloat16": Bound(mean=0.9995, least=0.999, company=5e-3),
-    "float16": Bound(mean=0.9999, least=0.999, company=2e-3),
-    "8bit": Bound(mean=0.9995, least=0.995, company=5e-3),
-    "4bit": Bound(mean=0.97, least=0.9, company=5e-3),
+    "float32": Bound(mean=0.999999, least=0.99999, batch_deviation=1e-5),
+    "bfloat16": Bound(mean=0.9995, least=0.999, batch_deviation=5e-3),
+    "float16": Bound(mean=0.9999, least=0.999, batch_deviation=2e-3),
+    "8bit": Bound(mean=0.9995, least=0.995, batch_deviation=5e-3),
+    "4bit": Bound(mean=0.97, least=0.9, batch_deviation=5e-3),
 }
 
 
@@ -68,7 +69,7 @@ def write(export: Export) -> list[Weights]:
         else:
             _write_quantised(export, part, BITS[level], path)
         weights.append(Weights(format="mlx", level=level, files=(describe(path, export.folder),)))
-    if "image" in parts_of(architecture):
+    if "image" in parts(architecture):
         # One level for all: the activations of CLIP towers have outliers that 4 bits magnify, and a tower is small
         # beside what 4 bits are for (E5-V's has 0.3 of 8.4 billion weights). A random tower of jina-clip-v1's size
         # kept a mean cosine of 0.973 at int4 and of 0.9991 at int8 in ONNX.
@@ -80,7 +81,7 @@ def write(export: Export) -> list[Weights]:
     return weights
 
 
-def _write_full(export: Export, part: Part, level: str, path: Path) -> None:
+def _write_full(export: Export, part: PartModel, level: str, path: Path) -> None:
     """Store a part's tensors at one precision."""
     tensors = export.source.tensors
     write_safetensors(_Some(tensors, [name for name in tensors if part.reads(name)]), path, level)
@@ -106,7 +107,7 @@ class _Some(Mapping[str, Array]):
         return shape_of(self._tensors, name)
 
 
-def _write_quantised(export: Export, part: Part, bits: int, path: Path) -> None:
+def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> None:
     """Quantise the rows of every linear layer and table that MLX can, and store the rest in bfloat16."""
     tensors, size = export.source.tensors, export.group_size
     names = [name for name in tensors if part.reads(name)]
@@ -124,7 +125,7 @@ def _write_quantised(export: Export, part: Part, bits: int, path: Path) -> None:
             out[name] = mx.array(tensors[name]).astype(mx.bfloat16)
             continue
         at = name.removesuffix(".weight")
-        made = quantise(tensors[name], FINER_BITS[bits] if at.endswith(part.finer) else bits, size)
+        made = quantise(tensors[name], SENSITIVE_BITS[bits] if at.endswith(part.sensitive) else bits, size)
         out[name] = mx.array(made.packed)
         out[f"{at}.scales"] = mx.array(made.scales).astype(mx.bfloat16)
         out[f"{at}.biases"] = mx.array(made.biases).astype(mx.bfloat16)

@@ -14,10 +14,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_embed.backends.onnx.names import ALL_ROWS, FEATURES, PIXELS, TEXT_INPUTS
+
 PAGE = 4096  # ONNX Runtime maps external data from the file
-ALL_ROWS, ONE_ROW = "last_hidden_state", "pooled_hidden_state"
-IMAGE_ROW = "image_embeds"  # (batch, dim), as transformers names a CLIP tower's output
-IMAGE_FEATURES = "image_features"  # (batch, patches, dim): rows for a language model
 Made = TypeVar("Made")
 Call = tuple[str, tuple[str, ...], dict[str, Any]]
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
@@ -39,9 +38,9 @@ class Builder:
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return its name; an empty input name is one left out."""
-        return self.split(op, *inputs, outputs=1, domain=domain, **attributes)[0]
+        return self.nodes(op, *inputs, outputs=1, domain=domain, **attributes)[0]
 
-    def split(self, op: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
+    def nodes(self, op: str, *inputs: str, outputs: int, domain: str = "", **attributes: Any) -> list[str]:
         """Add a node with several outputs and return their names."""
         names = [f"{op}_{len(self._nodes)}_{n}" for n in range(outputs)]
         self._nodes.append(helper.make_node(op, list(inputs), names, domain=domain, **attributes))
@@ -83,8 +82,8 @@ class Builder:
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._more_outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
 
-    def once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """Return what `make` added for this key, adding it the first time only."""
+    def cached(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """Return what `make` added for this key; it is called the first time only."""
         if key not in self._made:
             self._made[key] = make()
         made: Made = self._made[key]
@@ -94,7 +93,7 @@ class Builder:
         """Divide by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv 1910.07467)."""
         return self.node("SimplifiedLayerNormalization", x, self.weight(f"{name}.weight", weight), epsilon=epsilon)
 
-    def either(self, condition: str, then: Call, otherwise: Call) -> str:
+    def if_else(self, condition: str, then: Call, otherwise: Call) -> str:
         """Add one of two calls `(op, inputs, attributes)`, chosen at run time, and return the name of its output."""
         branches = {}
         for key, (op, inputs, attributes) in (("then_branch", then), ("else_branch", otherwise)):
@@ -124,17 +123,16 @@ class Builder:
         """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32.
 
         With `pixels` (height, width) it is `pixel_values`, float32 (batch, 3, height, width) -> IMAGE_ROW or
-        IMAGE_FEATURES.
+        FEATURES.
         """
-        rows = {ALL_ROWS: ["tokens"], IMAGE_FEATURES: ["patches"]}.get(output_name, [])
+        rows = {ALL_ROWS: ["tokens"], FEATURES: ["patches"]}.get(output_name, [])
         shape: list[str | int | None] = ["batch", *rows, dim]
         self._nodes.append(helper.make_node("Identity", [output], [output_name]))
         if pixels:
-            inputs = [helper.make_tensor_value_info("pixel_values", TensorProto.FLOAT, ["batch", 3, *pixels])]
+            inputs = [helper.make_tensor_value_info(PIXELS, TensorProto.FLOAT, ["batch", 3, *pixels])]
         else:
             inputs = [
-                helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"])
-                for name in ("input_ids", "attention_mask")
+                helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in TEXT_INPUTS[:2]
             ]
         inputs += self._more_inputs
         outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._more_outputs]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from edge_embed.architectures import parts
 from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
 from edge_embed.layouts.onnx import PARTS as ONNX_PARTS
 from edge_embed.spec.model import Pooling
@@ -15,7 +16,7 @@ from ..checkpoint.moments import Moments
 from ..checkpoint.smooth import Smoothed
 from ..checkpoint.source import Array, Source
 from ..export import Bound, Export, describe
-from .file import architecture, data_file, parts_of, write_graph
+from .file import data_file, smooth_pairs, write_graph
 from .levels import LEVELS
 
 ALL = LEVELS
@@ -24,20 +25,20 @@ ALL = LEVELS
 IMAGE_LEVELS = {"int4": "int8"}
 SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
 # Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was
-# never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py). In company
+# never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py). In batches
 # integers may round the other way.
 BOUNDS = {
-    "float32": Bound(mean=0.999999, least=0.99999, company=1e-5),
-    "float16": Bound(mean=0.9999, least=0.999, company=1e-5),
-    "int8": Bound(mean=0.995, least=0.98, company=2e-3),
-    "int4": Bound(mean=0.97, least=0.9, company=2e-3),
+    "float32": Bound(mean=0.999999, least=0.99999, batch_deviation=1e-5),
+    "float16": Bound(mean=0.9999, least=0.999, batch_deviation=1e-5),
+    "int8": Bound(mean=0.995, least=0.98, batch_deviation=2e-3),
+    "int4": Bound(mean=0.97, least=0.9, batch_deviation=2e-3),
 }
 
 
 def calibrated(source: Source, levels: Sequence[str]) -> bool:
     """Whether some level smooths, and the architecture can be."""
     smooths = set(levels) & set(SMOOTHED)
-    return bool(smooths and architecture(source.spec.architecture).smooth_pairs(source.config, source.tensors))
+    return bool(smooths and smooth_pairs(source.config, source.tensors))
 
 
 def image_levels(levels: Sequence[str]) -> list[str]:
@@ -84,10 +85,10 @@ def to_onnx(
 
     `moments` come from calibrate(); without them nothing is smoothed.
     """
-    prefix = ONNX_PARTS[part] if len(parts_of(config["model_type"])) > 1 else ""
+    prefix = ONNX_PARTS[part] if len(parts(config["model_type"])) > 1 else ""
     path = folder / "onnx" / (prefix + ONNX_NAMES[level][0])
     path.parent.mkdir(parents=True, exist_ok=True)
     if moments is not None and level in SMOOTHED and part == "text":
-        tensors = Smoothed(tensors, architecture(config["model_type"]).smooth_pairs(config, tensors), moments)
+        tensors = Smoothed(tensors, smooth_pairs(config, tensors), moments)
     write_graph(config, tensors, level, path, pooling, part=part)
     return [path, data_file(path)]

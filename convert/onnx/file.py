@@ -11,22 +11,23 @@ from typing import Any
 
 import onnx
 
-from edge_embed.architectures.llava_next import vision_config
+from edge_embed import architectures
 from edge_embed.errors import UnsupportedModelError, listing
-from edge_embed.layouts.sentence_transformers import width_of
 from edge_embed.spec.model import Pooling
+from edge_embed.spec.weights import Part
 
+from ..checkpoint.smooth import Pair
 from ..checkpoint.source import Array
-from . import graphs as onnx_graphs
+from . import graphs
 from .builder import Builder
 
 
-def architecture(model_type: str) -> ModuleType:
-    """Return the file of an architecture; raise UnsupportedModelError, listing those that exist."""
-    known = [module.name for module in pkgutil.iter_modules(onnx_graphs.__path__) if module.name[0] != "_"]
+def graph_of(model_type: str) -> ModuleType:
+    """Return the file of an architecture's graph; raise UnsupportedModelError, listing those that exist."""
+    known = [module.name for module in pkgutil.iter_modules(graphs.__path__) if module.name[0] != "_"]
     if model_type not in known:
         raise UnsupportedModelError(f"model_type {model_type!r} has no ONNX graph; there are {listing(known)}")
-    return importlib.import_module(f"{onnx_graphs.__name__}.{model_type}")
+    return importlib.import_module(f"{graphs.__name__}.{model_type}")
 
 
 def write_graph(
@@ -36,7 +37,7 @@ def write_graph(
     path: Path,
     pooling: Pooling,
     *,
-    part: str = "text",
+    part: Part = "text",
     taps: bool = False,
 ) -> dict[str, str]:
     """Write the graph of a part, "text" or "image" -> what each linear layer reads, by the layer's name.
@@ -44,26 +45,28 @@ def write_graph(
     With `taps`, three more outputs for each value X that a linear layer reads: X.sum, its squares summed over tokens,
     X.peak, its largest magnitude (both (in,)), and X.rows, its sizes before the last.
     """
-    graph = architecture(config["model_type"])
+    graph, known = graph_of(config["model_type"]), architectures.architecture(config["model_type"])
     data = data_file(path)
     with data.open("wb") as file:
         builder = Builder(level, file, data.name)
         if part == "image":
-            side = vision_config(config)["image_size"]
-            out, row = graph.build_image(builder, config, tensors)
-            model = builder.finish(out, row, width_of(config), (side, side))
+            image = known.read_image(config)
+            out, row = graph.build_image(builder, image, tensors)
+            model = builder.finish(out, row, architectures.dim(config), (image.image_size, image.image_size))
         else:
-            hidden, rows = graph.build(builder, config, tensors, pooling)
+            hidden, rows = graph.build(builder, known.read(config), tensors, pooling)
             if taps:
                 builder.tap_linears()
-            model = builder.finish(hidden, rows, width_of(config))
+            model = builder.finish(hidden, rows, architectures.dim(config))
     onnx.save(model, path)
     return dict(builder.linears)
 
 
-def parts_of(model_type: str) -> list[str]:
-    """List the parts that an architecture has a graph for: "text", and "image" where it takes pictures."""
-    return ["text", *(["image"] if hasattr(architecture(model_type), "build_image") else [])]
+def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+    """List what makes the channels that the text part's linear layers read; nothing where that cannot be moved."""
+    model_type = config["model_type"]
+    pairs: list[Pair] = graph_of(model_type).smooth_pairs(architectures.architecture(model_type).read(config), tensors)
+    return pairs
 
 
 def data_file(path: Path) -> Path:

@@ -78,7 +78,7 @@ def _linear_int8(b: Builder, x: str, name: str, weight: Array) -> str:
     """
     codes, scale = by_row(weight)
     step, zero = b.constant(1 / 127, np.float32), b.constant(128, np.uint8)
-    quantized, peak = b.once(("rows", x), lambda: _quantize_rows(b, x))
+    quantized, peak = b.cached(("rows", x), lambda: _quantize_rows(b, x))
     operands = (quantized, b.weight(name, codes.T), step, b.weight(f"{name}.scale", scale), zero)
     return b.node("Mul", b.node("MatMulIntegerToFloat", *operands, domain=MICROSOFT), peak)
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from edge_embed.backends import load
 from edge_embed.images.preprocess import load_image
-from edge_embed.loading.selftest import embed_ids, embed_pictures
+from edge_embed.loading.selftest import embed_ids, embed_images
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.golden import (
     Fidelity,
     Golden,
-    GoldenPicture,
+    GoldenImage,
     golden,
-    golden_picture,
+    golden_image,
     golden_vectors,
-    sample_picture,
+    sample_image,
 )
 from edge_embed.spec.model import TEXT, ModelSpec
 from edge_embed.spec.weights import Weights
@@ -49,28 +49,28 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
     return tuple(golden(*fit, row, vector) for fit, row, vector in zip(fits, ids, vectors, strict=True))
 
 
-def make_golden_pictures(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenPicture, ...]:
+def make_golden_images(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenImage, ...]:
     """Embed sample pictures with the exact weights of the image part."""
     assert spec.image is not None
-    pictures = [load_image(sample_picture(seed), spec.image) for seed in SEEDS]
+    pictures = [load_image(sample_image(seed), spec.image) for seed in SEEDS]
     backend = load(exact.format, folder, spec, exact, THREADS)
     try:
-        vectors = embed_pictures(backend, pictures)
+        vectors = embed_images(backend, pictures)
     finally:
         backend.close()
-    return tuple(golden_picture(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
+    return tuple(golden_image(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
 
 
-def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: float) -> Weights:
-    """Measure the cosine to each golden vector; `company` is what verification allows."""
-    goldens: Sequence[Golden | GoldenPicture] = spec.golden
+def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, batch_deviation: float) -> Weights:
+    """Measure the cosine to each golden vector; `batch_deviation` is what verification allows."""
+    goldens: Sequence[Golden | GoldenImage] = spec.golden
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
         if weights.part == "image":
             assert spec.image is not None
-            goldens = spec.golden_pictures
-            vectors = embed_pictures(
-                backend, [load_image(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
+            goldens = spec.golden_images
+            vectors = embed_images(
+                backend, [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
             )
         else:
             tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
@@ -80,4 +80,4 @@ def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, company: floa
         backend.close()
     cosines = (vectors * golden_vectors(goldens, spec.dim)).sum(axis=1)
     found = tuple(round(float(cosine), 5) for cosine in cosines)
-    return replace(weights, fidelity=Fidelity(cosines=found, company=company))
+    return replace(weights, fidelity=Fidelity(cosines=found, batch_deviation=batch_deviation))

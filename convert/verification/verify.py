@@ -13,33 +13,33 @@ from edge_embed.backends import load
 from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning, VerificationError
 from edge_embed.images.preprocess import load_image
-from edge_embed.loading.selftest import embed_pictures
-from edge_embed.spec.golden import sample_picture
+from edge_embed.loading.selftest import embed_images
+from edge_embed.spec.golden import sample_image
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 from ..export import Bound
 from .probes import probes
 
-PICTURES = 12
+IMAGES = 12
 THREADS = 2
 Vectors = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured: mean and least cosine, the largest change in company, the number of texts."""
+    """What was measured: mean and least cosine, the largest change of an element in another batch, number of texts."""
 
     mean: float
     least: float
-    company: float
+    batch_deviation: float
     texts: int
 
 
 def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
     """Embed the probes of the weights' part one by one, and together -> two arrays (probes, dim)."""
     if weights.part == "image":
-        return _embed_pictures(folder, spec, weights)
+        return _embed_images(folder, spec, weights)
     with Embedder(f"{folder}:{weights.level}") as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
@@ -47,13 +47,13 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
         return np.stack(alone), model.encode(texts, normalize_embeddings=True)
 
 
-def _embed_pictures(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
+def _embed_images(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
     assert spec.image is not None
-    pictures = [load_image(sample_picture(seed), spec.image) for seed in range(PICTURES)]
+    images = [load_image(sample_image(seed), spec.image) for seed in range(IMAGES)]
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
-        alone = np.concatenate([embed_pictures(backend, [picture]) for picture in pictures])
-        return alone, embed_pictures(backend, pictures)
+        alone = np.concatenate([embed_images(backend, [image]) for image in images])
+        return alone, embed_images(backend, images)
     finally:
         backend.close()
 
@@ -65,16 +65,17 @@ def verify(folder: Path, spec: ModelSpec, weights: Weights, reference: Vectors, 
     """
     alone, together = embed(folder, spec, weights)
     cosines = (alone * reference).sum(axis=1)
-    company = float(np.abs(alone - together).max())
-    result = Result(float(cosines.mean()), float(cosines.min()), company, len(cosines))
+    batch_deviation = float(np.abs(alone - together).max())
+    result = Result(float(cosines.mean()), float(cosines.min()), batch_deviation, len(cosines))
     name = weights.level + (" (image part)" if weights.part == "image" else "")
     if not (result.mean >= bound.mean and result.least >= bound.least):
         raise VerificationError(
             f"{name} was not kept: cosine to float32 is {result.mean:.5f} in the mean and {result.least:.5f} at least "
             f"(bounds {bound.mean} and {bound.least}); worst is probe {int(cosines.argmin())}"
         )
-    if not result.company <= bound.company:
+    if not result.batch_deviation <= bound.batch_deviation:
         raise VerificationError(
-            f"{name} was not kept: a vector changed by {result.company:.1e} among others (bound {bound.company})"
+            f"{name} was not kept: a vector changed by {result.batch_deviation:.1e} among others "
+            f"(bound {bound.batch_deviation})"
         )
     return result

@@ -1,1 +1,76 @@
-"""What a model_type's config means."""
+"""What a model_type's config.json means: one architecture, one file, found by its model_type.
+
+Each file has
+
+- ATTENTION, "full" or "causal"; TABLE, the name of its embedding table;
+- PREFIXES, what some checkpoints put before a tensor's name; UNUSED, how the names of tensors begin that stay unread;
+- read(config) -> Config, the numbers of the part that reads texts, checked: it raises for values that would change the
+  vectors and are not implemented.
+
+One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
+numbers. One whose config.json is nested, or leaves gaps, has text_values(config), the numbers of its text part.
+Files that begin with an underscore are shared.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterable, Mapping
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.spec.weights import Part
+
+# Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
+PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert")}
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """List the architectures that exist."""
+    found = (module.name for module in pkgutil.iter_modules(__path__))
+    return tuple(sorted(name for name in found if not name.startswith("_")))
+
+
+def architecture(model_type: str) -> ModuleType:
+    """Return the module of an architecture; raise UnsupportedModelError, listing those that exist."""
+    if model_type not in names():
+        raise UnsupportedModelError(f"model_type {model_type!r} is not implemented; {listing(names())} are")
+    return importlib.import_module(f".{model_type}", __name__)
+
+
+def parts(model_type: str) -> list[Part]:
+    """List an architecture's parts: "text", and "image" where it takes images."""
+    return ["text", "image"] if hasattr(architecture(model_type), "read_image") else ["text"]
+
+
+def public_type(model_type: str, tensors: Iterable[str]) -> str:
+    """Return the architecture behind a model_type of a model's own code, told by a tensor's name, or the model_type."""
+    if model_type not in PRIVATE:
+        return model_type
+    ending, first, second = PRIVATE[model_type]
+    return first if any(name.endswith(ending) for name in tensors) else second
+
+
+def tables() -> tuple[str, ...]:
+    """List the names of embedding tables."""
+    return tuple(sorted({architecture(name).TABLE for name in names()}))
+
+
+def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return config.json's values of the part that reads texts, whether they are nested or not, known or not."""
+    kind = config.get("model_type")
+    if kind in names() and hasattr(module := architecture(str(kind)), "text_values"):
+        found: Mapping[str, Any] = module.text_values(config)
+        return found
+    nested = config.get("text_config")
+    return {**(nested if isinstance(nested, Mapping) else {}), **config}
+
+
+def dim(config: Mapping[str, Any]) -> int:
+    """Return the length of a vector that config.json states; 0 if it states none."""
+    values = text_values(config)
+    return int(config.get("hidden_size") or values.get("embed_dim") or values.get("hidden_size") or 0)

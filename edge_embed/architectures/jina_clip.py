@@ -7,16 +7,21 @@ EVA-CLIP configures it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
-from .config import check_config, check_heads
+from ._checks import check_config, check_heads
 
+ATTENTION: Final = "full"
+PREFIXES = ("text_model.transformer.",)
+UNUSED = ("vision_model.", "logit_scale")
+TABLE = "word_embeddings"
+IMAGE_PREFIXES = ("vision_model.",)
 EPSILON = 1e-6  # of the image tower's norms
 THETA = 1e4
 ALLOWED = {"model_type": ("jina_clip",), "add_projections": (False,)}
@@ -58,8 +63,21 @@ SET = {
 }
 
 
-def text_shape(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the text tower's numbers under BERT's names.
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The numbers of the text tower, under BERT's names."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    layer_norm_eps: float
+    vocab_size: int
+    type_vocab_size: int
+
+
+def read(config: Mapping[str, Any]) -> Config:
+    """Read and check the text tower's numbers.
 
     Raises UnsupportedModelError for another tower or a value that is not implemented, CorruptModelError for sizes that
     contradict one another.
@@ -73,11 +91,11 @@ def text_shape(config: Mapping[str, Any]) -> dict[str, Any]:
     if text.get("embed_dim", 768) != dim:
         raise UnsupportedModelError(f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {dim}")
     check_heads(dim, shape["num_attention_heads"])
-    return shape
+    return Config(**{field.name: shape[field.name] for field in fields(Config)})
 
 
 @dataclass(frozen=True)
-class Tower:
+class ImageConfig:
     """The numbers of vision_config; `grid` patches a side, `trained` patches a side whose positions the angles span."""
 
     dim: int
@@ -93,9 +111,14 @@ class Tower:
         """Channels of one head."""
         return self.dim // self.heads
 
+    @property
+    def image_size(self) -> int:
+        """The side of an image in pixels."""
+        return self.grid * self.patch
 
-def image_tower(config: Mapping[str, Any]) -> Tower:
-    """Read and check config.json's vision_config; raises for values that would change the numbers."""
+
+def read_image(config: Mapping[str, Any]) -> ImageConfig:
+    """Read and check config.json's vision_config; raises for values that would change the vectors."""
     check_config(config, {"add_projections": (False,)}, ("vision_config",))
     vision = config["vision_config"]
     check_config(vision, SET, (*NEEDED, "naive_swiglu", "rope_embeddings", "subln"))
@@ -106,19 +129,24 @@ def image_tower(config: Mapping[str, Any]) -> Tower:
         raise CorruptModelError(f"config.json: width={dim}, head_width={head}, image_size={image}, patch_size={patch}")
     grid = image // patch
     trained = vision.get("pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid
-    return Tower(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
+    return ImageConfig(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
 
 
-def angles(tower: Tower) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def image_unused(tower: ImageConfig) -> tuple[str, ...]:
+    """List how the names of tensors begin that are not read: the text part, and tables that are computed here."""
+    return ("text_model.", "logit_scale", "rope.", *(f"blocks.{n}.attn.rope." for n in range(tower.layers)))
+
+
+def angles(tower: ImageConfig) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return cosines and sines (1 + grid * grid, head_dim / 2): the class token's row turns nothing.
 
     The first half of the pairs turns with the line, the second with the column (Su et al. 2021 in two dimensions).
     """
     half = tower.head_dim // 2
     frequencies = THETA ** -(np.arange(0, half, 2, dtype=np.float64) / half)
-    places = np.arange(tower.grid) / tower.grid * tower.trained
-    along = places[:, None] * frequencies
-    turned = np.zeros((1 + tower.grid**2, half))
-    turned[1:, : half // 2] = np.repeat(along, tower.grid, axis=0)
-    turned[1:, half // 2 :] = np.tile(along, (tower.grid, 1))
-    return np.cos(turned).astype(np.float32), np.sin(turned).astype(np.float32)
+    positions = np.arange(tower.grid) / tower.grid * tower.trained
+    along = positions[:, None] * frequencies
+    angle = np.zeros((1 + tower.grid**2, half))
+    angle[1:, : half // 2] = np.repeat(along, tower.grid, axis=0)
+    angle[1:, half // 2 :] = np.tile(along, (tower.grid, 1))
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)

@@ -97,7 +97,7 @@ def usable_cpus(root: Path = ROOT) -> int:
 def int8_products_overflow(cpuinfo: Path = ROOT / "proc/cpuinfo", machine: str | None = None) -> bool:
     """Whether the fast int8 instructions may overflow 16 bits: x86-64 without VNNI, or where that cannot be told.
 
-    benchmarks/overflow.py shows what that costs: a cosine of 0.995 in place of 1 on all-MiniLM-L6-v2.
+    `python -m benchmarks quality.overflow` shows what that costs: a cosine of 0.995 in place of 1 on all-MiniLM-L6-v2.
     """
     if (machine or platform.machine()).lower() not in ("x86_64", "amd64"):
         return False

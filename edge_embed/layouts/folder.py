@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures.config import OWN_CODE, architecture_of
+from edge_embed.architectures import PRIVATE, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, listing
 from edge_embed.formats.gguf import parts_of
 from edge_embed.formats.json_file import read_json
@@ -137,8 +137,8 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         _need_tokenizer(files)
     name = origin.name or files.folder.resolve().name
     spec = read_spec(files.folder, name, origin.source, list(adapters), origin.overrides)
-    if checkpoint is not None and spec.architecture in OWN_CODE:
-        spec = replace(spec, architecture=architecture_of(spec.architecture, _tensor_names(files, checkpoint)))
+    if checkpoint is not None and spec.architecture in PRIVATE:
+        spec = replace(spec, architecture=public_type(spec.architecture, _tensor_names(files, checkpoint)))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
     model = ModelFolder(files, spec, checkpoint, adapters)
     if "pooling" not in origin.overrides:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from edge_embed.architectures import dim, tables
 from edge_embed.errors import UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_json
 from edge_embed.formats.safetensors import safetensors_header
@@ -79,8 +80,8 @@ def stored_level(path: Path, config: dict[str, Any]) -> str:
 
 def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], path: Path) -> int:
     """Find the bits of a quantised embedding table: its packed words make up rows of hidden_size weights."""
-    table = next((name for name in scaled if "embed_tokens" in name or "word_embeddings" in name), None)
-    size = {**(config.get("text_config") or {}), **config}.get("hidden_size")
-    if table is None or size is None:
+    table = next((name for name in scaled if any(table in name for table in tables())), None)
+    size = dim(config)
+    if table is None or not size:
         raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
     return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(size)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures.llava_next import filled
+from edge_embed.architectures import dim, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_json
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
@@ -40,7 +40,7 @@ def read_spec(
     vector and is not implemented.
     """
     config = read_json(path / "config.json")
-    width = width_of(config)
+    width = dim(config)
     needed = {"model_type": config.get("model_type"), "hidden_size": width}
     if missing := [key for key, value in needed.items() if not value]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
@@ -56,7 +56,7 @@ def read_spec(
         "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
-    values["matryoshka_dims"] = [dim for dim in dims if dim <= width]  # a namesake may be smaller
+    values["matryoshka_dims"] = [size for size in dims if size <= width]  # a namesake may be smaller
     if license := _license(path):
         values["license"] = license
     if (path / "preprocessor_config.json").is_file():
@@ -67,12 +67,6 @@ def read_spec(
     stated = {key: overrides[key] for key in ("pooling", "normalize") if key in overrides}
     spec = ModelSpec.from_json(json.dumps({"format": FORMAT, "normalize": True, **values, **stated}), path)
     return with_overrides(spec, overrides)
-
-
-def width_of(config: Mapping[str, Any]) -> int:
-    """Return the length of a vector that config.json states, its own or its text tower's; 0 if it states none."""
-    text = filled(config).get("text_config") or {}
-    return int(config.get("hidden_size") or text.get("embed_dim") or text.get("hidden_size") or 0)
 
 
 def _modules(path: Path, described: bool) -> dict[str, Any]:
@@ -130,7 +124,7 @@ def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any])
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
     tokenizer = read_json(path / "tokenizer_config.json", {})
-    positions = {**(filled(config).get("text_config") or {}), **config}.get("max_position_embeddings")
+    positions = text_values(config).get("max_position_embeddings")
     limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
     if not numbers or not all(isinstance(number, int | float) for number in numbers):

@@ -57,14 +57,15 @@ def load_model(request: LoadRequest) -> LoadedModel:
         origin = explain_place(request, found)
         model = found.fetch(files_of(found.model, choice))
         try:
-            return _open(*_made_ready(model, choice, request), request, origin)
+            return _open(*_made_ready(model, choice, request), request, model.spec, origin)
         except SelfTestError as error:
             rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
             usable = any(w.part == "text" and request.backend in ("auto", w.format) for w in rest.spec.weights)
             if request.reference.level or not usable:
                 raise
             failure = error
-    loaded = _open(*_made_ready(rest, choose(rest, request.constraints), request), request, origin)
+    ready = _made_ready(rest, choose(rest, request.constraints), request)
+    loaded = _open(*ready, request, model.spec, origin)
     warn(f"{failure}; {loaded.why} is used instead", FallbackWarning)
     return loaded
 
@@ -117,8 +118,11 @@ def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tup
     return model, choice
 
 
-def _open(model: ModelFolder, choice: Choice, request: LoadRequest, origin: str) -> LoadedModel:
-    """Load the chosen weights, test them, and load the image part that goes with them."""
+def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelSpec, origin: str) -> LoadedModel:
+    """Load the chosen weights, test them, and load the image part that goes with them.
+
+    `base` is the spec of the folder that was found: a model of all its tasks, where a conversion has one.
+    """
     weights = choice.weights
     spec = _asked_for(model.spec, request)
     batch_tokens = batch_budget(model, choice, spec.max_tokens, request.max_memory)
@@ -132,7 +136,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, origin: str)
         backend.close()
         raise
     return LoadedModel(
-        spec=model.spec,
+        spec=base,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
         why=f"{weights.name} ({choice.why}){origin}, {request.threads} threads",

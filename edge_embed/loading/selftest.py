@@ -21,7 +21,7 @@ from edge_embed.errors import SelfTestError
 from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
 from edge_embed.pipeline.tokenizer import Tokenizer
-from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_picture
+from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_image
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
@@ -55,7 +55,7 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
     if weights.part == "image":
-        return _test_pictures(spec, weights, backend)
+        return _test_images(spec, weights, backend)
     chosen = [n for n, one in enumerate(spec.golden) if one.max_tokens <= spec.max_tokens]
     if not chosen:
         return
@@ -65,18 +65,18 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
     together, alone = embed_ids(backend, ids, spec), embed_ids(backend, ids[:1], spec)
     cosines = (together * expected).sum(axis=1)
     _compare(weights, "text", chosen, cosines)
-    change = float(np.abs(together[0] - alone[0]).max())
-    if not change <= 2 * weights.fidelity.company:
-        what = f"a vector changed by {change:.1e} beside other texts; its maker allows {weights.fidelity.company}"
+    change, allowed = float(np.abs(together[0] - alone[0]).max()), weights.fidelity.batch_deviation
+    if not change <= 2 * allowed:
+        what = f"a vector changed by {change:.1e} beside other texts; its maker allows {allowed}"
         raise SelfTestError(_message(weights, what))
 
 
-def _test_pictures(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
+def _test_images(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
     """Embed the golden pictures in one batch; raise SelfTestError for other vectors."""
     assert weights.fidelity is not None
     assert spec.image is not None
-    pictures = [load_image(sample_picture(one.seed), spec.image) for one in spec.golden_pictures]
-    cosines = (embed_pictures(backend, pictures) * golden_vectors(spec.golden_pictures, spec.dim)).sum(axis=1)
+    pictures = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
+    cosines = (embed_images(backend, pictures) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
     _compare(weights, "picture", range(len(pictures)), cosines)
 
 
@@ -107,7 +107,7 @@ def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[
         return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
 
 
-def embed_pictures(backend: Backend, pictures: Sequence[ImagePixels]) -> NDArray[np.float32]:
+def embed_images(backend: Backend, pictures: Sequence[ImagePixels]) -> NDArray[np.float32]:
     """Run the image part on pictures in one batch -> L2-normalised vectors (n, dim).
 
     Of rows that a language model would go on to read, the mean.

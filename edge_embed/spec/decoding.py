@@ -1,4 +1,7 @@
-"""JSON files; parsed JSON -> dataclasses, strictly: unknown, missing or ill-typed values raise, and say where."""
+"""Parsed JSON <-> dataclasses, strictly: unknown, missing or ill-typed values raise, and say where.
+
+A field whose metadata have a `key` is called so in JSON.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +20,17 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise CorruptModelError(f"{where}: expected an object, got {value!r}")
-        hints = get_type_hints(kind)
-        required = {f.name for f in dataclasses.fields(kind) if f.default is f.default_factory is dataclasses.MISSING}
-        if unknown := value.keys() - hints.keys():
-            raise CorruptModelError(f"{where}: unknown keys {listing(unknown)}; known are {listing(hints)}")
-        if missing := required - value.keys():
-            raise CorruptModelError(f"{where}: missing keys {listing(missing)}")
-        return kind(**{key: decode(hints[key], item, f"{where}: {key}") for key, item in value.items()})  # type: ignore[operator]
+        hints, fields = get_type_hints(kind), {_key(field): field for field in dataclasses.fields(kind)}
+        required = {
+            key for key, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING
+        }
+        if unknown := value.keys() - fields.keys():
+            raise CorruptModelError(f"{where}: unknown keys {listing(unknown)}; known are {listing(fields)}")
+        if absent := required - value.keys():
+            raise CorruptModelError(f"{where}: missing keys {listing(absent)}")
+        named = {fields[key].name: (key, item) for key, item in value.items()}
+        found = {name: decode(hints[name], item, f"{where}: {key}") for name, (key, item) in named.items()}
+        return kind(**found)  # type: ignore[operator]
     args = get_args(kind)
     if get_origin(kind) is tuple and isinstance(value, list):
         return tuple(decode(args[0], item, where) for item in value)
@@ -38,3 +45,18 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     if kind in (str, int, bool) and type(value) is kind:
         return value
     raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")
+
+
+def encode(value: Any) -> Any:
+    """Turn a dataclass, and what it holds, into what `decode` reads."""
+    if dataclasses.is_dataclass(value):
+        return {_key(field): encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [encode(item) for item in value]
+    return value
+
+
+def _key(field: dataclasses.Field[Any]) -> str:
+    return str(field.metadata.get("key", field.name))

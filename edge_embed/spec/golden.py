@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,8 +27,8 @@ class Golden:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoldenPicture:
-    """The picture that `sample_picture(seed)` draws, and its vector, kept as Golden's is."""
+class GoldenImage:
+    """The image that `sample_image(seed)` draws, and its vector, kept as Golden's is."""
 
     seed: int
     vector: str
@@ -36,10 +36,10 @@ class GoldenPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """What weights kept: the cosine to each golden vector, and by how much an element may change in company."""
+    """What weights kept: the cosine to each golden vector, and by how much an element may change in another batch."""
 
     cosines: tuple[float, ...]
-    company: float
+    batch_deviation: float = field(metadata={"key": "company"})  # as format 1 of edge_embed.json calls it
 
 
 def golden(text: str, max_tokens: int, ids: NDArray[np.int32], vector: NDArray[np.float32]) -> Golden:
@@ -52,13 +52,13 @@ def ids_digest(ids: NDArray[np.int32]) -> str:
     return hashlib.sha256(ids.astype("<i4").tobytes()).hexdigest()
 
 
-def golden_picture(seed: int, vector: NDArray[np.float32]) -> GoldenPicture:
-    """Record the vector (dim,) of a sample picture."""
-    return GoldenPicture(seed=seed, vector=_pack(vector))
+def golden_image(seed: int, vector: NDArray[np.float32]) -> GoldenImage:
+    """Record the vector (dim,) of a sample image."""
+    return GoldenImage(seed=seed, vector=_pack(vector))
 
 
-def sample_picture(seed: int) -> NDArray[np.uint8]:
-    """Draw a picture (height, width, 3) of waves, patches and noise, which is the same on every machine."""
+def sample_image(seed: int) -> NDArray[np.uint8]:
+    """Draw an image (height, width, 3) of waves, patches and noise, which is the same on every machine."""
     rng = np.random.default_rng(seed)
     height, width = (int(size) for size in rng.integers(180, 420, 2))
     y, x = np.mgrid[0:height, 0:width] / 100
@@ -70,7 +70,7 @@ def sample_picture(seed: int) -> NDArray[np.uint8]:
     return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
 
 
-def golden_vectors(goldens: Sequence[Golden | GoldenPicture], dim: int) -> NDArray[np.float32]:
+def golden_vectors(goldens: Sequence[Golden | GoldenImage], dim: int) -> NDArray[np.float32]:
     """Return the vectors (n, dim); raise CorruptModelError for one that is damaged."""
     try:
         rows = [np.frombuffer(base64.b64decode(one.vector, validate=True), "<f2") for one in goldens]

@@ -5,7 +5,6 @@ Knows names, numbers and templates; knows no file format but its own, and no cod
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from typing import Any, Literal
 
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 
-from .decoding import decode
-from .golden import Golden, GoldenPicture
+from .decoding import decode, encode
+from .golden import Golden, GoldenImage
 from .image import ImageSpec
 from .weights import Weights
 
@@ -69,7 +68,7 @@ class ModelSpec:
     revision: str | None = None
     fingerprint: str | None = None
     golden: tuple[Golden, ...] = ()
-    golden_pictures: tuple[GoldenPicture, ...] = ()
+    golden_images: tuple[GoldenImage, ...] = field(default=(), metadata={"key": "golden_pictures"})
     image: ImageSpec | None = None
     image_token: str | None = None
     image_prompt: str | None = None
@@ -122,7 +121,7 @@ class ModelSpec:
 
     def to_json(self) -> str:
         """Write the spec as the text of `edge_embed.json`."""
-        return json.dumps({"format": FORMAT, **dataclasses.asdict(self)}, indent=2, ensure_ascii=False) + "\n"
+        return json.dumps({"format": FORMAT, **encode(self)}, indent=2, ensure_ascii=False) + "\n"
 
     @staticmethod
     def from_json(text: str, where: Path | str = FILE_NAME) -> ModelSpec:
@@ -219,7 +218,7 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["image_token"] * (spec.image_token == "")
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
-    known = {"text": len(spec.golden), "image": len(spec.golden_pictures)}
+    known = {"text": len(spec.golden), "image": len(spec.golden_images)}
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
     if wrong:

@@ -101,7 +101,7 @@ def test_unknown_targets(source: Path, tmp_path: Path, to: list[str], message: s
         ({"hidden_act": "relu"}, "hidden_act='relu' is not implemented; 'gelu' or"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"is_decoder": True}, "is_decoder=True"),
-        ({"model_type": "deberta"}, "model_type 'deberta' has no ONNX graph; there are 'bert'"),
+        ({"model_type": "deberta"}, "model_type 'deberta' is not implemented; 'bert'"),
         ({"quantization_config": {"bits": 4}}, "is quantised already"),
         ({"num_hidden_layers": 1}, "tensors have no place in this architecture: 'encoder.layer.1"),
         ({"num_hidden_layers": 3}, r"lack the tensor 'encoder.layer.2.attention.self.query.weight'"),
@@ -144,7 +144,7 @@ def test_weights_that_are_not_numbers(source: Path, tmp_path: Path, value: Any, 
 
 
 def test_below_its_bound_nothing_is_kept(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.9999, least=0.99, company=1e-2))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.9999, least=0.99, batch_deviation=1e-2))
     with pytest.raises(VerificationError, match=r"int8 was not kept: cosine to float32 is 0\.99\d+ in the mean"):
         convert(minilm, tmp_path / "out", ["onnx:float32", "onnx:int8"])
     assert left_in(tmp_path / "out") == []
@@ -161,7 +161,7 @@ def test_a_batch_dependent_graph_is_not_kept(minilm: Path, tmp_path: Path, monke
         return b.node("QuantizeLinear", unit, b.constant(1 / 127, np.float32), b.constant(128, np.uint8)), peak
 
     monkeypatch.setattr(onnx_levels, "_quantize_rows", per_tensor)
-    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.5, least=0.1, company=2e-3))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.5, least=0.1, batch_deviation=2e-3))
     with pytest.raises(VerificationError, match=r"int8 was not kept: a vector changed by .* among others"):
         convert(minilm, tmp_path / "out", ["onnx:int8"])
 

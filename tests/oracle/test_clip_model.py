@@ -20,7 +20,7 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED
 from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.golden import sample_image
 from edge_embed_convert import convert
 from edge_embed_convert.export import Bound
 from edge_embed_convert.onnx import export as to_onnx
@@ -49,12 +49,12 @@ def clip(model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactory) ->
 @pytest.fixture(scope="module")
 def made(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:  # 48 random channels are not what the bound is for: 0.934 was measured
-        patch.setitem(to_onnx.BOUNDS, "int4", Bound(mean=0.9, least=0.8, company=2e-3))
+        patch.setitem(to_onnx.BOUNDS, "int4", Bound(mean=0.9, least=0.8, batch_deviation=2e-3))
         return convert(clip, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8", "onnx:int4"])[0]
 
 
 def pictures(count: int) -> list[Image.Image]:
-    return [Image.fromarray(sample_picture(seed)) for seed in range(100, 100 + count)]
+    return [Image.fromarray(sample_image(seed)) for seed in range(100, 100 + count)]
 
 
 def unit(rows: Any) -> Any:

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed import ModelError
+from edge_embed.architectures import jina_clip as architecture
 from edge_embed.images.preprocess import load_image
 from edge_embed.spec.image import ImageSpec
 from edge_embed_convert.checkpoint.source import Tensors
@@ -41,10 +42,10 @@ class Graph:
         with path.with_name(path.name + "_data").open("wb") as data:
             builder = Builder(level, data, path.name + "_data")
             if part == "text":
-                out, name = jina_clip.build_text(builder, config, tensors, "mean")
+                out, name = jina_clip.build(builder, architecture.read(config), tensors, "mean")
                 graph = builder.finish(out, name, config["text_config"]["embed_dim"])
             else:
-                out, name = jina_clip.build_image(builder, config, tensors)
+                out, name = jina_clip.build_image(builder, architecture.read_image(config), tensors)
                 side = config["vision_config"]["image_size"]
                 graph = builder.finish(out, name, config["vision_config"]["embed_dim"], (side, side))
         self.linears = [name for name, _ in builder.linears]
@@ -175,7 +176,7 @@ def test_smoothing_leaves_the_tower_as_it_was(model: reference.JinaClip, tmp_pat
 
     tensors = arrays(model)
     plain = Graph("image", "float32", TINY, tensors, tmp_path)
-    pairs = jina_clip.smooth_image_pairs(TINY, tensors)
+    pairs = jina_clip.smooth_image_pairs(architecture.read_image(TINY), tensors)
     assert {pair.layer for pair in pairs} == set(plain.linears) - {"blocks.2.attn.q_proj"}
     rng = np.random.default_rng(0)
     moments = {}

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 
 from edge_embed import Embedder, ModelError, ModelSpec
-from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, filled, whole_config
+from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, text_values, with_defaults
 from edge_embed.backends import Backend, Batch, Inserted, load
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
@@ -308,6 +308,5 @@ def test_what_a_config_leaves_unsaid_is_what_transformers_takes() -> None:
     stored = json.loads(whole.to_json_string(use_diff=False))
     assert {key: stored[key] for key in LLAVA_NEXT} == LLAVA_NEXT
     sparse = {"model_type": "llava_next", "text_config": {"rms_norm_eps": 1e-5}, "image_token_id": 7}
-    assert whole_config(sparse)["text_config"] == {**LLAMA, "rms_norm_eps": 1e-5}
-    assert whole_config(sparse)["image_token_index"] == 7
-    assert filled({"model_type": "bert"}) == {"model_type": "bert"}
+    assert with_defaults(sparse)["text_config"] == text_values(sparse) == {**LLAMA, "rms_norm_eps": 1e-5}
+    assert with_defaults(sparse)["image_token_index"] == 7

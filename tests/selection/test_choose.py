@@ -28,7 +28,7 @@ from edge_embed.spec.weights import File, Weights, format_of
 
 from support.engines import change_facts, set_speed
 
-FAITHFUL = Fidelity(cosines=(0.97,), company=1e-3)
+FAITHFUL = Fidelity(cosines=(0.97,), batch_deviation=1e-3)
 
 
 def weights(name: str, fidelity: Fidelity | None = FAITHFUL) -> Weights:

@@ -1,8 +1,7 @@
 """One architecture, one file, found by `model_type` of config.json.
 
-Each file has NAME, what llama.cpp calls the architecture, PREFIXES and UNUSED, which tensors' names may begin with and
-which may be left out, text_config(config), the numbers of the part that reads text, metadata(config), llama.cpp's keys
-without the architecture's name, and entries(config, max_tokens), every tensor of the file in order.
+Each file has NAME, what llama.cpp calls the architecture, metadata(config), llama.cpp's keys without that name, and
+entries(config, max_tokens), every tensor of the file in order; `config` is the architecture's own, already read.
 Files that begin with an underscore are shared.
 """
 

@@ -2,59 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from edge_embed.architectures.bert import Config
 
-from edge_embed.architectures.config import check_config
-
-from ...onnx.graphs.bert import ALLOWED, NEEDED, UNUSED
 from . import Entry, Value
 
-__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
-
 NAME = "bert"
-PREFIXES = ("bert.",)
 
 
-def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the numbers of the part that reads text: all of them."""
-    return config
-
-
-def metadata(config: Mapping[str, Any]) -> dict[str, Value]:
+def metadata(config: Config) -> dict[str, Value]:
     """Return llama.cpp's keys."""
-    check_config(config, ALLOWED, NEEDED)
     return {
-        "block_count": config["num_hidden_layers"],
-        "embedding_length": config["hidden_size"],
-        "feed_forward_length": config["intermediate_size"],
-        "attention.head_count": config["num_attention_heads"],
-        "attention.layer_norm_epsilon": float(config["layer_norm_eps"]),
+        "block_count": config.num_hidden_layers,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_attention_heads,
+        "attention.layer_norm_epsilon": float(config.layer_norm_eps),
         "attention.causal": False,
     }
 
 
-def entries(config: Mapping[str, Any], max_tokens: int) -> list[Entry]:
+def entries(config: Config, max_tokens: int) -> list[Entry]:
     """List the tensors; of the positions just `max_tokens`, since llama.cpp takes their number for the context."""
-    dim, tables = config["hidden_size"], "embeddings."
+    dim, tables = config.hidden_size, "embeddings."
     listed = [
-        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (config["vocab_size"], dim)),
-        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (config["type_vocab_size"], dim)),
+        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (config.vocab_size, dim)),
+        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (config.type_vocab_size, dim)),
         Entry(
             "position_embd.weight",
             f"{tables}position_embeddings.weight",
-            (config["max_position_embeddings"], dim),
+            (config.max_position_embeddings, dim),
             rows=(0, max_tokens),
         ),
         *_norm("token_embd_norm", f"{tables}LayerNorm", dim),
     ]
-    for n in range(config["num_hidden_layers"]):
+    for n in range(config.num_hidden_layers):
         listed += _layer(config, f"blk.{n}.", f"encoder.layer.{n}.")
     return listed
 
 
-def _layer(config: Mapping[str, Any], to: str, at: str) -> list[Entry]:
-    dim, inner = config["hidden_size"], config["intermediate_size"]
+def _layer(config: Config, to: str, at: str) -> list[Entry]:
+    dim, inner = config.hidden_size, config.intermediate_size
     qkv = {"attn_q": "query", "attn_k": "key", "attn_v": "value"}
     parts = [
         *(_linear(f"{to}{name}", f"{at}attention.self.{part}", (dim, dim), f"{at}qkv") for name, part in qkv.items()),

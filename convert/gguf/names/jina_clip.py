@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from edge_embed.architectures.jina_clip import Config
 
-from edge_embed.architectures.jina_clip import text_shape
-
-from ...onnx.graphs.jina_clip import PREFIXES, UNUSED
 from . import Entry, Value
-
-__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
 
 NAME = "jina-bert-v2"
 
 
-def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the text tower's numbers."""
-    return text_shape(config)
-
-
-def metadata(config: Mapping[str, Any]) -> dict[str, Value]:
+def metadata(config: Config) -> dict[str, Value]:
     """Return llama.cpp's keys."""
-    shape = text_shape(config)
     return {
-        "block_count": shape["num_hidden_layers"],
-        "embedding_length": shape["hidden_size"],
-        "feed_forward_length": shape["intermediate_size"],
-        "attention.head_count": shape["num_attention_heads"],
-        "attention.layer_norm_epsilon": float(shape["layer_norm_eps"]),
+        "block_count": config.num_hidden_layers,
+        "embedding_length": config.hidden_size,
+        "feed_forward_length": config.intermediate_size,
+        "attention.head_count": config.num_attention_heads,
+        "attention.layer_norm_epsilon": float(config.layer_norm_eps),
         "attention.causal": False,
     }
 
 
-def entries(config: Mapping[str, Any], max_tokens: int) -> list[Entry]:
+def entries(config: Config, max_tokens: int) -> list[Entry]:
     """List the tensors; ALiBi has no table of positions that would limit the length."""
-    shape = text_shape(config)
-    dim, tables = shape["hidden_size"], "embeddings."
+    dim, tables = config.hidden_size, "embeddings."
     listed = [
-        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (shape["vocab_size"], dim)),
-        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (shape["type_vocab_size"], dim)),
+        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (config.vocab_size, dim)),
+        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (config.type_vocab_size, dim)),
         *_norm("token_embd_norm", "emb_ln", dim),
     ]
-    for n in range(shape["num_hidden_layers"]):
-        listed += _layer(dim, shape["intermediate_size"], f"blk.{n}.", f"encoder.layers.{n}.")
+    for n in range(config.num_hidden_layers):
+        listed += _layer(dim, config.intermediate_size, f"blk.{n}.", f"encoder.layers.{n}.")
     return listed
 
 

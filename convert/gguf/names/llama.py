@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from edge_embed.architectures.llama import Config
 
-from ...onnx.graphs._llama import PREFIXES, UNUSED, shape_of
-from . import Entry, Value, _llama
+from . import Entry, _llama
+from ._llama import metadata
 
-__all__ = ["NAME", "PREFIXES", "UNUSED", "entries", "metadata", "text_config"]
+__all__ = ["NAME", "entries", "metadata"]
 
 NAME = "llama"
 
 
-def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the numbers of the part that reads text: all of them."""
-    return config
-
-
-def metadata(config: Mapping[str, Any]) -> dict[str, Value]:
-    """Return llama.cpp's keys."""
-    return _llama.metadata(config, shape_of(config, qk_norm=False, causal=True))
-
-
-def entries(config: Mapping[str, Any], max_tokens: int) -> list[Entry]:
+def entries(config: Config, max_tokens: int) -> list[Entry]:
     """List the tensors."""
-    return _llama.entries(config, shape_of(config, qk_norm=False, causal=True), neighbours=True)
+    return _llama.entries(config, neighbours=True)

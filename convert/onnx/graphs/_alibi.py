@@ -29,7 +29,7 @@ def slopes(heads: int) -> Array:
 
 def attend(b: Builder, heads: int, q: str, k: str, v: str, mask: str, at: str, dim: int) -> str:
     """Attend block by block of queries, each with the bias of its own rows: memory grows with the length alone."""
-    blocks = b.once("blocks", lambda: _blocks(b, dim))
+    blocks = b.cached("blocks", lambda: _blocks(b, dim))
     padded = b.node("Pad", q, blocks.pads)
     body = _block(b, heads, padded, (k, v, "", mask), blocks, at)
     out = b.node("Transpose", b.node("Loop", blocks.count, b.constant(True, np.bool_), body=body), perm=[1, 0, 2, 3])
@@ -71,7 +71,7 @@ def _blocks(b: Builder, dim: int) -> _Blocks:
 def _block(b: Builder, heads: int, q: str, others: tuple[str, ...], blocks: _Blocks, at: str) -> onnx.GraphProto:
     """Return the graph of one block: number, condition -> condition, attended rows (batch, rows, dim)."""
     one, first, axis = b.constant(1, np.int64), b.constant([0], np.int64), b.constant([1], np.int64)
-    falling = b.weight("alibi.slopes", -slopes(heads)[None, :, None, None])
+    negative = b.weight("alibi.slopes", -slopes(heads)[None, :, None, None])
     steps: list[tuple[str, list[str], str, dict[str, Any]]] = [
         ("Mul", ["number", blocks.rows], "start", {}),
         ("Add", ["start", blocks.rows], "stop", {}),
@@ -83,7 +83,7 @@ def _block(b: Builder, heads: int, q: str, others: tuple[str, ...], blocks: _Blo
         ("Unsqueeze", ["rows", axis], "column", {}),
         ("Sub", ["column", blocks.places], "offset", {}),
         ("Abs", ["offset"], "distance", {}),
-        ("Mul", ["distance", falling], "bias", {}),
+        ("Mul", ["distance", negative], "bias", {}),
         ("MultiHeadAttention", ["queries", *others, "bias"], "out", {"domain": MICROSOFT, "num_heads": heads}),
         ("Identity", ["before"], "after", {}),
     ]

@@ -11,35 +11,31 @@ from typing import Any
 
 import numpy as np
 
-from edge_embed.architectures.jina_clip import EPSILON, Tower, angles, image_tower
+from edge_embed.architectures.jina_clip import EPSILON, IMAGE_PREFIXES, ImageConfig, angles, image_unused
+from edge_embed.backends.onnx.names import IMAGE_ROW
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
-from ..builder import IMAGE_ROW, MICROSOFT, Builder
+from ..builder import MICROSOFT, Builder
 from ..levels import linear, linear_with_bias
 from ._patches import patches
 
-PREFIXES = ("vision_model.",)
 
-
-def build_image(b: Builder, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> tuple[str, str]:
+def build_image(b: Builder, tower: ImageConfig, tensors: Mapping[str, Array]) -> tuple[str, str]:
     """Add the graph of the tower: `pixel_values` (batch, 3, height, width) -> IMAGE_ROW, not normalised."""
-    tower = image_tower(config)
-    read = Reader(tensors, PREFIXES)
+    read = Reader(tensors, IMAGE_PREFIXES)
     x = _patches(b, read, tower)
     cos, sin = (b.weight(f"rope.{name}", table) for name, table in zip(("cos", "sin"), angles(tower), strict=True))
     for n in range(tower.layers):
         x = _layer(b, read, tower, f"blocks.{n}.", x, (cos, sin), last=n == tower.layers - 1)
     x = _norm(b, read, "norm", x, tower.dim)
-    # Tables that are computed here are stored in the checkpoint, for the tower and for its layers.
-    stored = tuple(f"blocks.{n}.attn.rope." for n in range(tower.layers))
-    read.check_all_taken(("text_model.", "logit_scale", "rope.", *stored))
+    read.check_all_taken(image_unused(tower))
     return b.node("Squeeze", x, b.constant([1], np.int64)), IMAGE_ROW
 
 
-def smooth_image_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+def smooth_image_pairs(tower: ImageConfig, tensors: Mapping[str, Array]) -> list[Pair]:
     """List what makes the channels that linear layers read: gain and shift of the four norms of each layer."""
-    tower, prefix = image_tower(config), Reader(tensors, PREFIXES).prefix
+    prefix = Reader(tensors, IMAGE_PREFIXES).prefix
     pairs = []
     for n in range(tower.layers):
         at = f"blocks.{n}."
@@ -55,7 +51,7 @@ def smooth_image_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) 
     return pairs
 
 
-def _patches(b: Builder, read: Reader, tower: Tower) -> str:
+def _patches(b: Builder, read: Reader, tower: ImageConfig) -> str:
     """Add the class token and every patch, with their positions."""
     dim, rows = tower.dim, 1 + tower.grid**2
     return patches(
@@ -67,7 +63,7 @@ def _patches(b: Builder, read: Reader, tower: Tower) -> str:
     )
 
 
-def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tuple[str, str], last: bool) -> str:
+def _layer(b: Builder, read: Reader, tower: ImageConfig, at: str, x: str, tables: tuple[str, str], last: bool) -> str:
     """Add one layer; the `last` gives the class token's row only: (batch, 1, dim)."""
     dim, inner = tower.dim, tower.inner
     attended = _attend(b, read, tower, f"{at}attn.", _norm(b, read, f"{at}norm1", x, dim), tables, last)
@@ -78,23 +74,23 @@ def _layer(b: Builder, read: Reader, tower: Tower, at: str, x: str, tables: tupl
     shifts = [read(f"{at}mlp.{name}.bias", inner) for name in ("w1", "w2")]
     gated = linear(b, h, f"{at}mlp.w12", np.concatenate(w12))
     gated = b.node("Add", gated, b.weight(f"{at}mlp.w12.bias", np.concatenate(shifts)))
-    gate, up = b.split("Split", gated, outputs=2, axis=-1, num_outputs=2)
+    gate, up = b.nodes("Split", gated, outputs=2, axis=-1, num_outputs=2)
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
     active = _norm(b, read, f"{at}mlp.ffn_ln", active, inner)
     return b.node("Add", x, linear_with_bias(b, read, f"{at}mlp.w3", active, dim, inner))
 
 
-def _attend(b: Builder, read: Reader, tower: Tower, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
+def _attend(b: Builder, read: Reader, tower: ImageConfig, at: str, h: str, tables: tuple[str, str], last: bool) -> str:
     """Attend from every row, or from the first alone, to every row; queries and values have biases, keys have none."""
     dim = tower.dim
     weights = [read(f"{at}{name}_proj.weight", dim, dim) for name in "qkv"]
     q_bias, v_bias = (b.weight(f"{at}{name}_bias", read(f"{at}{name}_bias", dim)) for name in "qv")
     if last:
-        k, v = b.split("Split", linear(b, h, f"{at}kv", np.concatenate(weights[1:])), outputs=2, axis=-1, num_outputs=2)
+        k, v = b.nodes("Split", linear(b, h, f"{at}kv", np.concatenate(weights[1:])), outputs=2, axis=-1, num_outputs=2)
         q = linear(b, _first(b, h), f"{at}q_proj", weights[0])
     else:
         qkv = linear(b, h, f"{at}qkv", np.concatenate(weights))
-        q, k, v = b.split("Split", qkv, outputs=3, axis=-1, num_outputs=3)
+        q, k, v = b.nodes("Split", qkv, outputs=3, axis=-1, num_outputs=3)
     start = b.constant([0], np.int64)
     turn: dict[str, Any] = {"domain": MICROSOFT, "num_heads": tower.heads, "interleaved": 1}
     q = b.node("Add", q, q_bias)

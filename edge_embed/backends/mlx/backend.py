@@ -10,6 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
+from edge_embed.architectures import architecture
 from edge_embed.backends import Backend, Batch, Rows
 from edge_embed.errors import BackendError, CorruptModelError, InputError, listing
 from edge_embed.spec.model import ModelSpec, Pooling
@@ -17,7 +18,6 @@ from edge_embed.spec.weights import Weights
 
 from .adapters import Adapters
 from .images import MlxImageBackend
-from .models import architecture
 from .owner import Held, trim
 from .weights import load_model
 

@@ -16,8 +16,9 @@ from mlx.utils import tree_flatten
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.safetensors import safetensors_header
+from edge_embed.spec.weights import Part
 
-from .models import Part, build
+from .models import PartModel, build
 
 PLAIN = "model.safetensors"  # mlx-lm: the file that `quantization` in config.json describes
 FLOATS = {mx.float32: "F32", mx.float16: "F16", mx.bfloat16: "BF16"}
@@ -34,7 +35,7 @@ class Quantisation:
     bits: int
 
 
-def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str, kind: str = "text") -> Any:
+def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str, kind: Part = "text") -> Any:
     """Build a part's model and give it its weights, on a CPU in float32, else as the files store them.
 
     A CPU multiplies float16 and bfloat16 no faster, and quantised weights with such scales 50 times slower.
@@ -75,7 +76,7 @@ def _odd_dtype(path: Path, name: str, dtype: object) -> str:
     return f"{path}: tensor {name!r} is {dtype}; only {listing(FLOATS.values())} can be read. Convert it again"
 
 
-def _named(tensors: Mapping[str, mx.array], part: Part, shapes: Mapping[str, Shape]) -> dict[str, mx.array]:
+def _named(tensors: Mapping[str, mx.array], part: PartModel, shapes: Mapping[str, Shape]) -> dict[str, mx.array]:
     """Name a part's tensors as its model does, and bring convolutions that have channels last, MLX's way, to ours."""
     named = {part.plain(name): tensor for name, tensor in tensors.items() if part.reads(name)}
     for name, tensor in named.items():
@@ -117,7 +118,9 @@ def _quantisation(told: str, weight: mx.array, scales: mx.array, biases: mx.arra
     return Quantisation(group, bits)
 
 
-def _check_config(quantised: Mapping[str, Quantisation], config: Mapping[str, Any], part: Part, path: Path) -> None:
+def _check_config(
+    quantised: Mapping[str, Quantisation], config: Mapping[str, Any], part: PartModel, path: Path
+) -> None:
     """Refuse a config.json that says otherwise; it may speak of single modules, with or without a prefix."""
     said = config.get("quantization")
     if path.name != PLAIN or not isinstance(said, dict):

@@ -20,13 +20,10 @@ from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 from .images import OnnxImageBackend
+from .names import HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, POOLED, TEXT_INPUTS
 from .session import SHRINK, failure, open_session
 
-HIDDEN = ("last_hidden_state", "token_embeddings")  # (batch, tokens, dim)
-POOLED = ("sentence_embedding", "pooled_hidden_state")  # (batch, dim)
-INPUTS = {"input_ids", "attention_mask", "token_type_ids", "position_ids"}
 LARGE = 4096  # tokens; what such a batch took is given back to the system after it
-PICTURE_ROWS, PICTURE_PLACES = "image_rows", "image_places"  # (rows, dim), and (rows, 2): line of the batch, column
 DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -41,14 +38,14 @@ class OnnxBackend:
         self._left = spec.padding_side == "left"
         self._session: Any = open_session(path, threads)
         self._inputs = {node.name: DTYPES.get(node.type) for node in self._session.get_inputs()}
-        if unknown := [name for name, dtype in self._inputs.items() if name not in INPUTS or dtype is None]:
+        if unknown := [name for name, dtype in self._inputs.items() if name not in TEXT_INPUTS or dtype is None]:
             raise UnsupportedModelError(
-                f"{path}: graph inputs {listing(unknown)} are not known; known are {listing(INPUTS)}"
+                f"{path}: graph inputs {listing(unknown)} are not known; known are {listing(TEXT_INPUTS)}"
             )
         if fixed := [n.name for n in self._session.get_inputs() if any(isinstance(size, int) for size in n.shape)]:
             raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
         optional = {node.name for node in self._session.get_overridable_initializers()}
-        self._takes_pictures = {PICTURE_ROWS, PICTURE_PLACES} <= optional
+        self._takes_pictures = {IMAGE_ROWS, IMAGE_POSITIONS} <= optional
         self._output = _choose_output([node.name for node in self._session.get_outputs()], path)
 
     def forward(self, batch: Batch) -> list[Rows]:
@@ -86,14 +83,14 @@ class OnnxBackend:
         """Return the rows of all pictures, and where each goes in the batch; graphs that take any are padded right."""
         if not self._takes_pictures:
             raise UnsupportedModelError(
-                f"{self._path}: this graph has no inputs {PICTURE_ROWS!r} and {PICTURE_PLACES!r}, so it cannot read a "
+                f"{self._path}: this graph has no inputs {IMAGE_ROWS!r} and {IMAGE_POSITIONS!r}, so it cannot read a "
                 "picture among its tokens: convert the checkpoint again"
             )
         found = [(line, one) for line, one in enumerate(inserted) if one is not None]
         places = [
             np.stack([np.full(len(one.rows), line), one.at + np.arange(len(one.rows))], axis=1) for line, one in found
         ]
-        return {PICTURE_ROWS: np.concatenate([one.rows for _, one in found]), PICTURE_PLACES: np.concatenate(places)}
+        return {IMAGE_ROWS: np.concatenate([one.rows for _, one in found]), IMAGE_POSITIONS: np.concatenate(places)}
 
     def close(self) -> None:
         """Drop the session; calls that are running finish first."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from edge_embed.architectures import tables
 from edge_embed.backends.footprint import ATTENTION_COPIES, MLP_COPIES, Footprint, Model, touched
 from edge_embed.formats.onnx import read_graph
 from edge_embed.formats.safetensors import safetensors_header
@@ -41,10 +42,10 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
 
 def converted_footprint(model: Model, checkpoint: Iterable[str], level: Level, tokens: int) -> Footprint:
     """Predict what the graph of a checkpoint, which lies in these files, will take at a level."""
-    embedding, others = 0, 0
+    embedding, others, names = 0, 0, tuple(f"{table}.weight" for table in tables())
     for name in checkpoint:
         for tensor, entry in safetensors_header(model.header(name)).items():
-            if tensor.endswith(("embed_tokens.weight", "word_embeddings.weight")):
+            if tensor.endswith(names):
                 embedding += math.prod(entry["shape"])
             else:
                 others += math.prod(entry["shape"])

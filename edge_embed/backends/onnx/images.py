@@ -15,11 +15,8 @@ from edge_embed.errors import BackendError, InputError, UnsupportedModelError, l
 from edge_embed.images.tiles import TILES_AT_ONCE, pack
 from edge_embed.spec.model import ModelSpec
 
+from .names import EMBEDDINGS, FEATURES, NEWLINE, PIXELS
 from .session import SHRINK, failure, open_session
-
-PIXELS = "pixel_values"  # (batch, 3, height, width)
-EMBEDDINGS = ("image_embeds", "image_embeddings")  # (batch, dim)
-FEATURES, NEWLINE = "image_features", "image_newline"  # (tiles, patches, dim) and (dim,): rows for a language model
 
 
 class OnnxImageBackend:

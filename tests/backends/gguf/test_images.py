@@ -22,7 +22,7 @@ from edge_embed.backends.gguf.backend import SHARED, GgufBackend
 from edge_embed.backends.gguf.context import Context
 from edge_embed.backends.gguf.table import Table
 from edge_embed.layouts.folder import read_folder
-from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.golden import sample_image
 from edge_embed.spec.weights import image_part
 from edge_embed_convert import convert
 from edge_embed_convert.calibrate import calibrate
@@ -54,7 +54,7 @@ def cosine(a: Rows, b: Rows) -> float:
 def pictures(count: int) -> list[Image.Image]:
     """Return pictures of several proportions, so that they have different numbers of rows."""
     sizes = [(90, 60), (40, 70), (64, 64), (120, 30)]
-    made = [Image.fromarray(sample_picture(seed)) for seed in range(50, 50 + count)]
+    made = [Image.fromarray(sample_image(seed)) for seed in range(50, 50 + count)]
     return [picture.resize(sizes[n % 4]) for n, picture in enumerate(made)]
 
 

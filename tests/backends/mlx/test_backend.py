@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -153,7 +154,7 @@ def test_attention_holds_no_square(kind: str) -> None:
     before = mx.get_active_memory()
     mx.reset_peak_memory()
     if kind == "alibi":
-        mx.eval(_alibi.attend(q, k, v, _alibi.slopes(12), None))
+        mx.eval(_alibi.attend(q, k, v, _alibi.head_slopes(12), None))
     else:
         mx.eval(_attention.attend(q, k, v, None if kind == "full" else "causal"))
     print(f"{(mx.get_peak_memory() - before) / 1e6:.0f} MB")
@@ -397,8 +398,8 @@ def adapters_of(folder: Path, **tasks: dict[str, Any]) -> tuple[dict[str, Path],
         wanted = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj", "down_proj"], **values}
         model = get_peft_model(AutoModel.from_pretrained(folder).eval(), LoraConfig(**wanted)).eval()
         for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.data = 0.1 * torch.randn_like(parameter)
+            if "lora_" in name:  # one of the two begins as 0
+                parameter.data += 0.1 * torch.randn_like(parameter)
         model.save_pretrained(folder / "adapters" / task)
         folders[task], models[task] = folder / "adapters" / task, model
     return folders, models
@@ -412,10 +413,11 @@ def test_switching_equals_peft(folder: Path) -> None:
         stable={"use_rslora": True, "r": 7},
         patterns={"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.0.*v_proj": 32}},
         other={"target_modules": ["gate_proj"]},
+        started={"init_lora_weights": "mica", "target_modules": r"(?i).*Layers\.1\..*up_proj"},
     )
     backend = load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "stable")
     ids = some_ids(12, 33)
-    for task in ("stable", "plain", "other", "patterns", "plain"):
+    for task in ("stable", "plain", "other", "patterns", "started", "plain"):
         backend.use_task(task)
         vectors = [pooled(rows, "last") for rows in backend.forward(Batch(ids))]
         alone = [pooled(backend.forward(Batch([row]))[0], "last") for row in ids]
@@ -428,6 +430,33 @@ def test_switching_equals_peft(folder: Path) -> None:
     with pytest.raises(InputError, match="unknown task 'retrieval'"):
         load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "retrieval")
     backend.close()
+
+
+def test_patterns_mean_the_names_of_the_model_that_was_trained(folder: Path) -> None:
+    """An adapter of a model with a head has a prefix before every name; what steers the start alone says nothing."""
+    from peft import PeftModel
+    from transformers import AutoModel
+
+    patterns = {"rank_pattern": {"^layers.0.self_attn.q_proj": 2}, "target_modules": ["layers.0.self_attn.q_proj"]}
+    folders, _ = adapters_of(folder, bare=patterns)
+    exact = PeftModel.from_pretrained(AutoModel.from_pretrained(folder), folders["bare"]).eval()
+    folders["headed"] = Path(shutil.copytree(folders["bare"], folder / "adapters" / "headed"))
+    path = folders["headed"] / "adapter_model.safetensors"
+    tensors = {name.replace("base_model.model.", "base_model.model.model."): x for name, x in load_file(path).items()}
+    save_file(tensors, path)
+    set_config(
+        folders["headed"],
+        rank_pattern={"^model.layers.0.self_attn.q_proj": 2},
+        target_modules=["model.layers.0.self_attn.q_proj"],
+        init_lora_weights="eva",
+        eva_config={"rho": 2},
+        lora_ga_config={"direction": "ArB2r"},
+    )
+    for task in folders:
+        backend = load_base(folder, spec_of(folder), WEIGHTS, 1, folders, task)
+        vectors = [pooled(rows, "last") for rows in backend.forward(Batch(some_ids(12)))]
+        np.testing.assert_allclose(vectors, expected(exact, some_ids(12), "last"), atol=TOLERANCE)
+        backend.close()
 
 
 def test_a_quantised_base_takes_adapters(folder: Path, tmp_path: Path) -> None:
@@ -464,11 +493,21 @@ def test_factors_as_mlx_lm_stores_them(folder: Path) -> None:
     (place / "adapter_config.json").write_text(json.dumps({**settings, "fine_tune_type": "dora"}))
     with pytest.raises(UnsupportedModelError, match="fine_tune_type='dora' is not implemented"):
         load_base(folder, spec_of(folder), WEIGHTS, 1, {"plain": place}, "plain")
+    for numbers in ({"rank": 4}, [4, 2.0], {"rank": 4.0, "scale": 2.0}, {"rank": 4, "scale": float("nan")}):
+        (place / "adapter_config.json").write_text(json.dumps({"lora_parameters": numbers}))
+        with pytest.raises(CorruptModelError, match=r"lora_parameters has (rank|scale)=.* is needed"):
+            load_base(folder, spec_of(folder), WEIGHTS, 1, {"plain": place}, "plain")
 
 
 def drop(folder: Path, end: str) -> None:
     path = folder / "adapter_model.safetensors"
     save_file({name: x for name, x in load_file(path).items() if not name.endswith(end)}, path)
+
+
+def twice(folder: Path) -> None:
+    path = folder / "adapter_model.safetensors"
+    again = {name.replace("base_model.model.", "base_model.model.model."): x for name, x in load_file(path).items()}
+    save_file(load_file(path) | again, path)
 
 
 def set_config(folder: Path, **values: Any) -> None:
@@ -485,7 +524,7 @@ def set_config(folder: Path, **values: Any) -> None:
         (lambda f: set_config(f, init_lora_weights="pissa"), UnsupportedModelError, "init_lora_weights='pissa'"),
         (lambda f: set_config(f, peft_type="IA3"), UnsupportedModelError, "peft_type='IA3' is not implemented"),
         (lambda f: set_config(f, r=5), CorruptModelError, r"'layers\..*' .* says rank 5"),
-        (lambda f: set_config(f, lora_alpha=None), CorruptModelError, "lacks a number for 'lora_alpha'"),
+        (lambda f: set_config(f, lora_alpha=None), CorruptModelError, "lora_alpha=None must be int or float"),
         (
             lambda f: drop(f, "0.self_attn.q_proj.lora_A.weight"),
             CorruptModelError,
@@ -496,7 +535,12 @@ def set_config(folder: Path, **values: Any) -> None:
             CorruptModelError,
             "lacks the factors of",
         ),
+        (lambda f: set_config(f, target_modules=["q_proj"]), CorruptModelError, r"has factors of .*puts no LoRA there"),
+        (lambda f: twice(f), CorruptModelError, "has factors of one layer under two names"),
+        (lambda f: set_config(f, fan_in_fan_out=True), UnsupportedModelError, "fan_in_fan_out=True cannot be switched"),
+        (lambda f: set_config(f, lora_bias=True), UnsupportedModelError, "lora_bias=True cannot be switched"),
         (lambda f: (f / "adapter_config.json").write_text("{"), CorruptModelError, "is not JSON"),
+        (lambda f: (f / "adapter_config.json").write_text("[]"), CorruptModelError, "holds a list, not an object"),
     ],
 )
 def test_adapters_that_cannot_be_switched(

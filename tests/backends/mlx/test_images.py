@@ -25,7 +25,7 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import parse
 from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.spec.golden import sample_picture
+from edge_embed.spec.golden import sample_image
 from edge_embed.spec.image import ImagePixels, ImageSpec
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
@@ -64,7 +64,7 @@ def clip(clip_model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactor
 def converted(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     targets = [f"mlx:{level}" for level in ("float32", "8bit", "4bit")]
     with pytest.MonkeyPatch.context() as patch:  # 96 random channels are not what the bound is for
-        patch.setitem(to_mlx.BOUNDS, "4bit", Bound(mean=0.9, least=0.8, company=2e-3))
+        patch.setitem(to_mlx.BOUNDS, "4bit", Bound(mean=0.9, least=0.8, batch_deviation=2e-3))
         return convert(clip, tmp_path_factory.mktemp("out"), targets, group_size=32, report=print)[0]
 
 
@@ -99,7 +99,7 @@ def unit(rows: Sequence[Any]) -> Rows:
 
 
 def samples(count: int) -> list[Image.Image]:
-    return [Image.fromarray(sample_picture(seed)) for seed in range(100, 100 + count)]
+    return [Image.fromarray(sample_image(seed)) for seed in range(100, 100 + count)]
 
 
 def test_jina_clips_texts_equal_the_reference(clip_model: reference.JinaClip, clip: Path) -> None:
@@ -235,7 +235,7 @@ def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
     model = tiny_llava.make(published, text={"hidden_size": 64, "intermediate_size": 96})
     processor = tiny_llava.processor(published)
     with pytest.MonkeyPatch.context() as patch:  # 64 random channels: 0.9985 was measured
-        patch.setitem(to_mlx.BOUNDS, "8bit", Bound(mean=0.995, least=0.99, company=2e-3))
+        patch.setitem(to_mlx.BOUNDS, "8bit", Bound(mean=0.995, least=0.99, batch_deviation=2e-3))
         (folder,) = convert(published, tmp_path / "all", ["mlx:bfloat16", "mlx:8bit"], group_size=32)
     (plain,) = convert(published, tmp_path / "plain", ["mlx:float32"])
     spec = ModelSpec.read(plain / "edge_embed.json")

@@ -30,7 +30,8 @@ from transformers import (
 )
 
 from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, ModelNotFoundError, UnsupportedModelError
-from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.adapters import open_adapter
+from edge_embed_convert.checkpoint.merge import Merged
 from edge_embed_convert.checkpoint.safetensors import write_safetensors
 from edge_embed_convert.checkpoint.source import Tensors
 

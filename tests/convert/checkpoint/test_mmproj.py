@@ -20,10 +20,11 @@ from edge_embed.backends import Batch, load
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
-from edge_embed.layouts.gguf import find_mmproj, gguf_needed
+from edge_embed.layouts.gguf import find_mmproj
+from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
-from edge_embed.loading.prepare import prepare_pictures
-from edge_embed.spec.golden import sample_picture
+from edge_embed.loading.prepare import prepare_image_part
+from edge_embed.spec.golden import sample_image
 from edge_embed.spec.model import ModelSpec
 from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
@@ -119,7 +120,7 @@ def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) 
 def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
     backend = load("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
-    pictures = [Image.fromarray(sample_picture(seed)).resize(size) for seed, size in enumerate(sizes)]
+    pictures = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
     found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
     backend.close()
     return found
@@ -129,7 +130,7 @@ def made(path: Path, out: Path) -> list[Any]:
     """Convert a file and return the rows of the same pictures, read as the file's own header says."""
     out.mkdir()
     place = write_image_part(path, out, "float32")
-    (weights,) = find_onnx(place)
+    (weights,) = find_onnx(Listing.of(place))
     spec = ModelSpec(
         name="e5-v",
         architecture="llama",
@@ -197,16 +198,16 @@ def test_a_folder_of_others_says_what_it_is(foreign: Path, llava: tuple[Any, Pat
 
 
 def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Path) -> None:
-    place, weights = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
+    place, weights = prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (weights.part, weights.level) == ("image", "float16")
     found = rows(place, read_folder(foreign).spec, weights)
     for one, other in zip(found, expected, strict=True):
         cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
         assert cosines.min() >= 0.9999
     before = (place / weights.files[0].path).stat().st_mtime_ns
-    again, same = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
+    again, same = prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (again, same) == (place, weights)
-    assert prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "int8", tmp_path)[1].level == "int8"
+    assert prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "int8", tmp_path)[1].level == "int8"
     assert (place / weights.files[0].path).stat().st_mtime_ns == before
 
 
@@ -215,7 +216,7 @@ def test_a_folder_of_others_gives_the_vectors_of_transformers(
 ) -> None:
     """Measured: 0.999998 at least, for a text, a picture and both together."""
     model, folder = llava
-    picture = Image.fromarray(sample_picture(3)).resize((90, 60))
+    picture = Image.fromarray(sample_image(3)).resize((90, 60))
     inputs = {"sentence": "a cat", "image": {"image": picture}, "modified-image": {"image": picture, "text": "a cat"}}
     with Embedder(f"{foreign}:F16", cache_dir=tmp_path) as embedder:
         for prompt, one in inputs.items():
@@ -231,8 +232,6 @@ def test_which_file_is_taken() -> None:
     names = ["e5-v.Q4_K_M.gguf", "e5-v.mmproj-Q8_0.gguf", "e5-v.mmproj-f16.gguf", "mmproj.gguf"]
     assert find_mmproj(names) == "e5-v.mmproj-f16.gguf"
     assert find_mmproj(names[:1]) is None
-    assert gguf_needed("Q4_K_M", names) == ["e5-v.mmproj-f16.gguf", "e5-v.Q4_K_M.gguf"]
-    assert gguf_needed("Q8_0", names) == []
 
 
 @pytest.mark.parametrize(
@@ -277,7 +276,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     foreign: Path, llava: tuple[Any, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cosines to transformers: 0.99999 at least were measured."""
-    picture = Image.fromarray(sample_picture(3))
+    picture = Image.fromarray(sample_image(3))
     with Embedder(foreign, cache_dir=tmp_path) as embedder:
         found = embedder.encode(["a cat", {"image": picture}, {"image": picture, "text": "blue"}])
         prompts = [embedder.spec.prompts[name] for name in ("sentence", "image", "modified-image")]
@@ -285,7 +284,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
-    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed") as caught:
+    with pytest.warns(FallbackWarning, match="images cannot be embedded: .*pip install 'edge-embed") as caught:
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
     assert [one.filename for one in caught] == [__file__]
     with embedder:

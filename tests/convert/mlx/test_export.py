@@ -21,7 +21,8 @@ from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.weights import Weights
 from edge_embed.vectors import normalize
 from edge_embed_convert import convert
-from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.adapters import open_adapter
+from edge_embed_convert.checkpoint.merge import Merged
 from edge_embed_convert.checkpoint.source import Source, Tensors, open_source
 from edge_embed_convert.export import Export
 from edge_embed_convert.mlx.export import ALL, LEVELS, write

@@ -17,7 +17,8 @@ from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
 from edge_embed_convert.calibrate import calibrate, read_texts
-from edge_embed_convert.checkpoint.merge import Merged, open_adapter
+from edge_embed_convert.checkpoint.adapters import open_adapter
+from edge_embed_convert.checkpoint.merge import Merged
 from edge_embed_convert.checkpoint.moments import Moments
 from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.export import to_onnx

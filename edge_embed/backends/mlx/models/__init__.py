@@ -1,18 +1,15 @@
-"""One architecture, one file, found by `model_type` of config.json.
+"""One architecture, one file, found by `model_type` of config.json, which `edge_embed.architectures` reads.
 
-Each file has Config, read(config) -> Config from config.json's values, and Model(config), an `mlx.nn.Module` whose
-parameters are called as the checkpoint calls them, with
+Each file has Model(config), an `mlx.nn.Module` whose parameters are called as the checkpoint calls them, and
+SENSITIVE_LAYERS, how the names of the linear layers end that get more bits where others have 4. A model has
 
-- PREFIXES, what some checkpoints put before a name, and UNUSED, how the names of tensors begin that stay unread;
-- FINER, how the names of the linear layers end that get more bits where others have 4;
 - `vocab_size`, and `max_positions`, the longest text that has positions, None where there is no such limit;
 - `__call__(ids, lengths, padded, pooling)`: ids int32 (batch, tokens), padded on the right if `padded`, lengths int32
   (batch,) -> hidden states: (batch, dim) of the row that the pooling needs, or (batch, tokens, dim). A language model
-  that reads pictures takes `inserted` as well: input, place and rows (n, dim) of each picture;
+  that reads images takes `inserted` as well: input, place and rows (n, dim) of each image;
 - `causal`, if texts may have their beginning computed once: prefix(ids) gives what is called with as `past`.
 
-One that takes pictures has a second part: read_image(config) and ImageModel, IMAGE_PREFIXES and image_unused(config)
-in the place of PREFIXES and UNUSED, with
+One that takes images has ImageModel(config), too, with
 
 - `size`, (height, width) of the pixels;
 - `__call__(pixels)`: (tiles, 3, height, width) -> vectors (tiles, dim), or where a language model reads them the
@@ -28,7 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from edge_embed.architectures import architecture, parts
 from edge_embed.errors import MissingDependencyError, UnsupportedModelError, listing
+from edge_embed.spec.weights import Part
 
 try:
     import mlx.core  # noqa: F401  # without its engine the package mlx itself is there, and this fails
@@ -44,13 +43,13 @@ except ImportError as error:
 
 
 @dataclass(frozen=True)
-class Part:
+class PartModel:
     """A part's model, its weights yet to be loaded, and how a checkpoint names them."""
 
     model: Any
     prefixes: tuple[str, ...]
     unused: tuple[str, ...]
-    finer: tuple[str, ...] = ()
+    sensitive: tuple[str, ...] = ()
 
     def plain(self, name: str) -> str:
         """Return a tensor's name without what the checkpoint puts before it."""
@@ -58,38 +57,29 @@ class Part:
 
     def reads(self, name: str) -> bool:
         """Whether a checkpoint's tensor belongs to this part; another part's, and heads, do not."""
-        return not self.plain(name).startswith(self.unused)
+        return not self.plain(name).startswith(self.unused) and not name.startswith(self.unused)
 
 
-def names() -> list[str]:
-    """List the architectures that exist."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-
-
-def architecture(model_type: str) -> Any:
+def model_of(model_type: str) -> Any:
     """Return the module of an architecture; raise UnsupportedModelError, listing what exists, when there is none."""
-    if model_type not in names():
+    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
+    if model_type not in known:
         raise UnsupportedModelError(
-            f"model_type {model_type!r} is not implemented for MLX; {listing(names())} are. A new architecture is a "
+            f"model_type {model_type!r} is not implemented for MLX; {listing(known)} are. A new architecture is a "
             f"file edge_embed/backends/mlx/models/{model_type}.py"
         )
     return importlib.import_module(f".{model_type}", __name__)
 
 
-def parts_of(model_type: str) -> list[str]:
-    """List an architecture's parts."""
-    return ["text", "image"] if hasattr(architecture(model_type), "ImageModel") else ["text"]
-
-
-def build(model_type: str, config: Mapping[str, Any], part: str = "text") -> Part:
+def build(model_type: str, config: Mapping[str, Any], part: Part = "text") -> PartModel:
     """Build a part as config.json says; its parameters are lazy, so what is not loaded costs nothing.
 
     Raises UnsupportedModelError for a value that is not implemented, or for a part that the architecture lacks.
     """
-    module = architecture(model_type)
-    if part not in parts_of(model_type):
+    module, known = model_of(model_type), architecture(model_type)
+    if part not in parts(model_type):
         raise UnsupportedModelError(f"architecture {model_type!r} has no {part} part")
     if part == "image":
-        shape = module.read_image(config)
-        return Part(module.ImageModel(shape), module.IMAGE_PREFIXES, module.image_unused(shape))
-    return Part(module.Model(module.read(config)), module.PREFIXES, module.UNUSED, module.FINER)
+        image = known.read_image(config)
+        return PartModel(module.ImageModel(image), known.IMAGE_PREFIXES, known.image_unused(image))
+    return PartModel(module.Model(known.read(config)), known.PREFIXES, known.UNUSED, module.SENSITIVE_LAYERS)

@@ -2,53 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
-
 import mlx.core as mx
 from mlx import nn
 
-from edge_embed.architectures.config import check_config, check_heads
-from edge_embed.errors import CorruptModelError
+from edge_embed.architectures._clip import Tower
 
 from ._attention import attend, merge_heads, split_heads
 from ._patches import Patches
 
 ACTIVATIONS = {"quick_gelu": nn.gelu_fast_approx, "gelu": nn.gelu}
-ALLOWED = {"hidden_act": tuple(ACTIVATIONS), "num_channels": (3,), "model_type": ("clip_vision_model",)}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tower:
-    """The values of a vision_config that shape a tower."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    image_size: int
-    patch_size: int
-    layer_norm_eps: float
-    hidden_act: str
-
-    @property
-    def patches(self) -> int:
-        """Patches of a tile."""
-        return (self.image_size // self.patch_size) ** 2
-
-
-def read_tower(vision: Mapping[str, Any]) -> Tower:
-    """Read and check a complete vision_config; raises for values that would change the vectors."""
-    names = [field.name for field in fields(Tower)]
-    check_config(vision, ALLOWED, names)
-    tower = Tower(**{name: vision[name] for name in names})
-    check_heads(tower.hidden_size, tower.num_attention_heads)
-    if tower.image_size % tower.patch_size:
-        raise CorruptModelError(
-            f"config.json: image_size={tower.image_size} is not a multiple of patch_size={tower.patch_size}"
-        )
-    return tower
 
 
 class Embeddings(nn.Module):
@@ -64,8 +26,8 @@ class Embeddings(nn.Module):
         """Return (tiles, 3, height, width) as (tiles, 1 + patches, dim)."""
         patches = self.patch_embedding(pixels)
         token = mx.broadcast_to(self.class_embedding, (len(pixels), 1, patches.shape[-1]))
-        places = self.position_embedding(mx.arange(1 + patches.shape[1]))  # a table that may be quantised
-        return mx.concatenate([token, patches], axis=1) + places
+        positions = self.position_embedding(mx.arange(1 + patches.shape[1]))  # a table that may be quantised
+        return mx.concatenate([token, patches], axis=1) + positions
 
 
 class Attention(nn.Module):

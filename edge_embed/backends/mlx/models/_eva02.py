@@ -9,42 +9,35 @@ from __future__ import annotations
 import mlx.core as mx
 from mlx import nn
 
-from edge_embed.architectures.jina_clip import EPSILON, Tower, angles
+from edge_embed.architectures.jina_clip import EPSILON, ImageConfig, angles
 
 from ._attention import attend, merge_heads, split_heads
 from ._patches import Patches
 
-PREFIXES = ("vision_model.",)
 
-
-def image_unused(tower: Tower) -> tuple[str, ...]:
-    """List how the names of tensors begin that are not read: the text part, and tables that are computed here."""
-    return ("text_model.", "logit_scale", "rope.", *(f"blocks.{n}.attn.rope." for n in range(tower.layers)))
-
-
-class Turn:
+class RotaryEmbedding2D:
     """Rotary positions in two dimensions: neighbouring channels turn together, by the tower's angles."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         self._cos, self._sin = map(mx.array, angles(tower))
 
     def __call__(self, x: mx.array) -> mx.array:
-        """Turn (batch, heads, rows, head_dim), whose rows are the first ones."""
+        """Rotate (batch, heads, rows, head_dim), whose rows are the first ones."""
         rows = x.shape[2]
         pairs = x.reshape(*x.shape[:-1], -1, 2)
         even, odd = pairs[..., 0], pairs[..., 1]
         cos, sin = self._cos[:rows], self._sin[:rows]
-        turned = mx.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
-        return turned.reshape(x.shape).astype(x.dtype)
+        rotated = mx.stack([even * cos - odd * sin, odd * cos + even * sin], axis=-1)
+        return rotated.reshape(x.shape).astype(x.dtype)
 
 
 class Attention(nn.Module):
     """Attention with a norm before its last projection; queries and values have biases, keys have none."""
 
-    def __init__(self, tower: Tower, turn: Turn) -> None:
+    def __init__(self, tower: ImageConfig, rotary: RotaryEmbedding2D) -> None:
         super().__init__()
         dim = tower.dim
-        self._heads, self._turn = tower.heads, turn
+        self._heads, self._rotary = tower.heads, rotary
         self.q_proj, self.k_proj, self.v_proj = (nn.Linear(dim, dim, bias=False) for _ in range(3))
         self.q_bias, self.v_bias = mx.zeros((dim,)), mx.zeros((dim,))
         self.inner_attn_ln = nn.LayerNorm(dim, eps=EPSILON)
@@ -54,13 +47,13 @@ class Attention(nn.Module):
         """Attend from the first `rows` rows to every row."""
         made = self.q_proj(x[:, :rows]) + self.q_bias, self.k_proj(x), self.v_proj(x) + self.v_bias
         q, k, v = (split_heads(part, self._heads) for part in made)
-        return self.proj(self.inner_attn_ln(merge_heads(attend(self._turn(q), self._turn(k), v, None))))
+        return self.proj(self.inner_attn_ln(merge_heads(attend(self._rotary(q), self._rotary(k), v, None))))
 
 
 class MLP(nn.Module):
     """SwiGLU (Shazeer 2020, arXiv 2002.05202), normed before the last product."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         self.w1, self.w2 = nn.Linear(tower.dim, tower.inner), nn.Linear(tower.dim, tower.inner)
         self.ffn_ln = nn.LayerNorm(tower.inner, eps=EPSILON)
@@ -74,10 +67,10 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """One layer; norms stand before attention and MLP."""
 
-    def __init__(self, tower: Tower, turn: Turn) -> None:
+    def __init__(self, tower: ImageConfig, rotary: RotaryEmbedding2D) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(tower.dim, eps=EPSILON), nn.LayerNorm(tower.dim, eps=EPSILON)
-        self.attn, self.mlp = Attention(tower, turn), MLP(tower)
+        self.attn, self.mlp = Attention(tower, rotary), MLP(tower)
 
     def __call__(self, x: mx.array, rows: int) -> mx.array:
         """Compute the first `rows` rows: (batch, rows, dim)."""
@@ -88,7 +81,7 @@ class Block(nn.Module):
 class PatchEmbedding(nn.Module):
     """What the checkpoint calls the projection of patches."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         self.proj = Patches(tower.dim, tower.patch, bias=True)
 
@@ -96,15 +89,15 @@ class PatchEmbedding(nn.Module):
 class ImageModel(nn.Module):
     """Pixels (batch, 3, height, width) -> the class token's row (batch, dim), not normalised."""
 
-    def __init__(self, tower: Tower) -> None:
+    def __init__(self, tower: ImageConfig) -> None:
         super().__init__()
         side = tower.grid * tower.patch
         self.size = (side, side)
         self.patch_embed = PatchEmbedding(tower)
         self.cls_token = mx.zeros((1, 1, tower.dim))
         self.pos_embed = mx.zeros((1, 1 + tower.grid**2, tower.dim))
-        turn = Turn(tower)
-        self.blocks = [Block(tower, turn) for _ in range(tower.layers)]
+        rotary = RotaryEmbedding2D(tower)
+        self.blocks = [Block(tower, rotary) for _ in range(tower.layers)]
         self.norm = nn.LayerNorm(tower.dim, eps=EPSILON)
 
     def __call__(self, pixels: mx.array) -> mx.array:

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
-
 import mlx.core as mx
 from mlx import nn
 
-from edge_embed.architectures.config import check_config, check_heads
+from edge_embed.architectures.bert import Config
 from edge_embed.spec.model import Pooling
 
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
 
-PREFIXES = ("bert.",)
-UNUSED = ("pooler.", "cls.", "embeddings.position_ids")  # heads, and a table of 0, 1, 2, ...
-FINER = ("attention.self.value", "attention.output.dense")
+SENSITIVE_LAYERS = ("attention.self.value", "attention.output.dense")
 ACTIVATIONS = {"gelu": nn.gelu, "gelu_new": nn.gelu_approx, "gelu_pytorch_tanh": nn.gelu_approx}
-ALLOWED = {
-    "hidden_act": tuple(ACTIVATIONS),
-    "position_embedding_type": ("absolute",),
-    "is_decoder": (False,),
-    "add_cross_attention": (False,),
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """The values of config.json that shape a model."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    layer_norm_eps: float
-    vocab_size: int
-    type_vocab_size: int
-    max_position_embeddings: int
-    hidden_act: str = "gelu"
-
-
-def read(config: Mapping[str, Any]) -> Config:
-    """Read and check the values; raises for those that would change the vectors and are not implemented."""
-    names = [field.name for field in fields(Config)]
-    check_config(config, ALLOWED, [name for name in names if name != "hidden_act"])
-    check_heads(config["hidden_size"], config["num_attention_heads"])
-    return Config(**{name: config[name] for name in names if name in config})
 
 
 class Embeddings(nn.Module):
@@ -61,8 +26,8 @@ class Embeddings(nn.Module):
 
     def __call__(self, ids: mx.array) -> mx.array:
         """Look up (batch, tokens) -> (batch, tokens, dim)."""
-        places = self.position_embeddings(mx.arange(ids.shape[1])) + self.token_type_embeddings(mx.array([0]))
-        return self.LayerNorm(self.word_embeddings(ids) + places)
+        positions = self.position_embeddings(mx.arange(ids.shape[1])) + self.token_type_embeddings(mx.array([0]))
+        return self.LayerNorm(self.word_embeddings(ids) + positions)
 
 
 class SelfAttention(nn.Module):

@@ -6,57 +6,19 @@ in place of learned positions, with gated GELU layers. Tensors are named as by t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
-from typing import Any
-
 import mlx.core as mx
 from mlx import nn
 
-from edge_embed.architectures.jina_clip import image_tower as read_image
-from edge_embed.architectures.jina_clip import text_shape
+from edge_embed.architectures.jina_clip import Config
 from edge_embed.spec.model import Pooling
 
-from ._alibi import attend, slopes
+from ._alibi import attend, head_slopes
 from ._attention import key_mask, merge_heads, split_heads
-from ._eva02 import PREFIXES as IMAGE_PREFIXES
-from ._eva02 import ImageModel, image_unused
+from ._eva02 import ImageModel
 
-__all__ = [
-    "FINER",
-    "IMAGE_PREFIXES",
-    "PREFIXES",
-    "UNUSED",
-    "Config",
-    "ImageModel",
-    "Model",
-    "image_unused",
-    "read",
-    "read_image",
-]
+__all__ = ["SENSITIVE_LAYERS", "ImageModel", "Model"]
 
-PREFIXES = ("text_model.transformer.",)
-UNUSED = ("vision_model.", "logit_scale")
-FINER = ("mixer.out_proj",)  # queries, keys and values are one tensor
-
-
-@dataclass(frozen=True, kw_only=True)
-class Config:
-    """The numbers of the text tower."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    layer_norm_eps: float
-    vocab_size: int
-    type_vocab_size: int
-
-
-def read(config: Mapping[str, Any]) -> Config:
-    """Read and check the text tower's numbers; raises for values that would change the vectors."""
-    shape = text_shape(config)
-    return Config(**{field.name: shape[field.name] for field in fields(Config)})
+SENSITIVE_LAYERS = ("mixer.out_proj",)  # queries, keys and values are one tensor
 
 
 class Embeddings(nn.Module):
@@ -75,16 +37,16 @@ class Embeddings(nn.Module):
 class Mixer(nn.Module):
     """Self-attention."""
 
-    def __init__(self, config: Config, falling: mx.array) -> None:
+    def __init__(self, config: Config, slopes: mx.array) -> None:
         super().__init__()
-        self._heads, self._falling = config.num_attention_heads, falling
+        self._heads, self._slopes = config.num_attention_heads, slopes
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def __call__(self, x: mx.array, mask: mx.array | None) -> mx.array:
         """Attend from every row to the real rows of its text."""
         q, k, v = (split_heads(part, self._heads) for part in mx.split(self.Wqkv(x), 3, axis=-1))
-        return self.out_proj(merge_heads(attend(q, k, v, self._falling, mask)))
+        return self.out_proj(merge_heads(attend(q, k, v, self._slopes, mask)))
 
 
 class MLP(nn.Module):
@@ -104,9 +66,9 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """One layer; norms stand after each addition, as in BERT."""
 
-    def __init__(self, config: Config, falling: mx.array) -> None:
+    def __init__(self, config: Config, slopes: mx.array) -> None:
         super().__init__()
-        self.mixer, self.mlp = Mixer(config, falling), MLP(config)
+        self.mixer, self.mlp = Mixer(config, slopes), MLP(config)
         self.norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
@@ -121,8 +83,8 @@ class Encoder(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        falling = slopes(config.num_attention_heads)
-        self.layers = [Layer(config, falling) for _ in range(config.num_hidden_layers)]
+        slopes = head_slopes(config.num_attention_heads)
+        self.layers = [Layer(config, slopes) for _ in range(config.num_hidden_layers)]
 
 
 class Model(nn.Module):

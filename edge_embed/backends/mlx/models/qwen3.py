@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from ._llama import FINER, PREFIXES, UNUSED, Config, Transformer, read
+from ._llama import SENSITIVE_LAYERS
+from ._llama import Transformer as Model
 
-__all__ = ["FINER", "PREFIXES", "UNUSED", "Config", "Model", "read"]
-
-
-class Model(Transformer):
-    """Causal, with normalised queries and keys."""
-
-    def __init__(self, config: Config) -> None:
-        super().__init__(config, qk_norm=True, causal=True)
+__all__ = ["SENSITIVE_LAYERS", "Model"]

@@ -1,0 +1,1 @@
+"""How much quantised weights, fewer dimensions and smaller vectors cost in quality."""

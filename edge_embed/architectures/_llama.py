@@ -1,0 +1,94 @@
+"""What config.json says of Llama-like encoders and decoders: RMSNorm, rotary positions, grouped attention, SwiGLU."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.errors import CorruptModelError, UnsupportedModelError
+
+from ._checks import check_config
+
+ALLOWED = {
+    "hidden_act": ("silu",),
+    "attention_bias": (False,),
+    "mlp_bias": (False,),
+    "use_sliding_window": (False, None),
+}
+NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
+PREFIXES = ("model.",)
+UNUSED = ("lm_head.",)
+TABLE = "embed_tokens"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The numbers that shape a model; positions are divided by `rope_divisor`. `qk_norm`: queries, keys are normed."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_hidden_layers: int
+    num_attention_heads: int
+    num_key_value_heads: int
+    head_dim: int
+    rms_norm_eps: float
+    vocab_size: int
+    rope_theta: float
+    rope_divisor: float
+    qk_norm: bool
+    causal: bool
+
+
+def read_llama(config: Mapping[str, Any], *, qk_norm: bool, attention: Literal["full", "causal"]) -> Config:
+    """Read and check the numbers; raises for values that would change the vectors and are not implemented."""
+    check_config(config, ALLOWED, NEEDED)
+    if set(config.get("layer_types") or ()) - {"full_attention"}:
+        raise UnsupportedModelError(f"config.json: layer_types={config['layer_types']} is not implemented")
+    heads = config["num_attention_heads"]
+    kv_heads = config.get("num_key_value_heads") or heads
+    head_dim = config.get("head_dim") or config["hidden_size"] // heads
+    if heads % kv_heads or head_dim % 2:
+        raise CorruptModelError(f"config.json: {heads} heads do not share {kv_heads} key heads of {head_dim}")
+    theta, divisor = _rope(config)
+    return Config(
+        hidden_size=config["hidden_size"],
+        intermediate_size=config["intermediate_size"],
+        num_hidden_layers=config["num_hidden_layers"],
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        rms_norm_eps=float(config["rms_norm_eps"]),
+        vocab_size=config["vocab_size"],
+        rope_theta=theta,
+        rope_divisor=divisor,
+        qk_norm=qk_norm,
+        causal=attention == "causal",
+    )
+
+
+def inverse_frequencies(config: Config) -> NDArray[np.float32]:
+    """Return theta^(-2i/head_dim) (Su et al. 2021, arXiv 2104.09864), over the divisor: (head_dim / 2,)."""
+    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
+    return (1 / np.float32(config.rope_theta) ** exponents / np.float32(config.rope_divisor)).astype(np.float32)
+
+
+def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
+    """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
+
+    As there, `rope_scaling` stands in the place of `rope_parameters` where a config has both.
+    Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
+    """
+    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    theta = rope.get("rope_theta", config.get("rope_theta"))
+    kind = rope.get("rope_type", rope.get("type", "default"))
+    if theta is None:
+        raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
+    if kind not in ("default", "linear"):
+        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
+    if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
+        raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
+    return float(theta), float(rope.get("factor", 1) if kind == "linear" else 1)

@@ -1,0 +1,76 @@
+"""Architectures: what a config means is said once, for every format."""
+
+from __future__ import annotations
+
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from edge_embed import CorruptModelError, UnsupportedModelError, architectures
+from edge_embed.backends.mlx import models
+from edge_embed_convert.gguf import names
+from edge_embed_convert.onnx import graphs
+
+VISION = {"num_hidden_layers": 4, "hidden_size": 32, "num_attention_heads": 4, "image_size": 32, "patch_size": 8}
+LLAVA: dict[str, Any] = {"model_type": "llava_next", "text_config": {"model_type": "llama"}, "vision_config": VISION}
+
+
+@pytest.mark.parametrize("folder", [models, names, graphs], ids=["mlx", "gguf", "onnx"])
+def test_every_format_has_every_architecture(folder: ModuleType) -> None:
+    found = {module.name for module in pkgutil.iter_modules(folder.__path__)}
+    assert {name for name in found if not name.startswith("_")} == set(architectures.names())
+
+
+@pytest.mark.parametrize("name", architectures.names())
+def test_an_architecture_states_what_is_asked_of_it(name: str) -> None:
+    known = architectures.architecture(name)
+    assert known.ATTENTION in ("full", "causal")
+    assert known.TABLE in architectures.tables()
+    assert isinstance(known.PREFIXES, tuple)
+    assert isinstance(known.UNUSED, tuple)
+    with pytest.raises((CorruptModelError, UnsupportedModelError)):
+        known.read({})
+    if "image" in architectures.parts(name):
+        assert known.IMAGE_PREFIXES
+
+
+def test_an_unknown_architecture_is_named() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"model_type 'mamba' is not implemented; 'bert', .*'qwen3' are"):
+        architectures.architecture("mamba")
+
+
+@pytest.mark.parametrize(("layer", "layers"), [(-1, 4), (-2, 3), (-5, 0), (0, 0), (2, 2), (4, 4)])
+def test_a_feature_layer_is_counted_from_either_end(layer: int, layers: int) -> None:
+    """transformers takes hidden_states[layer], of which four layers have five."""
+    read = architectures.architecture("llava_next").read_image
+    assert read({**LLAVA, "vision_feature_layer": layer}).layers == layers
+
+
+@pytest.mark.parametrize("layer", [-6, 5, [1, 2], "1", None])
+def test_a_feature_layer_that_is_none_is_refused(layer: object) -> None:
+    read = architectures.architecture("llava_next").read_image
+    with pytest.raises(UnsupportedModelError, match="vision_feature_layer="):
+        read({**LLAVA, "vision_feature_layer": layer})
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"model_type": "bert", "hidden_size": 384}, 384),
+        ({"model_type": "llava_next", "text_config": {}}, 4096),
+        ({"model_type": "jina_clip", "text_config": {"embed_dim": 768}}, 768),
+        ({"model_type": "of somebody", "text_config": {"hidden_size": 64}}, 64),
+        ({"model_type": "of somebody"}, 0),
+    ],
+)
+def test_the_length_of_a_vector_is_found(config: dict[str, Any], expected: int) -> None:
+    assert architectures.dim(config) == expected
+
+
+def test_a_private_model_type_is_told_by_its_tensors() -> None:
+    private = "jina_embeddings_v5"
+    assert architectures.public_type(private, ["layers.0.self_attn.q_norm.weight"]) == "qwen3"
+    assert architectures.public_type(private, ["layers.0.self_attn.q_proj.weight"]) == "eurobert"
+    assert architectures.public_type("bert", []) == "bert"
