@@ -43,6 +43,7 @@ def test_one_text_is_one_vector_and_a_list_is_rows(fake: Embedder) -> None:
         one = fake.encode(text)
         assert one.shape == (16,)
         np.testing.assert_allclose(one, row, atol=1e-7)
+    assert (fake.encode(inputs=TEXTS) == rows).all()
     assert fake.encode(tuple(TEXTS)).tolist() == fake.encode(np.array(TEXTS)).tolist() == rows.tolist()  # type: ignore[call-overload]
 
 

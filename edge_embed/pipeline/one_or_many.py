@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -37,8 +38,16 @@ def one_image_or_many(method: Method[P]) -> OneOrMany[ImageInput, P]:
 
 
 def _one_or_many(method: Callable[..., Array], is_one: Callable[[object], bool]) -> Callable[..., Array]:
+    signature = inspect.signature(method)
+    name = [*signature.parameters][1]  # of what is embedded, which may be given by name; the first is self
+
     @functools.wraps(method)
-    def call(self: object, inputs: object, **options: object) -> Array:
-        return method(self, [inputs], **options)[0] if is_one(inputs) else method(self, inputs, **options)
+    def call(*args: object, **options: object) -> Array:
+        bound = signature.bind(*args, **options)  # raises TypeError as the method would
+        if not is_one(bound.arguments[name]):
+            return method(*bound.args, **bound.kwargs)
+        bound.arguments[name] = [bound.arguments[name]]
+        vector: Array = method(*bound.args, **bound.kwargs)[0]
+        return vector
 
     return call
