@@ -6,7 +6,6 @@ Knows nothing of adapters.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 
 from edge_embed.architectures import public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
+from edge_embed.formats.json_file import read_object
+from edge_embed.formats.safetensors import weight_map
 from edge_embed.hub.checksums import feed
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
@@ -90,13 +91,12 @@ def open_source(repo: ModelFolder) -> Source:
     checkpoint = repo.checkpoint_path
     if checkpoint is None:
         raise ModelNotFoundError(f"{folder} has no model.safetensors to convert from")
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_object(folder / "config.json")
     if "quantization_config" in config:
         raise UnsupportedModelError(f"{folder} is quantised already: convert from the original checkpoint")
     paths = [checkpoint]
     if checkpoint.suffix == ".json":
-        shards = json.loads(checkpoint.read_text("utf-8"))["weight_map"].values()
-        paths = [folder / shard for shard in sorted(set(shards))]
+        paths = [folder / shard for shard in sorted(set(weight_map(checkpoint).values()))]
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")

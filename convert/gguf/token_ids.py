@@ -6,7 +6,6 @@ where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); 
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from tokenizers import Tokenizer
 
 from edge_embed.backends.gguf.model import Vocabulary
 from edge_embed.errors import VerificationError
+from edge_embed.formats.json_file import read_object
 
 from ..verification.probes import probes
 
@@ -43,7 +43,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     exact = Tokenizer.from_file(str(tokenizer))
     exact.no_padding()
     exact.no_truncation()
-    data = json.loads(tokenizer.read_text("utf-8"))
+    data = read_object(tokenizer)
     special = [token["content"] for token in data.get("added_tokens", [])]
     every = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
     texts = [text for text in every if _same_in_llama(text, data)]

@@ -15,6 +15,7 @@ import gguf
 from tokenizers import Tokenizer
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.formats.json_file import read_object
 
 from .names import Value
 
@@ -38,7 +39,7 @@ def vocabulary(path: Path, config: Mapping[str, Any]) -> dict[str, Value]:
 
     Raises UnsupportedModelError for a tokenizer that llama.cpp has no equal of, with what it is that differs.
     """
-    data = json.loads(path.read_text("utf-8"))
+    data = read_object(path)
     kind = data["model"].get("type")
     if kind == "BPE":
         keys = _bpe(data)

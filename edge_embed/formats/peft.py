@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
-from .json_file import read_json
+from .json_file import read_object
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LARGEST_RANK, LARGEST_ALPHA = 1 << 31, 1e30  # far beyond any that was trained; what is computed of them is finite
@@ -135,9 +135,7 @@ def read_lora_config(path: Path) -> LoraConfig:
     Raises CorruptModelError for what PEFT cannot have written, UnsupportedModelError, by name, for what is not LoRA,
     for an adapter whose base was changed before training, and for every key that is not known.
     """
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise CorruptModelError(f"{path} holds a {type(values).__name__}, not an object; fetch it again")
+    values = read_object(path)
     _check_supported(values, path)
     _check_values(values, path)
     layers = values.get("layers_to_transform")

@@ -1,4 +1,4 @@
-"""A safetensors file's header."""
+"""A safetensors file's header, and the index of a checkpoint in several files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError
+from edge_embed.errors import CorruptModelError, listing
+
+from .json_file import read_object
 
 LONGEST = 100 << 20  # bytes; the longest header that the format allows
 
@@ -25,3 +27,16 @@ def safetensors_header(path: Path) -> dict[str, Any]:
         raise CorruptModelError(f"{path} is not a safetensors file: its header is no object")
     header.pop("__metadata__", None)
     return header
+
+
+def weight_map(path: Path) -> dict[str, str]:
+    """Read `*.safetensors.index.json`: tensor -> the name of the file beside it that holds it.
+
+    Raises CorruptModelError for an index that is not one, or that names a file elsewhere.
+    """
+    files = read_object(path).get("weight_map")
+    if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
+        raise CorruptModelError(f"{path} has no weight_map that names a file for each tensor; fetch it again")
+    if elsewhere := sorted({name for name in files.values() if Path(name).name != name}):
+        raise CorruptModelError(f"{path} names files that do not lie beside it: {listing(elsewhere)}")
+    return files

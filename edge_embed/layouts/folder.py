@@ -14,8 +14,7 @@ from typing import Any
 from edge_embed.architectures import PRIVATE, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, listing
 from edge_embed.formats.gguf import parts_of
-from edge_embed.formats.json_file import read_json
-from edge_embed.formats.safetensors import safetensors_header
+from edge_embed.formats.safetensors import safetensors_header, weight_map
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.weights import File, Level, Weights, image_part
 
@@ -165,7 +164,7 @@ def checkpoint_files(names: Iterable[str]) -> list[str]:
 def _tensor_names(files: Listing, checkpoint: str) -> list[str]:
     """List the names of a checkpoint's tensors, by its index or its header."""
     path = files.header(checkpoint)
-    return [*(read_json(path)["weight_map"] if path.suffix == ".json" else safetensors_header(path))]
+    return [*(weight_map(path) if path.suffix == ".json" else safetensors_header(path))]
 
 
 def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) -> ModelFolder:

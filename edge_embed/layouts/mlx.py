@@ -12,8 +12,8 @@ from typing import Any
 
 from edge_embed.architectures import dim, tables
 from edge_embed.errors import UnsupportedModelError, listing
-from edge_embed.formats.json_file import read_json
-from edge_embed.formats.safetensors import safetensors_header
+from edge_embed.formats.json_file import read_object
+from edge_embed.formats.safetensors import safetensors_header, weight_map
 from edge_embed.spec.weights import LEVELS, File, Weights
 
 from .listing import Listing
@@ -32,7 +32,7 @@ def find_mlx(files: Listing, name: str) -> tuple[Weights, ...]:
     """
     named = {match[1]: file for file in files.top if (match := NAMED.fullmatch(file))}
     levels = {level: file for level, file in named.items() if level in LEVELS["mlx"]}
-    config = read_json(files.folder / "config.json")
+    config = read_object(files.folder / "config.json")
     names = (files.folder.resolve().name, name)
     if not (levels or "quantization" in config or any(n.lower().endswith("-mlx") for n in names)):
         return ()
@@ -48,8 +48,8 @@ def find_mlx(files: Listing, name: str) -> tuple[Weights, ...]:
 def checkpoint_as_mlx(files: Listing, checkpoint: str) -> tuple[Weights, ...]:
     """Return a checkpoint's parts as MLX reads them without a conversion; `checkpoint` is its one file or its index."""
     indexed = checkpoint.endswith(".json")
-    names = sorted(set(read_json(files.header(checkpoint))["weight_map"].values())) if indexed else [checkpoint]
-    level = stored_level(files.header(names[0]), read_json(files.folder / "config.json"))
+    names = sorted(set(weight_map(files.header(checkpoint)).values())) if indexed else [checkpoint]
+    level = stored_level(files.header(names[0]), read_object(files.folder / "config.json"))
     text = Weights(format="mlx", level=level, files=tuple(File(path=name) for name in names))
     return (text, *embedded_image_part(files, text))
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from edge_embed.architectures import dim, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.formats.json_file import read_json
+from edge_embed.formats.json_file import read_json, read_object
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
 
 from .facts import facts_of
@@ -39,7 +39,7 @@ def read_spec(
     Raises CorruptModelError for a value that is missing or cannot be, UnsupportedModelError for what would change the
     vector and is not implemented.
     """
-    config = read_json(path / "config.json")
+    config = read_object(path / "config.json")
     width = dim(config)
     needed = {"model_type": config.get("model_type"), "hidden_size": width}
     if missing := [key for key, value in needed.items() if not value]:
@@ -53,7 +53,7 @@ def read_spec(
         **_modules(path, described="pooling" in {**facts, **overrides}),
         **_prompts(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
-        "padding_side": read_json(path / "tokenizer_config.json", {}).get("padding_side", "right"),
+        "padding_side": read_object(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
     values["matryoshka_dims"] = [size for size in dims if size <= width]  # a namesake may be smaller
@@ -61,7 +61,7 @@ def read_spec(
         values["license"] = license
     if (path / "preprocessor_config.json").is_file():
         where = path / "preprocessor_config.json"
-        values["image"] = dataclasses.asdict(parse(read_json(where), str(where)))
+        values["image"] = dataclasses.asdict(parse(read_object(where), str(where)))
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
     stated = {key: overrides[key] for key in ("pooling", "normalize") if key in overrides}
@@ -81,7 +81,7 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
             f"{path} does not say how to pool: neither {FILE_NAME} nor modules.json is there. "
             "Save it with sentence-transformers, or add modules.json and 1_Pooling/config.json"
         )
-    types = {str(module["type"]): str(module["path"]) for module in read_json(path / "modules.json")}
+    types = _module_types(path / "modules.json")
     if described:
         types = {kind: place for kind, place in types.items() if kind.startswith("sentence_transformers.")}
     modules = {kind.rsplit(".", 1)[-1]: place for kind, place in types.items()}
@@ -94,9 +94,20 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
     return {}
 
 
+def _module_types(path: Path) -> dict[str, str]:
+    """Return each module's class and the folder of its files."""
+    modules = read_json(path)
+    whole = isinstance(modules, list) and all(
+        isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules
+    )
+    if not whole:
+        raise CorruptModelError(f"{path} is no list of modules, each with a type and a path; fetch it again")
+    return {str(module["type"]): str(module["path"]) for module in modules}
+
+
 def _pooling(path: Path) -> Pooling:
     """Read one pooling mode from 1_Pooling/config.json, as flags (before sentence-transformers 6) or as a name."""
-    config = read_json(path)
+    config = read_object(path)
     prefix = "pooling_mode_"
     modes = [key.removeprefix(prefix) for key, value in config.items() if key.startswith(prefix) and value is True]
     modes += [config["pooling_mode"]] if isinstance(config.get("pooling_mode"), str) else []
@@ -110,20 +121,20 @@ def _pooling(path: Path) -> Pooling:
 
 
 def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
-    named = read_json(path / "config_sentence_transformers.json", {})
+    named = read_object(path / "config_sentence_transformers.json", {})
     prompts = {name: text + TEXT for name, text in (named.get("prompts") or {}).items()}
-    said: dict[str, Any] = {"prompts": {**known, **prompts}}
+    found: dict[str, Any] = {"prompts": {**known, **prompts}}
     if named.get("default_prompt_name"):
-        said["default_prompt"] = named["default_prompt_name"]
-    return said
+        found["default_prompt"] = named["default_prompt_name"]
+    return found
 
 
 def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any]) -> int:
     """Return the least length that any file, or the facts, state."""
-    sizes = read_json(path / "sentence_bert_config.json", {})
+    sizes = read_object(path / "sentence_bert_config.json", {})
     if sizes.get("do_lower_case"):
         raise UnsupportedModelError(f"{path}/sentence_bert_config.json: do_lower_case=true is not implemented")
-    tokenizer = read_json(path / "tokenizer_config.json", {})
+    tokenizer = read_object(path / "tokenizer_config.json", {})
     positions = text_values(config).get("max_position_embeddings")
     limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_embed.formats.json_file import read_json
+from edge_embed.formats.json_file import read_object
 from edge_embed.formats.onnx import read_graph
 from edge_embed.images.tiles import TILES_AT_ONCE, packed_rows
 from edge_embed.layouts.folder import ModelFolder
@@ -82,5 +82,6 @@ def max_image_rows(spec: ModelSpec, patch: int) -> int:
 
 
 def _vision(folder: Path) -> dict[str, int]:
-    said = read_json(folder / "config.json", {}).get("vision_config") or {}
-    return {key: value for key, value in said.items() if isinstance(value, int)}
+    values = read_object(folder / "config.json", {}).get("vision_config")
+    values = values if isinstance(values, dict) else {}
+    return {key: value for key, value in values.items() if isinstance(value, int)}

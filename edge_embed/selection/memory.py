@@ -10,7 +10,7 @@ from edge_embed.backends.facts import facts, running
 from edge_embed.backends.footprint import Footprint, Model
 from edge_embed.backends.onnx.footprint import BYTES_PER_WEIGHT, converted_footprint
 from edge_embed.errors import InputError
-from edge_embed.formats.json_file import read_json
+from edge_embed.formats.json_file import read_object
 from edge_embed.layouts.folder import TOKENIZER, ModelFolder, checkpoint_files
 from edge_embed.spec.weights import Format, Weights, image_part
 
@@ -112,5 +112,5 @@ def _longest(model: ModelFolder, max_tokens: int | None) -> int:
 
 
 def _described(model: ModelFolder) -> Model:
-    config = read_json(model.folder / "config.json", {}) if "config.json" in model.files else {}
-    return Model(header=model.files.header, config=config if isinstance(config, dict) else {}, spec=model.spec)
+    config = read_object(model.folder / "config.json", {}) if "config.json" in model.files else {}
+    return Model(header=model.files.header, config=config, spec=model.spec)

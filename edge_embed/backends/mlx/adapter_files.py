@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
-from edge_embed.formats.json_file import read_json
+from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, LARGEST_ALPHA, WEIGHTS, LoraConfig, read_lora_config, sort_tensors
 
 from .weights import read_tensors
@@ -136,8 +135,7 @@ def _refuse(names: list[str], path: Path) -> None:
 
 def _mlx_lm_numbers(path: Path) -> tuple[int, float]:
     """Return the rank and the scale of all of an mlx-lm adapter's factors."""
-    config: Any = read_json(path)
-    config = config if isinstance(config, dict) else {}
+    config = read_object(path)
     kind = config.get("fine_tune_type", "lora")
     if kind != "lora":
         raise UnsupportedModelError(f"{path}: fine_tune_type={kind!r} is not implemented; 'lora' is")
