@@ -65,8 +65,8 @@ def convert(
     places = {kind: out / (opened.spec.name + REPOSITORY_SUFFIXES[kind]) for kind in wanted}
     if keep_checkpoint:
         places.setdefault(PLAIN, out / opened.spec.name)
-    if there := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
-        raise InputError(f"{' and '.join(there)} exists: pass --overwrite, or another --out or --name")
+    if existing := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
+        raise InputError(f"{' and '.join(existing)} exists: pass --overwrite, or another --out or --name")
     out.mkdir(parents=True, exist_ok=True)
     with staging(dict.fromkeys([PLAIN, *sorted(wanted)]), opened.spec.name, out) as stages:
         opened, reference = _reference(stages[PLAIN], opened)
@@ -128,7 +128,7 @@ def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: b
         tested.append(with_fidelity(stage, spec, one, bound.batch_deviation))
         part = ", image part," if one.part == "image" else ""
         export.report(
-            f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, least {result.least:.5f}"
+            f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, minimum {result.min:.5f}"
         )
     if kind == PLAIN and EXACT not in export.levels:
         for path in (stage / "onnx").glob("*model.onnx*"):

@@ -82,5 +82,5 @@ class Bound:
     """Least mean and least single cosine to float32, and the largest change of an element in another batch."""
 
     mean: float
-    least: float
+    min: float
     batch_deviation: float

@@ -76,10 +76,10 @@ class Tensors(Mapping[str, Array]):
 
 def config_of(header: Header, path: Path) -> dict[str, Any]:
     """Return config.json's keys of the model that the tower belongs to; of the language model just what rows need."""
-    said, tensors = header.metadata, header.tensors
+    metadata, tensors = header.metadata, header.tensors
     sizes = {"hidden_size": "embedding_length", "num_hidden_layers": "block_count"}
     sizes |= {"num_attention_heads": "attention.head_count", "image_size": "image_size", "patch_size": "patch_size"}
-    tower: dict[str, Any] = {name: vision(said, key) for name, key in sizes.items()}
+    tower: dict[str, Any] = {name: vision(metadata, key) for name, key in sizes.items()}
     first = tensors["v.blk.0.ffn_up.weight"].shape  # (in, out) of either of the two, whatever it is called
     tower["intermediate_size"] = first[0] if first[1] == tower["hidden_size"] else first[1]
     return {
@@ -89,8 +89,8 @@ def config_of(header: Header, path: Path) -> dict[str, Any]:
         "text_config": {"model_type": "llama", "hidden_size": tensors["mm.2.weight"].shape[-1]},
         "vision_config": {
             "model_type": "clip_vision_model",
-            "hidden_act": "gelu" if said.get("clip.use_gelu") else "quick_gelu",
-            "layer_norm_eps": float(said.get("clip.vision.attention.layer_norm_epsilon", 1e-5)),
+            "hidden_act": "gelu" if metadata.get("clip.use_gelu") else "quick_gelu",
+            "layer_norm_eps": float(metadata.get("clip.vision.attention.layer_norm_epsilon", 1e-5)),
             **tower,
         },
     }
@@ -112,9 +112,9 @@ def _feature_layer(header: Header, path: Path) -> int:
     A file that does not say it was cut there, or has the whole tower, up to the norm after the last layer: then it is
     the last layer but one, as in every LLaVA.
     """
-    said = header.metadata
-    layers = vision(said, "block_count")
-    listed = said.get("clip.vision.feature_layer")
+    metadata = header.metadata
+    layers = vision(metadata, "block_count")
+    listed = metadata.get("clip.vision.feature_layer")
     if listed is None:
         return layers - 1 if "v.post_ln.weight" in header.tensors else layers
     if not isinstance(listed, list) or len(listed) != 1 or not 0 <= listed[0] <= layers:

@@ -45,8 +45,8 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     exact.no_truncation()
     data = read_object(tokenizer)
     special = [token["content"] for token in data.get("added_tokens", [])]
-    every = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
-    texts = [text for text in every if _same_in_llama(text, data)]
+    all_texts = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
+    texts = [text for text in all_texts if _same_in_llama(text, data)]
     vocabulary = Vocabulary(model)
     try:
         found = [vocabulary.encode(text) for text in texts]
@@ -55,7 +55,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     for text, ids, expected in zip(texts, found, exact.encode_batch(texts), strict=True):
         if ids != expected.ids:
             raise VerificationError(_difference(text, ids, expected.ids))
-    return len(texts), len(every) - len(texts)
+    return len(texts), len(all_texts) - len(texts)
 
 
 def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:

@@ -28,10 +28,10 @@ SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing
 # never trained on. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py). In batches
 # integers may round the other way.
 BOUNDS = {
-    "float32": Bound(mean=0.999999, least=0.99999, batch_deviation=1e-5),
-    "float16": Bound(mean=0.9999, least=0.999, batch_deviation=1e-5),
-    "int8": Bound(mean=0.995, least=0.98, batch_deviation=2e-3),
-    "int4": Bound(mean=0.97, least=0.9, batch_deviation=2e-3),
+    "float32": Bound(mean=0.999999, min=0.99999, batch_deviation=1e-5),
+    "float16": Bound(mean=0.9999, min=0.999, batch_deviation=1e-5),
+    "int8": Bound(mean=0.995, min=0.98, batch_deviation=2e-3),
+    "int4": Bound(mean=0.97, min=0.9, batch_deviation=2e-3),
 }
 
 

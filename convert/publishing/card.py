@@ -28,7 +28,7 @@ def _readme(spec: ModelSpec, results: Results) -> str:
         size = sum(file.size or 0 for file in weights.files) / 1e6
         result = results[weights.part, weights.level]
         name, path = weights.name, weights.files[0].path
-        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.least:.5f} |")
+        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.min:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
     task = f", task {spec.task}" if spec.task else ""
@@ -63,7 +63,7 @@ def _use(spec: ModelSpec, rows: list[str], texts: int) -> list[str]:
         'vectors = model.encode(["What is knowledge distillation?"])',
         "```",
         "",
-        "| level | file | MB | mean cosine | least cosine |",
+        "| level | file | MB | mean cosine | minimum cosine |",
         "|---|---|---|---|---|",
         *rows,
         "",

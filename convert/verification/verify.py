@@ -28,10 +28,10 @@ Vectors = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Result:
-    """What was measured: mean and least cosine, the largest change of an element in another batch, number of texts."""
+    """What was measured: mean and minimum cosine, largest change of an element in another batch, number of texts."""
 
     mean: float
-    least: float
+    min: float
     batch_deviation: float
     texts: int
 
@@ -68,10 +68,10 @@ def verify(folder: Path, spec: ModelSpec, weights: Weights, reference: Vectors, 
     batch_deviation = float(np.abs(alone - together).max())
     result = Result(float(cosines.mean()), float(cosines.min()), batch_deviation, len(cosines))
     name = weights.level + (" (image part)" if weights.part == "image" else "")
-    if not (result.mean >= bound.mean and result.least >= bound.least):
+    if not (result.mean >= bound.mean and result.min >= bound.min):
         raise VerificationError(
-            f"{name} was not kept: cosine to float32 is {result.mean:.5f} in the mean and {result.least:.5f} at least "
-            f"(bounds {bound.mean} and {bound.least}); worst is probe {int(cosines.argmin())}"
+            f"{name} was not kept: cosine to float32 is {result.mean:.5f} in the mean and {result.min:.5f} at least "
+            f"(bounds {bound.mean} and {bound.min}); worst is probe {int(cosines.argmin())}"
         )
     if not result.batch_deviation <= bound.batch_deviation:
         raise VerificationError(

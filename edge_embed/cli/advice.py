@@ -100,8 +100,8 @@ def _doctor(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
         return
-    told = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
-    print(textwrap.fill(diagnosis.paragraph() + told, 100, break_long_words=False, break_on_hyphens=False))
+    sentence = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
+    print(textwrap.fill(diagnosis.paragraph() + sentence, 100, break_long_words=False, break_on_hyphens=False))
 
 
 def _compat(args: argparse.Namespace) -> None:

@@ -49,10 +49,10 @@ def configure(commands: Any) -> None:
         )
     for command in (pull, path):
         command.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
-    every = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
-    every.add_argument("--json", action="store_true")
-    every.set_defaults(run=_list)
-    for command in (pull, path, verify, delete, every):
+    show = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
+    show.add_argument("--json", action="store_true")
+    show.set_defaults(run=_list)
+    for command in (pull, path, verify, delete, show):
         command.add_argument("--cache-dir", type=Path, help="default: the hub's cache, and edge_embed's own")
 
 

@@ -118,10 +118,10 @@ class _Reader:
             raise self._corrupt(f"{kind} is no type of a value")
         return SCALARS[kind]
 
-    def _count(self, least: int) -> int:
+    def _count(self, min_size: int) -> int:
         """Read how many elements follow, of at least so many bytes each."""
         count = int(self._scalar("Q"))
-        if count * least > len(self._data) - self._at:
+        if count * min_size > len(self._data) - self._at:
             raise self._corrupt(f"{count:,} elements cannot follow")
         return count
 

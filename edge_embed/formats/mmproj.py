@@ -30,21 +30,21 @@ def read_mmproj(path: Path, dim: int | None = None) -> Header:
     one that lacks something or gives rows of another width.
     """
     header = read_header(path)
-    said, tensors = header.metadata, header.tensors
-    if said.get("general.architecture") != "clip" or not said.get("clip.has_vision_encoder"):
+    metadata, tensors = header.metadata, header.tensors
+    if metadata.get("general.architecture") != "clip" or not metadata.get("clip.has_vision_encoder"):
         raise UnsupportedModelError(
-            f"{path} is no image tower: general.architecture={said.get('general.architecture')!r}, "
-            f"clip.has_vision_encoder={said.get('clip.has_vision_encoder')!r}; 'clip' and True are"
+            f"{path} is no image tower: general.architecture={metadata.get('general.architecture')!r}, "
+            f"clip.has_vision_encoder={metadata.get('clip.has_vision_encoder')!r}; 'clip' and True are"
         )
-    kind = said.get("clip.projector_type") or said.get("clip.vision.projector_type") or PROJECTOR
+    kind = metadata.get("clip.projector_type") or metadata.get("clip.vision.projector_type") or PROJECTOR
     other = next((what for name, what in OTHERS.items() if name in tensors), None)
     if kind != PROJECTOR or other:
         raise UnsupportedModelError(
             f"{path} has the projector {other or repr(kind)}, which is not implemented; {PROJECTOR!r} of LLaVA-1.6 is"
         )
-    if said.get("clip.use_silu"):
+    if metadata.get("clip.use_silu"):
         raise UnsupportedModelError(f"{path}: clip.use_silu is not implemented; GELU and quick GELU are")
-    missing = [f"clip.vision.{key}" for key in NEEDED if not said.get(f"clip.vision.{key}")]
+    missing = [f"clip.vision.{key}" for key in NEEDED if not metadata.get(f"clip.vision.{key}")]
     missing += [name for name in ("mm.0.weight", "mm.2.weight", "v.blk.0.ffn_up.weight") if name not in tensors]
     if not set(NEWLINES) & set(tensors):
         missing.append(NEWLINES[0])
@@ -60,34 +60,34 @@ def read_mmproj(path: Path, dim: int | None = None) -> Header:
 
 def image_spec_of(header: Header, path: Path) -> ImageSpec:
     """Return how images become pixels, by what read_mmproj returned of a path."""
-    said = header.metadata
-    side = vision(said, "image_size")
+    metadata = header.metadata
+    side = vision(metadata, "image_size")
     spec = ImageSpec(
         size=(side, side),
         edge=side,
-        mean=_channels(said, "image_mean", image_spec.MEAN, path),
-        std=_channels(said, "image_std", image_spec.STD, path),
-        pinpoints=_pinpoints(said, path),
+        mean=_channels(metadata, "image_mean", image_spec.MEAN, path),
+        std=_channels(metadata, "image_std", image_spec.STD, path),
+        pinpoints=_pinpoints(metadata, path),
     )
     image_spec.check(spec, str(path))
     return spec
 
 
-def vision(said: Mapping[str, Any], key: str) -> int:
+def vision(metadata: Mapping[str, Any], key: str) -> int:
     """Return a number of the tower."""
-    return int(said[f"clip.vision.{key}"])
+    return int(metadata[f"clip.vision.{key}"])
 
 
-def _pinpoints(said: Mapping[str, Any], path: Path) -> tuple[tuple[int, int], ...]:
+def _pinpoints(metadata: Mapping[str, Any], path: Path) -> tuple[tuple[int, int], ...]:
     """Return pairs of height and width, which the file lists one after another."""
-    flat = said["clip.vision.image_grid_pinpoints"]
+    flat = metadata["clip.vision.image_grid_pinpoints"]
     if not isinstance(flat, list) or len(flat) % 2 or not all(isinstance(size, int) for size in flat):
         raise CorruptModelError(f"{path}: clip.vision.image_grid_pinpoints={flat!r} is no short list of pairs")
     return tuple(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _channels(said: Mapping[str, Any], key: str, usual: tuple[float, ...], path: Path) -> tuple[float, ...]:
-    found = said.get(f"clip.vision.{key}", list(usual))
+def _channels(metadata: Mapping[str, Any], key: str, usual: tuple[float, ...], path: Path) -> tuple[float, ...]:
+    found = metadata.get(f"clip.vision.{key}", list(usual))
     if not isinstance(found, list) or len(found) != 3:
         raise CorruptModelError(f"{path}: clip.vision.{key}={found!r} is not three numbers")
     return tuple(float(part) for part in found)

@@ -39,12 +39,12 @@ def wrong_sums(folder: Path) -> tuple[int, list[str]]:
 
     Files that are listed and missing count as left out on purpose: a folder may hold fewer levels than were made.
     """
-    there = {name: expected for name, expected in named_sums(folder).items() if (folder / name).is_file()}
+    existing = {name: expected for name, expected in named_sums(folder).items() if (folder / name).is_file()}
     wrong = []
-    for name, expected in sorted(there.items()):
+    for name, expected in sorted(existing.items()):
         if (actual := digest_of(folder / name, SHA256)) != expected:
             wrong.append(f"{name}: SHA-256 {actual}, the folder says {expected}")
-    return len(there), wrong
+    return len(existing), wrong
 
 
 def feed(digest: Any, path: Path) -> None:

@@ -116,39 +116,41 @@ def read_gguf_spec(
 
 def check_pooling(spec: ModelSpec, path: Path) -> None:
     """Raise CorruptModelError when a file's metadata say another pooling or width than the model's other files."""
-    said = read_header(path).metadata
-    kind = said.get("general.architecture")
-    pooling = POOLING.get(said.get(f"{kind}.pooling_type", -1))
+    metadata = read_header(path).metadata
+    kind = metadata.get("general.architecture")
+    pooling = POOLING.get(metadata.get(f"{kind}.pooling_type", -1))
     if pooling not in (None, spec.pooling):
         raise CorruptModelError(f"{path} says pooling {pooling!r}, the files beside it {spec.pooling!r}: one is wrong")
-    if (dim := said.get(f"{kind}.embedding_length")) != spec.dim:
+    if (dim := metadata.get(f"{kind}.embedding_length")) != spec.dim:
         raise CorruptModelError(f"{path} is {dim} wide, the files beside it say {spec.dim}: they are of other models")
 
 
 def _foreign_spec(
     header: Header, files: Listing, path: Path, name: str, facts: dict[str, Any], overrides: Mapping[str, Any]
 ) -> ModelSpec:
-    said = header.metadata
-    kind = said.get("general.architecture")
-    if said.get("general.type", "model") != "model" or not isinstance(kind, str):
-        what = said.get("general.type") if isinstance(kind, str) else "of no architecture"
+    metadata = header.metadata
+    kind = metadata.get("general.architecture")
+    if metadata.get("general.type", "model") != "model" or not isinstance(kind, str):
+        what = metadata.get("general.type") if isinstance(kind, str) else "of no architecture"
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
-    if missing := [key for key in ("embedding_length", "context_length") if not said.get(f"{kind}.{key}")]:
+    if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
-    limits = [said[f"{kind}.context_length"], facts.get("max_tokens")]
+    limits = [metadata[f"{kind}.context_length"], facts.get("max_tokens")]
     values = {
         "name": name,
         "architecture": kind,
-        "dim": said[f"{kind}.embedding_length"],
+        "dim": metadata[f"{kind}.embedding_length"],
         "normalize": True,
-        "attention": "causal" if said.get(f"{kind}.attention.causal", True) else "full",
-        "license": said.get("general.license"),
+        "attention": "causal" if metadata.get(f"{kind}.attention.causal", True) else "full",
+        "license": metadata.get("general.license"),
         **facts,
         "pooling": overrides.get("pooling")
-        or _pooling(said.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
+        or _pooling(metadata.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
         "max_tokens": min(limit for limit in limits if limit),
-        "matryoshka_dims": [dim for dim in facts.get("matryoshka_dims", []) if dim <= said[f"{kind}.embedding_length"]],
-        "image": _image(files, said[f"{kind}.embedding_length"]) if "image_token" in facts else None,
+        "matryoshka_dims": [
+            dim for dim in facts.get("matryoshka_dims", []) if dim <= metadata[f"{kind}.embedding_length"]
+        ],
+        "image": _image(files, metadata[f"{kind}.embedding_length"]) if "image_token" in facts else None,
     }
     return with_overrides(ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path), overrides)
 

@@ -119,12 +119,12 @@ class Pipeline:
 
         A text may change them: its first letters may join the prompt's last token.
         """
-        every = np.arange(len(ids))
+        positions = np.arange(len(ids))
         prefix = self.tokenizer.prefix(template) if len(ids) and self.spec.attention == "causal" else ()
         size = len(prefix)
         with_prefix = np.array([len(row) > size and bool((row[:size] == prefix).all()) for row in ids], bool)
-        yield size, every[with_prefix]
-        yield 0, every[~with_prefix]
+        yield size, positions[with_prefix]
+        yield 0, positions[~with_prefix]
 
     def _forward(self, batch: Batch) -> list[Rows]:
         """Run a batch; one for which there is no memory is halved, once."""

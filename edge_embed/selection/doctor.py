@@ -89,7 +89,7 @@ def _machine(device: Device) -> str:
 
 
 def _installed(found: tuple[Engine, ...]) -> str:
-    there = [
+    present = [
         f"{engine.package} {engine.version} for {engine.backend} ({', '.join(engine.uses) or 'broken'})"
         for engine in found
         if engine.version is not None
@@ -99,5 +99,5 @@ def _installed(found: tuple[Engine, ...]) -> str:
         for engine in found
         if engine.version is None
     ]
-    text = f"Installed: {'; '.join(there) or 'no engine'}."
+    text = f"Installed: {'; '.join(present) or 'no engine'}."
     return f"{text} Not installed: {', '.join(missing)}." if missing else text

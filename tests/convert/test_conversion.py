@@ -144,7 +144,7 @@ def test_weights_that_are_not_numbers(source: Path, tmp_path: Path, value: Any, 
 
 
 def test_below_its_bound_nothing_is_kept(minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.9999, least=0.99, batch_deviation=1e-2))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.9999, min=0.99, batch_deviation=1e-2))
     with pytest.raises(VerificationError, match=r"int8 was not kept: cosine to float32 is 0\.99\d+ in the mean"):
         convert(minilm, tmp_path / "out", ["onnx:float32", "onnx:int8"])
     assert left_in(tmp_path / "out") == []
@@ -161,7 +161,7 @@ def test_a_batch_dependent_graph_is_not_kept(minilm: Path, tmp_path: Path, monke
         return b.node("QuantizeLinear", unit, b.constant(1 / 127, np.float32), b.constant(128, np.uint8)), peak
 
     monkeypatch.setattr(onnx_levels, "_quantize_rows", per_tensor)
-    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.5, least=0.1, batch_deviation=2e-3))
+    monkeypatch.setitem(to_onnx.BOUNDS, "int8", Bound(mean=0.5, min=0.1, batch_deviation=2e-3))
     with pytest.raises(VerificationError, match=r"int8 was not kept: a vector changed by .* among others"):
         convert(minilm, tmp_path / "out", ["onnx:int8"])
 
@@ -190,7 +190,7 @@ def test_the_command(source: Path, tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "out/x\n"
-    assert "onnx:float32 verified: mean cosine 1.00000, least 1.00000" in done.stderr
+    assert "onnx:float32 verified: mean cosine 1.00000, minimum 1.00000" in done.stderr
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (again.returncode, again.stderr) == (
         1,

@@ -174,11 +174,11 @@ def test_an_image_among_texts_is_as_alone(converted: Path, images: list[Image.Im
 
 def test_an_int8_tower_is_near_float32(made: Made, images: list[Image.Image], tmp_path: Path) -> None:
     exact = np.concatenate(read(made, made.part("image", tmp_path), images))
-    for level, mean, least in (("float16", 0.99999, 0.99999), ("int8", 0.995, 0.99)):
+    for level, mean, bound in (("float16", 0.99999, 0.99999), ("int8", 0.995, 0.99)):
         near = cosines(np.concatenate(read(made, made.part("image", tmp_path, level), images)), exact)
         print(level, near.mean(), near.min())
         assert near.mean() >= mean  # 1.0000000 and 0.9998 were measured
-        assert near.min() >= least  # 0.999999 and 0.998
+        assert near.min() >= bound  # 0.999999 and 0.998
     with pytest.raises(KeyError):
         made.part("image", tmp_path, "int3")
 
