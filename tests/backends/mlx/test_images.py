@@ -397,10 +397,10 @@ def drop(folder: Path, start: str) -> None:
             r"layer=\[-2, -5\] is not",
         ),
         (
-            lambda f: change(f, vision_feature_layer=-4),
+            lambda f: change(f, vision_feature_layer=-5),
             "image",
             UnsupportedModelError,
-            "one of the tower's 3 layers is",
+            "layer=-5 is none of a tower of 3 layers, 0 to 3,",
         ),
         (lambda f: change(f, vision_feature_select_strategy="full"), "image", UnsupportedModelError, "strategy='full'"),
         (lambda f: change(f, projector_hidden_act="relu"), "image", UnsupportedModelError, "hidden_act='relu'"),
