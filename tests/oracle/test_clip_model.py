@@ -179,7 +179,7 @@ def test_the_self_test_looks_at_pictures(made: Path, tmp_path: Path, monkeypatch
     data = json.loads((folder / "edge_embed.json").read_text())
     data["image"]["mean"] = [0.0, 0.0, 0.0]
     (folder / "edge_embed.json").write_text(json.dumps(data))
-    with pytest.raises(SelfTestError, match="picture 0 has a cosine of"):
+    with pytest.raises(SelfTestError, match="image 0 has a cosine of"):
         Embedder(f"{folder}:float32")
 
 

@@ -1,4 +1,4 @@
-"""ImagePixels towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
+"""Image towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import torch
 from PIL import Image
 
 from edge_embed import CorruptModelError, Embedder, FallbackWarning, InputError, ModelError, UnsupportedModelError
-from edge_embed.backends import Batch, load
+from edge_embed.backends import load_images
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.images.preprocess import load_image
-from edge_embed.layouts.folder import read_folder
-from edge_embed.layouts.gguf import find_mmproj, gguf_needed
+from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.gguf import find_gguf, find_mmproj
+from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
-from edge_embed.loading.prepare import prepare_pictures
+from edge_embed.loading.prepare import prepare_image_part
 from edge_embed.spec.golden import sample_image
 from edge_embed.spec.model import ModelSpec
 from edge_embed_convert.checkpoint.mmproj import config_of
@@ -32,6 +33,7 @@ from edge_embed_convert.gguf.file import write_file
 from edge_embed_convert.onnx.export import write_image
 
 from support import tiny_llava
+from support.fake import SPEC
 
 F16, F32 = gguf.GGMLQuantizationType.F16, gguf.GGMLQuantizationType.F32
 # As llama.cpp's converter of LLaVA-1.6 renames: one replacement after another.
@@ -117,10 +119,10 @@ def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
-    backend = load("onnx", folder, spec, weights, 1)
+    backend = load_images("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
     pictures = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
-    found = backend.forward(Batch((), [load_image(picture, spec.image) for picture in pictures]))
+    found = backend.forward([load_image(picture, spec.image) for picture in pictures])
     backend.close()
     return found
 
@@ -129,7 +131,7 @@ def made(path: Path, out: Path) -> list[Any]:
     """Convert a file and return the rows of the same pictures, read as the file's own header says."""
     out.mkdir()
     place = write_image_part(path, out, "float32")
-    (weights,) = find_onnx(place)
+    (weights,) = find_onnx(Listing.of(place))
     spec = ModelSpec(
         name="e5-v",
         architecture="llama",
@@ -197,16 +199,16 @@ def test_a_folder_of_others_says_what_it_is(foreign: Path, llava: tuple[Any, Pat
 
 
 def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Path) -> None:
-    place, weights = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
+    place, weights = prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (weights.part, weights.level) == ("image", "float16")
     found = rows(place, read_folder(foreign).spec, weights)
     for one, other in zip(found, expected, strict=True):
         cosines = (one * other).sum(axis=1) / np.linalg.norm(one, axis=1) / np.linalg.norm(other, axis=1)
         assert cosines.min() >= 0.9999
     before = (place / weights.files[0].path).stat().st_mtime_ns
-    again, same = prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
+    again, same = prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "float16", tmp_path)
     assert (again, same) == (place, weights)
-    assert prepare_pictures(foreign / "mmproj-e5-v-F16.gguf", "int8", tmp_path)[1].level == "int8"
+    assert prepare_image_part(foreign / "mmproj-e5-v-F16.gguf", "int8", tmp_path)[1].level == "int8"
     assert (place / weights.files[0].path).stat().st_mtime_ns == before
 
 
@@ -231,8 +233,12 @@ def test_which_file_is_taken() -> None:
     names = ["e5-v.Q4_K_M.gguf", "e5-v.mmproj-Q8_0.gguf", "e5-v.mmproj-f16.gguf", "mmproj.gguf"]
     assert find_mmproj(names) == "e5-v.mmproj-f16.gguf"
     assert find_mmproj(names[:1]) is None
-    assert gguf_needed("Q4_K_M", names) == ["e5-v.mmproj-f16.gguf", "e5-v.Q4_K_M.gguf"]
-    assert gguf_needed("Q8_0", names) == []
+    files = Listing(Path(), dict.fromkeys(names))
+    model = ModelFolder(files, replace(SPEC, weights=find_gguf(files)))
+    (weights,) = model.spec.weights
+    assert model.files_of(weights) == ["e5-v.mmproj-f16.gguf", "e5-v.Q4_K_M.gguf"]
+    assert weights.level == "Q4_K_M"
+    assert not model.offers("Q8_0")
 
 
 @pytest.mark.parametrize(
@@ -285,7 +291,7 @@ def test_a_folder_of_others_embeds_texts_and_pictures(
     expected = [tiny_llava.vector(*llava, *one) for one in given]
     assert min((found * np.stack(expected)).sum(axis=1)) >= 0.9999
     monkeypatch.setitem(sys.modules, "edge_embed_convert.conversion", None)
-    with pytest.warns(FallbackWarning, match="pictures cannot be embedded: .*pip install 'edge-embed") as caught:
+    with pytest.warns(FallbackWarning, match="images cannot be embedded: .*pip install 'edge-embed") as caught:
         embedder = Embedder(foreign, cache_dir=tmp_path / "other")
     assert [one.filename for one in caught] == [__file__]
     with embedder:
