@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from edge_embed.backends import Backend
+from edge_embed.backends import ImageBackend, TextBackend
 from edge_embed.images.sources import ImageSources
 from edge_embed.loading.load import LoadedModel, load_model, switch_task
 from edge_embed.loading.request import LoadRequest, load_request
@@ -79,7 +79,9 @@ class Embedder(Encoder):
         self._open(request, image_sources or ANY_SOURCE, truncate_dim)
 
     @classmethod
-    def from_parts(cls, spec: ModelSpec, tokenizer: Tokenizer, backend: Backend, vision: Backend | None = None) -> Self:
+    def from_parts(
+        cls, spec: ModelSpec, tokenizer: Tokenizer, backend: TextBackend, vision: ImageBackend | None = None
+    ) -> Self:
         """Build an Embedder around a backend that is loaded already, and one for images. It cannot be pickled.
 
         >>> from edge_embed.backends.fake import FakeBackend

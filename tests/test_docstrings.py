@@ -14,7 +14,7 @@ import pytest
 
 import edge_embed
 from edge_embed import Embedder, vectors
-from edge_embed.backends.fake import FakeBackend
+from edge_embed.backends.fake import FakeBackend, FakeImageBackend
 from edge_embed.spec.image import ImageSpec
 
 from support.fake import SPEC
@@ -33,7 +33,7 @@ def names(converted: Path) -> Iterator[dict[str, Any]]:
     """Yield what the examples take for granted: a model, one that takes images, a tokenizer, and NumPy."""
     with Embedder(f"{converted}:int8", threads=2) as model:
         tokenizer = model._opened.pipeline.tokenizer
-        parts = FakeBackend(SPEC.dim), FakeBackend(SPEC.dim)
+        parts = FakeBackend(SPEC.dim), FakeImageBackend(SPEC.dim)
         clip = Embedder.from_parts(replace(SPEC, image=ImageSpec(size=(32, 32))), tokenizer, *parts)
         yield vars(vectors) | vars(edge_embed) | {"model": model, "clip": clip, "tokenizer": tokenizer, "np": np}
 

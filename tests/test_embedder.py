@@ -18,7 +18,7 @@ import pytest
 from edge_embed import BackendError, Embedder, InputError, TruncationWarning
 from edge_embed.backends import Batch
 from edge_embed.backends.facts import names
-from edge_embed.backends.fake import FakeBackend
+from edge_embed.backends.fake import FakeBackend, row_of
 from edge_embed.embedder import BackendName
 from edge_embed.pipeline import inputs as inputs_module
 from edge_embed.pipeline import windows
@@ -87,7 +87,7 @@ def test_each_text_is_checked_once(fake: Embedder, monkeypatch: pytest.MonkeyPat
 def test_a_vector_is_the_mean_of_its_tokens_rows(fake: Embedder) -> None:
     backend = backend_of(fake)
     (ids,) = fake._opened.pipeline.tokenizer.tokenize(["c d e"]).ids
-    mean = np.mean([backend._row(int(token)) for token in ids], axis=0)
+    mean = np.mean([row_of(int(token), backend.dim) for token in ids], axis=0)
     np.testing.assert_allclose(fake.encode("c d e", normalize_embeddings=False), mean, rtol=1e-6)
     np.testing.assert_allclose(fake.encode("c d e"), mean / np.linalg.norm(mean), rtol=1e-6)
     np.testing.assert_allclose(fake.encode("c d e", truncate_dim=8), mean[:8] / np.linalg.norm(mean[:8]), rtol=1e-6)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 import edge_embed.embedder  # noqa: F401 - what a user imports takes memory, too
-from edge_embed.backends import Batch, load
+from edge_embed.backends import Batch, load, load_images
 from edge_embed.backends.facts import running
 from edge_embed.device.machine import resident_peak
 from edge_embed.layouts.folder import read_folder
@@ -33,9 +33,9 @@ def main() -> None:
     backend = load(running(weights.format)[0], model.folder, model.spec, weights, THREADS)
     part = image_part(model.spec.weights, weights)
     if part and model.spec.image:
-        vision = load(running(part.format)[0], model.folder, model.spec, part, THREADS)
+        vision = load_images(running(part.format)[0], model.folder, model.spec, part, THREADS)
         pixels = np.zeros((8, 3, *model.spec.image.size), np.float32)
-        vision.forward(Batch((), [ImagePixels(tile[None], model.spec.image.size) for tile in pixels]))
+        vision.forward([ImagePixels(tile[None], model.spec.image.size) for tile in pixels])
     tokenizer = TextTokenizer(model.tokenizer, model.spec.max_tokens) if model.tokenizer.is_file() else None
     ids = np.random.default_rng(0).integers(0, vocabulary, tokens).astype(np.int32)
     for _ in range(2):

@@ -59,12 +59,12 @@ def batches(count: int, prompt_tokens: int, text_tokens: int) -> tuple[Batch, Ba
     prompt = rng.integers(100, 1000, prompt_tokens)
     texts = rng.integers(100, 1000, (count, text_tokens))
     ids = [np.concatenate([prompt, text]).astype(np.int32) for text in texts]
-    return Batch(ids, shared=0), Batch(ids, shared=prompt_tokens)
+    return Batch(ids, prefix_length=0), Batch(ids, prefix_length=prompt_tokens)
 
 
 def measure(backend: Any, calls: tuple[Batch, Batch], rounds: int) -> tuple[Seconds, Seconds]:
     """Let both calls take turns -> their medians; the first round warms up."""
-    turns = {batch.shared: partial(timed, partial(backend.forward, batch)) for batch in calls}
+    turns = {batch.prefix_length: partial(timed, partial(backend.forward, batch)) for batch in calls}
     results = alternate(turns, rounds)
-    without, once = (median(seconds for _, seconds in results[batch.shared]) for batch in calls)
+    without, once = (median(seconds for _, seconds in results[batch.prefix_length]) for batch in calls)
     return without, once

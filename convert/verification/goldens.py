@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edge_embed.backends import load
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.backends import load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_ids, embed_images
-from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.pipeline.tokenizer import Ids, TextTokenizer
 from edge_embed.spec.golden import (
     Fidelity,
     Golden,
@@ -27,6 +30,7 @@ from .probes import probes
 LONG = 96  # tokens; enough for attention over more than one block of any engine, and quick
 SEEDS = (1001, 1002)  # not those of the images that verification takes
 THREADS = 2
+Vectors = NDArray[np.float32]
 
 
 def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden, ...]:
@@ -41,43 +45,45 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
     chosen += [(sentence, whole), (sentence, whole - 1)]  # the closing token at, and after, the last place
     fits = [(template.replace(TEXT, text), min(limit, spec.max_tokens)) for (text, template), limit in chosen]
     ids = [tokenizer.limited(limit).tokenize([text]).ids[0] for text, limit in fits]
-    backend = load(exact.format, folder, spec, exact, THREADS)
-    try:
-        vectors = embed_ids(backend, ids, spec)
-    finally:
-        backend.close()
+    vectors = _embed_ids(folder, spec, exact, ids)
     return tuple(golden(*fit, row, vector) for fit, row, vector in zip(fits, ids, vectors, strict=True))
 
 
 def make_golden_images(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenImage, ...]:
     """Embed sample images with the exact weights of the image part."""
-    assert spec.image is not None
-    pixels = [load_image(sample_image(seed), spec.image) for seed in SEEDS]
-    backend = load(exact.format, folder, spec, exact, THREADS)
-    try:
-        vectors = embed_images(backend, pixels)
-    finally:
-        backend.close()
+    vectors = _embed_images(folder, spec, exact, SEEDS)
     return tuple(golden_image(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
 
 
 def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, batch_deviation: float) -> Weights:
     """Measure the cosine to each golden vector; `batch_deviation` is what verification allows."""
     goldens: Sequence[Golden | GoldenImage] = spec.golden
-    backend = load(weights.format, folder, spec, weights, THREADS)
-    try:
-        if weights.part == "image":
-            assert spec.image is not None
-            goldens = spec.golden_images
-            vectors = embed_images(
-                backend, [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
-            )
-        else:
-            tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
-            ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
-            vectors = embed_ids(backend, ids, spec)
-    finally:
-        backend.close()
+    if weights.part == "image":
+        goldens = spec.golden_images
+        vectors = _embed_images(folder, spec, weights, [one.seed for one in spec.golden_images])
+    else:
+        tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+        ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
+        vectors = _embed_ids(folder, spec, weights, ids)
     cosines = (vectors * golden_vectors(goldens, spec.dim)).sum(axis=1)
     found = tuple(round(float(cosine), 5) for cosine in cosines)
     return replace(weights, fidelity=Fidelity(cosines=found, batch_deviation=batch_deviation))
+
+
+def _embed_ids(folder: Path, spec: ModelSpec, weights: Weights, ids: Sequence[Ids]) -> Vectors:
+    backend = load(weights.format, folder, spec, weights, THREADS)
+    try:
+        return embed_ids(backend, ids, spec)
+    finally:
+        backend.close()
+
+
+def _embed_images(folder: Path, spec: ModelSpec, weights: Weights, seeds: Sequence[int]) -> Vectors:
+    """Embed the sample images of these seeds."""
+    assert spec.image is not None
+    images = [load_image(sample_image(seed), spec.image) for seed in seeds]
+    backend = load_images(weights.format, folder, spec, weights, THREADS)
+    try:
+        return embed_images(backend, images)
+    finally:
+        backend.close()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.backends import load
+from edge_embed.backends import load_images
 from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning, VerificationError
 from edge_embed.images.preprocess import load_image
@@ -50,7 +50,7 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
 def _embed_images(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
     assert spec.image is not None
     images = [load_image(sample_image(seed), spec.image) for seed in range(IMAGES)]
-    backend = load(weights.format, folder, spec, weights, THREADS)
+    backend = load_images(weights.format, folder, spec, weights, THREADS)
     try:
         alone = np.concatenate([embed_images(backend, [image]) for image in images])
         return alone, embed_images(backend, images)

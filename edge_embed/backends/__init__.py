@@ -1,4 +1,4 @@
-"""The waist of the runtime: token ids in, rows of hidden states out. A backend's name is its folder's name.
+"""The engines: token ids or pixels in, rows of hidden states out. A backend's name is its folder's name.
 
 A backend pads as it likes and strips what it padded: rows cross this line ragged, float32, real tokens only.
 """
@@ -9,12 +9,13 @@ import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from types import MappingProxyType
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import MissingDependencyError
+from edge_embed.errors import MissingDependencyError, UnsupportedModelError, listing
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
@@ -25,8 +26,8 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Inserted:
-    """A picture's rows (n, dim), float32, which stand in the place of the embeddings of an input's ids[at : at + n]."""
+class ImageRows:
+    """An image's rows (n, dim), float32, which are read instead of the embeddings of a text's ids[at : at + n]."""
 
     at: int
     rows: Rows
@@ -34,16 +35,15 @@ class Inserted:
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs that are computed together: token ids of each, int32 (tokens,), unpadded; or, for a tower, pictures.
+    """Texts that are computed together: token ids of each, int32 (tokens,), unpadded.
 
-    `inserted` is empty, or says for each input which picture's rows it reads among its tokens, if any. The first
-    `shared` ids are the prompt's, the same in every batch with that prompt: their keys and values may be kept.
+    `image_rows` is empty, or says for each text which image's rows it reads among its tokens, if any. The first
+    `prefix_length` ids are the prompt's, the same in every batch with that prompt: their keys and values may be kept.
     """
 
-    ids: Sequence[NDArray[np.int32]] = ()
-    pictures: Sequence[ImagePixels] = ()
-    inserted: Sequence[Inserted | None] = ()
-    shared: int = 0
+    ids: Sequence[NDArray[np.int32]]
+    image_rows: Sequence[ImageRows | None] = ()
+    prefix_length: int = 0
 
 
 class Backend(Protocol):
@@ -51,15 +51,28 @@ class Backend(Protocol):
 
     engine: str
 
-    def forward(self, batch: Batch) -> list[Rows]:
-        """Return for each input, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
+    def close(self) -> None:
+        """Free the engine's memory; calls that are running finish first."""
 
-        All of them for `mean`, at least the first for `first`, at least the last for `last`. For a picture: one row,
-        its vector, or where `spec.image_token` is set the rows that the language model reads.
+
+class TextBackend(Backend, Protocol):
+    """A backend with the text part of a model."""
+
+    def forward(self, batch: Batch) -> list[Rows]:
+        """Return for each text, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
+
+        All of them for `mean`, at least the first for `first`, at least the last for `last`.
         """
 
-    def close(self) -> None:
-        """Free the engine's memory."""
+
+class ImageBackend(Backend, Protocol):
+    """A backend with the image part of a model."""
+
+    def forward(self, images: Sequence[ImagePixels]) -> list[Rows]:
+        """Return for each image, in order, rows (n, dim), float32.
+
+        One row, its vector; where the spec has an `image_token`, the rows that the language model reads.
+        """
 
 
 @runtime_checkable
@@ -84,23 +97,37 @@ def load(
     spec: ModelSpec,
     weights: Weights,
     threads: int,
-    adapters: Mapping[str, Path] | None = None,
-) -> Backend:
-    """Load the weights with the backend of that name; `threads` CPU threads.
+    adapters: Mapping[str, Path] = MappingProxyType({}),
+) -> TextBackend:
+    """Load a model's text part with the backend of that name; `threads` CPU threads.
 
-    `adapters`, a folder for each task, make it one that `Switches`, beginning with the spec's task.
+    `adapters`, a folder for each task, make it one that SwitchesTasks, beginning with the spec's task.
     Raises MissingDependencyError when the backend's engine is not installed.
     """
+    backend: TextBackend = _module(name).load(folder, spec, weights, threads, adapters)
+    return backend
+
+
+def load_images(name: str, folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> ImageBackend:
+    """Load a model's image part with the backend of that name; raises as `load` does."""
+    backend: ImageBackend = _module(name).load_images(folder, spec, weights, threads)
+    return backend
+
+
+def check_no_adapters(adapters: Mapping[str, Path], weights: Weights) -> None:
+    """Raise UnsupportedModelError if there are adapters, for a backend that cannot switch them."""
+    if adapters:
+        raise UnsupportedModelError(
+            f"{weights.name} cannot switch between the adapters of {listing(adapters)}: convert one of them, merged"
+        )
+
+
+def _module(name: str) -> Any:
+    """Import a backend's code, and with it its engine."""
     check(name)
     try:
-        module = importlib.import_module(f".{name}.backend", __name__)
+        return importlib.import_module(f".{name}.backend", __name__)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"backend {name!r} needs {error.name}, which is not installed: pip install '{facts(name).install}'"
         ) from error
-    backend: Backend
-    if adapters:
-        backend = module.load_base(folder, spec, weights, threads, adapters, spec.task)
-    else:
-        backend = module.load(folder, spec, weights, threads)
-    return backend

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from edge_embed.backends import Backend, OwnVocabulary, SwitchesTasks, load
+from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
 from edge_embed.backends.facts import running
 from edge_embed.errors import (
     FallbackWarning,
@@ -29,7 +29,7 @@ from edge_embed.spec.weights import Weights, image_level, image_part
 from .find import FoundModel, explain_place, find_model
 from .prepare import prepare, prepare_image_part
 from .request import LoadRequest
-from .selftest import check_once
+from .selftest import check_images_once, check_once
 
 UNTESTABLE = {"image", "padding_side", "pooling"}  # what the vectors that the maker recorded depend on
 
@@ -145,7 +145,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
 
 def _open_vision(
     model: ModelFolder, spec: ModelSpec, choice: Choice, tokenizer: Tokenizer, request: LoadRequest
-) -> Backend | None:
+) -> ImageBackend | None:
     """Load the image part that goes with the text part's weights; None where there is none."""
     found = _image_part(model, choice.weights, request)
     if found is None:
@@ -154,9 +154,9 @@ def _open_vision(
         tokenizer.token_id(spec.image_token)  # before anything is loaded: is there such a token?
     folder, part = found
     runs = running(part.format)
-    vision = load(choice.backend if choice.backend in runs else runs[0], folder, spec, part, request.threads)
+    vision = load_images(choice.backend if choice.backend in runs else runs[0], folder, spec, part, request.threads)
     try:
-        check_once(folder, spec, part, tokenizer, vision, request.own_cache)
+        check_images_once(folder, spec, part, vision, request.own_cache)
     except BaseException:
         vision.close()
         raise
@@ -177,7 +177,7 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
         return None
 
 
-def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: Backend) -> Tokenizer:
+def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
     if model.tokenizer.is_file():
         return TextTokenizer(model.tokenizer, spec.max_tokens)

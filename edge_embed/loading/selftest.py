@@ -10,13 +10,13 @@ import contextlib
 import hashlib
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.backends import Backend, Batch
+from edge_embed.backends import Batch, ImageBackend, TextBackend
 from edge_embed.errors import SelfTestError
 from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
@@ -33,29 +33,40 @@ Ids = NDArray[np.int32]
 
 
 def check_once(
-    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend, cache: Path
+    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: TextBackend, cache: Path
 ) -> None:
-    """Run the self-test unless it passed here before; a model without golden vectors has none.
+    """Run the self-test of a text part unless it passed here before; a model without golden vectors has none.
 
     Raises SelfTestError.
     """
+    with _once(folder, weights, backend.engine, cache) as due:
+        if due:
+            self_test(spec, weights, tokenizer, backend)
+
+
+def check_images_once(folder: Path, spec: ModelSpec, weights: Weights, backend: ImageBackend, cache: Path) -> None:
+    """Run the self-test of an image part, as `check_once` does that of a text part."""
+    with _once(folder, weights, backend.engine, cache) as due:
+        if due:
+            image_self_test(spec, weights, backend)
+
+
+@contextlib.contextmanager
+def _once(folder: Path, weights: Weights, engine: str, cache: Path) -> Iterator[bool]:
+    """Say whether a test is due, and note in the cache that it passed unless it raises."""
     mode = os.environ.get(SWITCH, "")
-    if mode == "off" or weights.fidelity is None:
-        return
-    mark = cache / "checked" / _key(folder, weights, backend)
-    if mode != "always" and mark.exists():
-        return
-    self_test(spec, weights, tokenizer, backend)
-    with contextlib.suppress(OSError):  # a cache that cannot be written: the test is run again next time
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+    mark = cache / "checked" / _key(folder, weights, engine)
+    due = mode != "off" and weights.fidelity is not None and (mode == "always" or not mark.exists())
+    yield due
+    if due:
+        with contextlib.suppress(OSError):  # a cache that cannot be written: the test is run again next time
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            mark.touch()
 
 
-def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: Backend) -> None:
+def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: TextBackend) -> None:
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
-    if weights.part == "image":
-        return _test_images(spec, weights, backend)
     chosen = [n for n, one in enumerate(spec.golden) if one.max_tokens <= spec.max_tokens]
     if not chosen:
         return
@@ -71,13 +82,13 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
         raise SelfTestError(_message(weights, what))
 
 
-def _test_images(spec: ModelSpec, weights: Weights, backend: Backend) -> None:
+def image_self_test(spec: ModelSpec, weights: Weights, backend: ImageBackend) -> None:
     """Embed the golden images in one batch; raise SelfTestError for other vectors."""
     assert weights.fidelity is not None
     assert spec.image is not None
-    pixels = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
-    cosines = (embed_images(backend, pixels) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
-    _compare(weights, "image", range(len(pixels)), cosines)
+    images = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
+    cosines = (embed_images(backend, images) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
+    _compare(weights, "image", range(len(images)), cosines)
 
 
 def _compare(weights: Weights, what: str, numbers: Sequence[int], cosines: NDArray[np.float32]) -> None:
@@ -100,20 +111,20 @@ def _ids(tokenizer: Tokenizer, one: Golden) -> Ids:
     return ids
 
 
-def embed_ids(backend: Backend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[np.float32]:
+def embed_ids(backend: TextBackend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[np.float32]:
     """Embed token ids in one batch -> L2-normalised vectors (n, dim)."""
     rows = backend.forward(Batch(ids))
     with np.errstate(all="ignore"):  # NaN is what is looked for
         return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
 
 
-def embed_images(backend: Backend, pixels: Sequence[ImagePixels]) -> NDArray[np.float32]:
+def embed_images(backend: ImageBackend, images: Sequence[ImagePixels]) -> NDArray[np.float32]:
     """Run the image part on images in one batch -> L2-normalised vectors (n, dim).
 
     Of rows that a language model would go on to read, the mean.
     """
     with np.errstate(all="ignore"):
-        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(Batch((), pixels))]))
+        return normalize(np.stack([rows.mean(axis=0) for rows in backend.forward(images)]))
 
 
 def _message(weights: Weights, what: str) -> str:
@@ -123,10 +134,9 @@ def _message(weights: Weights, what: str) -> str:
     )
 
 
-def _key(folder: Path, weights: Weights, backend: Backend) -> str:
+def _key(folder: Path, weights: Weights, engine: str) -> str:
     """Name what was tested: the files as they are now, the engine, the machine."""
     paths = [folder / name for name in (*(file.path for file in weights.files), "edge_embed.json", "tokenizer.json")]
     files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.exists()]
-    engine = backend.engine
     text = repr((files, engine, platform.node(), platform.machine(), platform.processor()))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

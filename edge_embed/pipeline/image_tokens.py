@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_embed.backends import Inserted, Rows
+from edge_embed.backends import ImageRows, Rows
 from edge_embed.errors import InputError
 from edge_embed.spec.model import IMAGE, TEXT, ModelSpec
 
@@ -18,7 +18,7 @@ class ImagePrompt:
     """Ids with the image's token repeated for each of its rows, where these begin, and how much text was cut."""
 
     ids: Ids
-    inserted: Inserted
+    image_rows: ImageRows
     count: TokenCount
 
 
@@ -57,4 +57,4 @@ def expand_image_token(
         )
     at, more = int(positions[0]), len(rows) - 1
     expanded = np.concatenate([ids[:at], np.full(len(rows), token, np.int32), ids[at + 1 :]])
-    return ImagePrompt(expanded, Inserted(at, rows), TokenCount(count.tokens + more, count.cut))
+    return ImagePrompt(expanded, ImageRows(at, rows), TokenCount(count.tokens + more, count.cut))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed import vectors
-from edge_embed.backends import Backend, Batch, Rows
+from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend
 from edge_embed.errors import BackendError, InputError, MemoryWarning, OutOfMemoryError, warn
 from edge_embed.images.preprocess import load_ahead
 from edge_embed.images.tiles import TILES_AT_ONCE, most_tiles
@@ -38,8 +38,8 @@ class Pipeline:
 
     spec: ModelSpec
     tokenizer: Tokenizer
-    backend: Backend
-    vision: Backend | None = None
+    backend: TextBackend
+    vision: ImageBackend | None = None
     threads: int = 2
 
     def parse(self, inputs: Iterable[object], options: Options) -> Iterator[Inputs]:
@@ -96,10 +96,10 @@ class Pipeline:
         positions = np.array([*state.inputs.texts], np.int64)
         tokens = self._tokenize(state, positions)
         state.report.add(tokens.counts)
-        for shared, rows in self._split_by_prefix(tokens.ids, state.options.templates.text):
+        for prefix_length, rows in self._split_by_prefix(tokens.ids, state.options.templates.text):
             for batch in make_batches([len(tokens.ids[n]) for n in rows], state.options.batch_tokens):
                 chosen = rows[batch]
-                hidden = self._forward(Batch([tokens.ids[n] for n in chosen], shared=shared))
+                hidden = self._forward(Batch([tokens.ids[n] for n in chosen], prefix_length=prefix_length))
                 state.rows[positions[chosen]] = [pool(row, self.spec.pooling) for row in hidden]
                 state.done(len(batch))
 
@@ -136,7 +136,7 @@ class Pipeline:
             warn(f"{error}: the batch of {len(batch.ids)} texts is halved", MemoryWarning)
             middle = len(batch.ids) // 2
             halves = (slice(middle), slice(middle, None))
-            parts = [replace(batch, ids=batch.ids[half], inserted=batch.inserted[half]) for half in halves]
+            parts = [replace(batch, ids=batch.ids[half], image_rows=batch.image_rows[half]) for half in halves]
             return [rows for part in parts for rows in self.backend.forward(part)]
 
     def _embed_images(self, state: WindowState) -> None:
@@ -158,7 +158,7 @@ class Pipeline:
             good = {position: image for position, image in chunk if isinstance(image, ImagePixels)}
             state.inputs.errors |= {position: error for position, error in chunk if isinstance(error, InputError)}
             if good:
-                hidden = self.vision.forward(Batch((), [*good.values()]))
+                hidden = self.vision.forward([*good.values()])
                 if self.spec.image_token is None:
                     state.rows[[*good]] = [rows[0] for rows in hidden]
                 else:
@@ -182,7 +182,7 @@ class Pipeline:
         positions, ready = np.array([*prompts], np.int64), [*prompts.values()]
         for batch in make_batches([len(prompt.ids) for prompt in ready], options.batch_tokens):
             chosen = [ready[n] for n in batch]
-            hidden = self._forward(Batch([one.ids for one in chosen], inserted=[one.inserted for one in chosen]))
+            hidden = self._forward(Batch([one.ids for one in chosen], image_rows=[one.image_rows for one in chosen]))
             state.rows[positions[batch]] = [pool(row, self.spec.pooling) for row in hidden]
 
 

@@ -20,7 +20,7 @@ from edge_embed import (
     MissingDependencyError,
     UnsupportedModelError,
 )
-from edge_embed.backends import Backend, Batch, fake, load
+from edge_embed.backends import Batch, TextBackend, fake, load
 from edge_embed.backends.facts import names
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed_convert import convert
@@ -52,7 +52,7 @@ def repo(repos: dict[str, ModelFolder]) -> ModelFolder:
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, repos: dict[str, ModelFolder]) -> Iterator[Backend]:
+def backend(request: pytest.FixtureRequest, repos: dict[str, ModelFolder]) -> Iterator[TextBackend]:
     own = repos.get(request.param, repos["onnx"])
     arguments = own.folder, own.spec, own.spec.weights[0], 2
     loaded = fake.load(*arguments) if request.param == "fake" else load(request.param, *arguments)
@@ -76,14 +76,14 @@ def test_every_engine_gives_the_same_vectors(repos: dict[str, ModelFolder]) -> N
     np.testing.assert_allclose(vectors["gguf"], vectors["onnx"], atol=5e-4)  # for the same reason; 1.9e-4 was measured
 
 
-def test_rows_are_ragged_float32_in_order(backend: Backend, repo: ModelFolder) -> None:
+def test_rows_are_ragged_float32_in_order(backend: TextBackend, repo: ModelFolder) -> None:
     ids = some_ids(5, 1, 64, 2, 33)
     rows = backend.forward(Batch(ids))
     assert [row.shape for row in rows] == [(len(row), repo.spec.dim) for row in ids]
     assert all(row.dtype == np.float32 and np.isfinite(row).all() for row in rows)
 
 
-def test_company_does_not_matter(backend: Backend, request: pytest.FixtureRequest) -> None:
+def test_company_does_not_matter(backend: TextBackend, request: pytest.FixtureRequest) -> None:
     ids = some_ids(5, 1, 64, 2, 33)
     tolerance = COMPANY[request.node.callspec.params["backend"]]
     alone = [backend.forward(Batch([row]))[0] for row in ids]
@@ -92,7 +92,7 @@ def test_company_does_not_matter(backend: Backend, request: pytest.FixtureReques
             np.testing.assert_allclose(row, alone[n], atol=tolerance)
 
 
-def test_threads_may_share_it(backend: Backend) -> None:
+def test_threads_may_share_it(backend: TextBackend) -> None:
     ids = some_ids(9, 17, 40)
     expected = [backend.forward(Batch([row]))[0] for row in ids]
     wrong: list[int] = []
@@ -147,7 +147,7 @@ def graph(path: Path, inputs: dict[str, int], outputs: dict[str, list[str | int]
     onnx.save(helper.make_model(model, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 
 
-def foreign(repo: ModelFolder, tmp_path: Path, **shape: object) -> Backend:
+def foreign(repo: ModelFolder, tmp_path: Path, **shape: object) -> TextBackend:
     from dataclasses import replace
 
     from edge_embed.spec.weights import File, Weights

@@ -28,8 +28,8 @@ from edge_embed.spec.image import ImageSpec
 
 from support import drawings
 
-PICTURE = drawings.photograph(40, 30, 3)
-PNG = drawings.encoded(Image.fromarray(PICTURE), "PNG")
+PHOTOGRAPH = drawings.photograph(40, 30, 3)
+PNG = drawings.encoded(Image.fromarray(PHOTOGRAPH), "PNG")
 ANY = ImageSources()
 
 
@@ -43,8 +43,8 @@ def test_every_source_gives_the_same_image(tmp_path: Path) -> None:
     uri = "data:image/png;base64," + base64.b64encode(PNG).decode()
     quoted = "data:image/png," + "".join(f"%{byte:02x}" for byte in PNG)
     image = Image.open(path)
-    for item in (str(path), path, PNG, bytearray(PNG), memoryview(PNG), uri, quoted, PICTURE, image):
-        assert np.array_equal(rgb(item), PICTURE), type(item)
+    for item in (str(path), path, PNG, bytearray(PNG), memoryview(PNG), uri, quoted, PHOTOGRAPH, image):
+        assert np.array_equal(rgb(item), PHOTOGRAPH), type(item)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "WEBP", "GIF", "JPEG", "JPEG2000", "AVIF"])
@@ -62,24 +62,24 @@ def test_sixteen_bits_keep_their_greys() -> None:
 
 
 def test_arrays() -> None:
-    as_float = PICTURE.astype(np.float32) / 255
-    assert np.array_equal(rgb(as_float), PICTURE)
-    assert np.array_equal(rgb(PICTURE[..., 0]), rgb(PICTURE[..., :1]))
-    clear = np.concatenate([PICTURE, np.zeros((30, 40, 1), np.uint8)], axis=2)
+    as_float = PHOTOGRAPH.astype(np.float32) / 255
+    assert np.array_equal(rgb(as_float), PHOTOGRAPH)
+    assert np.array_equal(rgb(PHOTOGRAPH[..., 0]), rgb(PHOTOGRAPH[..., :1]))
+    clear = np.concatenate([PHOTOGRAPH, np.zeros((30, 40, 1), np.uint8)], axis=2)
     assert (rgb(clear) == 255).all()
-    assert np.array_equal(rgb(PICTURE[::-1, ::2]), PICTURE[::-1, ::2])
+    assert np.array_equal(rgb(PHOTOGRAPH[::-1, ::2]), PHOTOGRAPH[::-1, ::2])
 
 
 def test_orientation_is_that_of_the_camera() -> None:
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        stored = drawings.encoded(Image.fromarray(PICTURE), "PNG", exif=exif)
+        stored = drawings.encoded(Image.fromarray(PHOTOGRAPH), "PNG", exif=exif)
         turned = rgb(stored)
         assert turned.shape == ((40, 30, 3) if orientation > 4 else (30, 40, 3))
         opened = Image.open(__import__("io").BytesIO(stored))
         assert np.array_equal(rgb(opened), turned)
-    assert np.array_equal(turned, np.rot90(PICTURE))  # 8: the camera lay on its right side
+    assert np.array_equal(turned, np.rot90(PHOTOGRAPH))  # 8: the camera lay on its right side
 
 
 def test_an_animation_gives_its_first_frame() -> None:
@@ -165,7 +165,7 @@ def test_limits_and_switches(tmp_path: Path) -> None:
         rgb(path, UNTRUSTED)
     with pytest.raises(InputError, match="URLs are switched off here"):
         rgb("https://example.org/a.png", replace(ANY, urls=False))
-    assert np.array_equal(rgb(PNG, UNTRUSTED), PICTURE)
+    assert np.array_equal(rgb(PNG, UNTRUSTED), PHOTOGRAPH)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -223,7 +223,7 @@ def server() -> Iterator[str]:
 
 def test_urls(server: str) -> None:
     for path in ("/a.png", "/a.png?size=3 ü", "/no-length.png", "/moved", "/%C3%A4 b.png", "/ä b.png"):
-        assert np.array_equal(rgb(server + path), PICTURE)
+        assert np.array_equal(rgb(server + path), PHOTOGRAPH)
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_private_addresses_when_switched_off(server: str, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(image_urls.socket, "getaddrinfo", look_up)
     monkeypatch.setattr(image_urls, "_dial", dial)
-    assert np.array_equal(rgb("http://public.example/a.png", UNTRUSTED), PICTURE)
+    assert np.array_equal(rgb("http://public.example/a.png", UNTRUSTED), PHOTOGRAPH)
     assert dialled == [["93.184.216.34"]]  # the address that was checked, not the name once more
     with pytest.raises(InputError, match=r"both.example leads to 10.0.0.1, which is not public"):
         rgb("http://both.example/a.png", UNTRUSTED)

@@ -19,7 +19,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 
 from edge_embed import Embedder, ModelError, ModelSpec
 from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, text_values, with_defaults
-from edge_embed.backends import Backend, Batch, Inserted, load
+from edge_embed.backends import Batch, ImageBackend, ImageRows, load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import File, Weights
@@ -46,11 +46,12 @@ class Made:
     config: dict[str, Any]
     tensors: Tensors
 
-    def part(self, name: str, folder: Path, level: str = "float32", pooling: Any = "mean") -> Backend:
+    def part(self, name: str, folder: Path, level: str = "float32", pooling: Any = "mean") -> Any:
         """Export a part and load it."""
         files = to_onnx(self.config, self.tensors, level, folder, pooling=pooling, part=name)
         weights = Weights(format="onnx", level=level, files=(File(path=f"onnx/{files[0].name}"),), part=name)
-        return load("onnx", folder, replace(self.spec, pooling=pooling), weights, 2)
+        opened = load_images if name == "image" else load
+        return opened("onnx", folder, replace(self.spec, pooling=pooling), weights, 2)
 
     def vectors(self, prompts: Sequence[str], images: Sequence[Image.Image]) -> Array:
         """Embed as E5-V's authors do: the last token's hidden state, normalised; each input alone."""
@@ -97,9 +98,9 @@ def images() -> list[Image.Image]:
     return [Image.fromarray(drawings.photograph(*size, seed)) for seed, size in enumerate(SIZES)]
 
 
-def read(made: Made, backend: Backend, images: Sequence[Image.Image]) -> list[Array]:
+def read(made: Made, backend: ImageBackend, images: Sequence[Image.Image]) -> list[Array]:
     assert made.spec.image is not None
-    return backend.forward(Batch((), [load_image(image, made.spec.image) for image in images]))
+    return backend.forward([load_image(image, made.spec.image) for image in images])
 
 
 def cosines(a: Array, b: Array) -> Array:
@@ -132,7 +133,7 @@ def test_rows_of_text_and_images_equal_transformers(
     """In one padded batch, with a text without an image in its midst."""
     rows = [None if n == 2 else rows for n, rows in enumerate(made.features(images))]
     prompts = [made.prompt("sentence", "x") if n == 2 else made.prompt("image") for n in range(len(images))]
-    expected, ids, inserted = [], [], []
+    expected, ids, image_rows = [], [], []
     for n, prompt in enumerate(prompts):
         given = {} if rows[n] is None else {"images": [images[n]]}
         inputs = made.processor(text=[prompt], return_tensors="pt", **given)
@@ -140,8 +141,8 @@ def test_rows_of_text_and_images_equal_transformers(
             expected.append(made.model(**inputs, output_hidden_states=True).hidden_states[-1][0].numpy())
         ids.append(inputs["input_ids"][0].numpy().astype(np.int32))
         at = int((ids[-1] == made.config["image_token_index"]).argmax())
-        inserted.append(None if rows[n] is None else Inserted(at, rows[n]))
-    got = made.part("text", tmp_path, pooling=pooling).forward(Batch(ids, (), inserted))
+        image_rows.append(None if rows[n] is None else ImageRows(at, rows[n]))
+    got = made.part("text", tmp_path, pooling=pooling).forward(Batch(ids, image_rows))
     for states, wanted in zip(got, expected, strict=True):
         np.testing.assert_allclose(states, wanted if pooling == "mean" else wanted[-1:], atol=TOLERANCE)
 
@@ -297,7 +298,7 @@ def test_a_graph_that_cannot_read_images_says_so(tmp_path: Path) -> None:
     spec = read_folder(folder).spec
     backend = load("onnx", folder, spec, spec.weights[0], 2)
     with pytest.raises(ModelError, match="cannot read an image among its tokens: convert the checkpoint again"):
-        backend.forward(Batch([np.ones(3, np.int32)], (), [Inserted(0, np.zeros((2, 32), np.float32))]))
+        backend.forward(Batch([np.ones(3, np.int32)], [ImageRows(0, np.zeros((2, 32), np.float32))]))
 
 
 def test_what_a_config_leaves_unsaid_is_what_transformers_takes() -> None:

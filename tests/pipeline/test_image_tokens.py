@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, InputError, ModelSpec, TruncationWarning, UnsupportedModelError
-from edge_embed.backends.fake import FakeBackend
+from edge_embed.backends.fake import FakeBackend, FakeImageBackend
 from edge_embed.layouts.facts import facts_of
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.image import ImageSpec
@@ -39,9 +39,9 @@ RED, TALL = np.full((28, 28, 3), (255, 0, 0), np.uint8), np.full((90, 30, 3), 40
 
 
 @pytest.fixture
-def parts(tmp_path: Path) -> tuple[TextTokenizer, FakeBackend, FakeBackend]:
+def parts(tmp_path: Path) -> tuple[TextTokenizer, FakeBackend, FakeImageBackend]:
     tiny_llava.tokenizer().save(str(tmp_path / "tokenizer.json"))
-    return TextTokenizer(tmp_path / "tokenizer.json", SPEC.max_tokens), FakeBackend(16), FakeBackend(16)
+    return TextTokenizer(tmp_path / "tokenizer.json", SPEC.max_tokens), FakeBackend(16), FakeImageBackend(16)
 
 
 @pytest.fixture
@@ -60,14 +60,14 @@ def test_an_images_rows_stand_where_its_token_was(model: Embedder, parts: Any) -
     words, backend, vision = parts
     model.encode({"image": TALL})
     (call,) = backend.batches
-    (inserted,), (ids,) = call.inserted, call.ids
+    (image,), (ids,) = call.image_rows, call.ids
     before = words.tokenize([f"{USER}"]).ids[0]
-    assert inserted.at == len(before)
-    assert len(inserted.rows) == 3  # an overview and two tiles
-    assert (ids[: inserted.at] == before).all()
-    assert (ids[inserted.at : inserted.at + 3] == words.token_id("<image>")).all()
-    assert (ids[inserted.at + 3 :] == words.tokenize([SPEC.prompts["image"][len(USER) + 7 :]]).ids[0][1:]).all()
-    assert len(vision.batches[0].images) == 1
+    assert image.at == len(before)
+    assert len(image.rows) == 3  # an overview and two tiles
+    assert (ids[: image.at] == before).all()
+    assert (ids[image.at : image.at + 3] == words.token_id("<image>")).all()
+    assert (ids[image.at + 3 :] == words.tokenize([SPEC.prompts["image"][len(USER) + 7 :]]).ids[0][1:]).all()
+    assert len(vision.batches[0]) == 1
 
 
 def test_every_kind_together_equals_each_alone(model: Embedder) -> None:
@@ -146,7 +146,7 @@ def test_texts_share_the_prompts_ids(model: Embedder, parts: Any) -> None:
     assert (words.prefix(SPEC.prompts["sentence"]) == words.tokenize([USER]).ids[0]).all()
     prefix = words.prefix("a t{text}")
     model.encode(["a", "bc", "hd"], prompt="a t")
-    shared = {batch.shared: [ids[: len(prefix)] for ids in batch.ids] for batch in backend.batches}
+    shared = {batch.prefix_length: [ids[: len(prefix)] for ids in batch.ids] for batch in backend.batches}
     assert set(shared) == {0, len(prefix)}
     assert all((row == prefix).all() for row in shared[len(prefix)])
     assert len(shared[0]) == 1

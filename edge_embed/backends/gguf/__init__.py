@@ -33,6 +33,6 @@ FACTS = Facts(
 # Tokens in a call of several texts; a longer text has a call of its own. On v5-text-nano's shape, 8 x 64 tokens: plain
 # attention ran 481, 451, 401 tokens a CPU second for 128, 256, 512 a call, flash attention 484; 24 x 20: 422, 478, 431,
 # 496.
-TOGETHER = 256
-STEP = 512  # tokens that a causal model computes at once; an encoder must take all of a call at once
-TAIL = 64  # tokens; flash attention on float16 keys sums in float32 from so many queries on
+TOKENS_PER_CALL = 256
+CHUNK = 512  # tokens of a long text that a causal model computes at once; an encoder must take all of it at once
+LAST_CHUNK = 64  # tokens that are computed with outputs; flash attention sums in float32 from so many on

@@ -7,53 +7,50 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .context import STEP, Ids
+from . import CHUNK, TOKENS_PER_CALL
+from .context import Ids
 
-# Tokens in a call of several texts; a longer text has a call of its own. On v5-text-nano's shape, 8 x 64 tokens: plain
-# attention ran 481, 451, 401 tokens a CPU second for 128, 256, 512 a call, flash attention 484; 24 x 20: 422, 478, 431,
-# 496.
-TOGETHER = 256
-SEQUENCES = 64  # texts in a call
+TEXTS_PER_CALL = 64  # texts in a call
 
 
-def calls(lengths: Sequence[int], shared: int = 0) -> Iterator[list[int]]:
-    """Group texts, in order, into calls of at most TOGETHER tokens and SEQUENCES texts; longer ones go alone.
+def calls(lengths: Sequence[int], prefix_length: int = 0) -> Iterator[list[int]]:
+    """Group texts, in order, into calls of up to TOKENS_PER_CALL tokens and TEXTS_PER_CALL texts; longer ones go alone.
 
-    The first `shared` tokens count once a call.
+    The first `prefix_length` tokens of every text count once a call.
     """
     call: list[int] = []
-    tokens = shared
+    tokens = prefix_length
     for n, length in enumerate(lengths):
-        if length > TOGETHER:
+        if length > TOKENS_PER_CALL:
             yield [n]
             continue
-        if tokens + length - shared > TOGETHER or len(call) == SEQUENCES:
+        if tokens + length - prefix_length > TOKENS_PER_CALL or len(call) == TEXTS_PER_CALL:
             yield call
-            call, tokens = [], shared
+            call, tokens = [], prefix_length
         call.append(n)
-        tokens += length - shared
+        tokens += length - prefix_length
     if call:
         yield call
 
 
-def places(lengths: NDArray[np.int64], first: int) -> tuple[Ids, Ids]:
-    """Return each token's position in its text, of which they are those from `first` on, and the number of its text."""
+def positions(lengths: NDArray[np.int64], first: int) -> tuple[Ids, Ids]:
+    """Return the position of each token in its text, and the number of that text; a text's tokens begin at `first`."""
     sequences = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
     starts = np.repeat(lengths.cumsum() - lengths, lengths)
     return (np.arange(len(starts)) - starts + first).astype(np.int32), sequences
 
 
-def pieces(start: int, stop: int) -> list[tuple[int, int]]:
-    """Cut [start, stop) into pieces that a causal model computes at once."""
-    return [(at, min(at + STEP, stop)) for at in range(start, stop, STEP)]
+def chunks(start: int, stop: int) -> list[tuple[int, int]]:
+    """Cut [start, stop) into ranges that a causal model computes at once."""
+    return [(at, min(at + CHUNK, stop)) for at in range(start, stop, CHUNK)]
 
 
-def room_for(tokens: int) -> int:
-    """Round up by an eighth at most, so that contexts come in few sizes: all of their keys and values are in memory."""
+def context_size(tokens: int) -> int:
+    """Round up by an eighth at most, so that contexts come in few sizes; their keys and values fill memory at once."""
     step = 1 << max(6, tokens.bit_length() - 4)
     return -(-tokens // step) * step
 
 
-def rounded(count: int) -> int:
-    """Round up to a power of two, so that contexts come in a few sizes."""
+def power_of_two(count: int) -> int:
+    """Round up to a power of two."""
     return 1 << (count - 1).bit_length()

@@ -10,15 +10,16 @@ import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.device.pages import release_pages
 from edge_embed.errors import BackendError, OutOfMemoryError
 
+from . import CHUNK
 from .log import captured_warnings, last
-from .memory import check_room, give_back
+from .memory import check_memory
 from .model import Model
 
 Ids = NDArray[np.int32]
 Rows = NDArray[np.float32]
-STEP = 512  # tokens that a causal model computes at once; an encoder must take all of a call at once
 FAILURES = {
     1: "found no room in its memory for the batch",
     2: "was interrupted",
@@ -32,7 +33,7 @@ class Context:
     """Room for a call of `tokens` tokens in `sequences` sequences.
 
     `flash` takes the attention that needs no S x S buffer and rounds keys and values to float16; else all is float32.
-    `causal` None leaves the attention to the model's file. `steps`: a longer batch than STEP is never run.
+    `causal` None leaves the attention to the model's file. `chunked`: a longer batch than CHUNK is never run.
     Raises OutOfMemoryError when memory does not suffice.
     """
 
@@ -45,11 +46,11 @@ class Context:
         *,
         flash: bool,
         causal: bool | None,
-        steps: bool,
+        chunked: bool,
     ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx, params.n_seq_max = tokens, sequences
-        params.n_batch = params.n_ubatch = min(tokens, STEP) if steps else tokens
+        params.n_batch = params.n_ubatch = min(tokens, CHUNK) if chunked else tokens
         params.n_threads = params.n_threads_batch = threads
         params.embeddings, params.pooling_type = True, llama_cpp.LLAMA_POOLING_TYPE_NONE
         params.flash_attn_type = (
@@ -102,13 +103,13 @@ class Context:
         self._prefix = b""
 
     def begin(self, prefix: Ids) -> None:
-        """Forget the sequences of the last call but for the ids that each begins with, computed if they are others."""
+        """Forget the sequences of the last call but for the prefix of each, which is computed if it is another one."""
         if self._prefix != prefix.tobytes():
             self.clear()
             positions = np.arange(len(prefix), dtype=np.int32)
             self.run(prefix, positions, np.zeros_like(positions), outputs=False)
-            for other in range(1, self.sequences):
-                llama_cpp.llama_memory_seq_cp(self._memory, 0, other, 0, len(prefix))
+            for sequence in range(1, self.sequences):
+                llama_cpp.llama_memory_seq_cp(self._memory, 0, sequence, 0, len(prefix))
             self._prefix = prefix.tobytes()
         elif not llama_cpp.llama_memory_seq_rm(self._memory, -1, len(prefix), -1):
             raise BackendError("llama.cpp cannot forget the end of a sequence: this model's memory is of another kind")
@@ -124,7 +125,7 @@ class Context:
         self._sequence[:n] = self._names.ctypes.data + self._names.itemsize * sequences.astype(np.uintp)
         self._batch.n_tokens = n
         if outputs and n > self._outputs:
-            check_room(4 * n * self._model.vocabulary_size, n)
+            check_memory(4 * n * self._model.vocabulary_size, n)
             self._outputs, self._zeroed = n, True
         llama_cpp.llama_set_embeddings(self._handle, outputs)
         with captured_warnings() as lines:
@@ -133,7 +134,7 @@ class Context:
             raise BackendError(f"llama.cpp {FAILURES.get(failure, f'gave code {failure}')} ({n} tokens); {last(lines)}")
 
     def _point(self, inputs: Ids | Rows) -> None:
-        """Let the batch point to ids or to rows; the other must be null."""
+        """Let the batch point to ids or to rows, and not to both."""
         self._given = np.ascontiguousarray(inputs)  # lives until the next call
         pointer = self._given.ctypes.data_as
         if inputs.ndim == 1:
@@ -156,7 +157,7 @@ class Context:
         if self._zeroed:
             self._zeroed = False
             found = llama_cpp.llama_get_logits(self._handle)
-            give_back(ctypes.addressof(found.contents), 4 * self._outputs * self._model.vocabulary_size)
+            release_pages(ctypes.addressof(found.contents), 4 * self._outputs * self._model.vocabulary_size)
 
     def close(self) -> None:
         """Free the context; it has room for nothing after."""

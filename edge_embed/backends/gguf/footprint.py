@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edge_embed.backends.footprint import MLP_COPIES, Footprint, Model
-from edge_embed.backends.gguf import STEP, TAIL, TOGETHER
+from edge_embed.backends.gguf import CHUNK, LAST_CHUNK, TOKENS_PER_CALL
 from edge_embed.errors import CorruptModelError
 from edge_embed.formats.gguf import Header, read_header
 from edge_embed.spec.model import ModelSpec
@@ -16,7 +16,7 @@ TABLE = "token_embd.weight"
 def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Footprint:
     """Predict what a model takes for a batch of `tokens` tokens whose longest text has `longest`.
 
-    Texts up to TOGETHER tokens share calls, longer ones go by STEP with TAIL outputs.
+    Texts up to TOKENS_PER_CALL tokens share calls, longer ones go by CHUNK, with outputs for LAST_CHUNK.
     """
     paths = [model.header(file.path) for file in weights.files]
     headers = [read_header(path) for path in paths]
@@ -26,14 +26,14 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     layers, width, kv_width = _shape(headers[0], model.spec)
     vocabulary = table.shape[1]
     per_token = 4 * (MLP_COPIES * width + COPIES * model.spec.dim)
-    together = min(tokens, TOGETHER)
-    long = longest if longest > TOGETHER else 0
+    together = min(tokens, TOKENS_PER_CALL)
+    long = longest if longest > TOKENS_PER_CALL else 0
     size = sum(path.stat().st_size for path in paths)  # what is repacked is let go of
     if model.spec.attention == "causal":
-        outputs = TAIL * vocabulary * 4 * (2 if long else 1)  # scores over the vocabulary, computed and copied out
+        outputs = LAST_CHUNK * vocabulary * 4 * (2 if long else 1)  # scores over the vocabulary, and their copy
         kv = layers * kv_width * 2 * max(4 * together, 2 * _power_of_two(long))
-        compute = per_token * min(tokens, STEP)
-        return Footprint(weights=size, kv=kv, compute=compute, output=outputs + TAIL * per_token)
+        compute = per_token * min(tokens, CHUNK)
+        return Footprint(weights=size, kv=kv, compute=compute, output=outputs + LAST_CHUNK * per_token)
     called = max(together, _power_of_two(long))
     return Footprint(weights=size, compute=per_token * called, output=4 * vocabulary * max(together, long))
 

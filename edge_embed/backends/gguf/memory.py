@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
-import mmap
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_embed.device.pages import release_pages
 from edge_embed.errors import OutOfMemoryError
 
 MEMINFO = Path("/proc/meminfo")
 MAPS = Path("/proc/self/maps")
-WORTH = 1 << 20  # bytes; less is not worth a system call
-PARTS = 16  # of a file, after each of which what was read is let go of
-DONTNEED = 4  # madvise: drop the pages, private memory reads as zero after
+RELEASES = 16  # how often, while a model is loaded, the pages that were read are given back
 
 
-def check_room(size: int, tokens: int, meminfo: Path = MEMINFO) -> None:
+def check_memory(size: int, tokens: int, meminfo: Path = MEMINFO) -> None:
     """Raise OutOfMemoryError when so many bytes would send the system looking for a process to kill."""
     available = _available(meminfo)
     if available is not None and size > available:
@@ -38,15 +34,7 @@ def _available(meminfo: Path) -> int | None:
     return int(found[0][1]) * 1024 if found else None
 
 
-def give_back(address: int, size: int) -> None:
-    """Drop the whole pages of memory whose contents nobody needs; it stays allocated."""
-    start = -(-address // mmap.PAGESIZE) * mmap.PAGESIZE
-    length = (address + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
-    if sys.platform == "linux" and length >= WORTH:
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(length), DONTNEED)
-
-
-class Mapped:
+class MappedFiles:
     """Files that llama.cpp maps while it loads them; of most matrices it keeps a copy in another order (repacking).
 
     Their pages would stay beside the copies: v5-text-small's shape at Q4_K_M took 735 MB after a text, and takes 544.
@@ -57,18 +45,18 @@ class Mapped:
         self._ranges: list[tuple[int, int]] | None = None
         self._part = -1
 
-    def loaded(self, share: float) -> bool:
-        """Let go of the pages that were read so far; what is needed again comes from the system's cache of the file.
+    def release(self, progress: float) -> bool:
+        """Give back the pages that were read so far; what is needed again comes from the system's cache of the file.
 
-        Returns True, by which llama.cpp goes on.
+        `progress` of loading is 0 to 1. Returns True, by which llama.cpp goes on.
         """
-        part = int(share * PARTS)
+        part = int(progress * RELEASES)
         if part != self._part:
             self._part = part
             if self._ranges is None:
                 self._ranges = _ranges(self._names)
             for start, size in self._ranges:
-                give_back(start, size)
+                release_pages(start, size)
         return True
 
 

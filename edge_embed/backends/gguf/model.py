@@ -14,7 +14,7 @@ from edge_embed.formats.gguf import Array, Header, parts_of, read_header
 from edge_embed.spec.model import ModelSpec
 
 from .log import captured_warnings, last
-from .memory import Mapped
+from .memory import MappedFiles
 
 PINNED = "0.3.36"
 FLOATS = (0, 1, 30)  # types of ggml that it never repacks: F32, F16, BF16
@@ -95,10 +95,10 @@ class Vocabulary:
     def encode(self, text: str) -> list[int]:
         """Return the ids of a text; what spells a special token becomes one, as `tokenizers` has it."""
         data = text.encode()
-        room = len(data) + 8  # no more than one token a byte, and those that are added around the text
-        ids = np.empty(room, np.int32)
-        place = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
-        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), place, room, True, True)
+        size = len(data) + 8  # no more than one token a byte, and those that are added around the text
+        ids = np.empty(size, np.int32)
+        buffer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, True, True)
         if count < 0:
             raise CorruptModelError(f"the vocabulary makes {-count} tokens of {len(data)} bytes")
         return [int(token) for token in ids[:count]]
@@ -125,8 +125,8 @@ def _load(
     if overrides:
         params.kv_overrides = entries
     if quantized:
-        mapped = Mapped(parts_of(path))
-        params.progress_callback = llama_cpp.llama_progress_callback(lambda share, _: mapped.loaded(share))
+        files = MappedFiles(parts_of(path))
+        params.progress_callback = llama_cpp.llama_progress_callback(lambda progress, _: files.release(progress))
     with captured_warnings() as lines:
         handle = llama_cpp.llama_model_load_from_file(str(path).encode(), params)
     if handle:

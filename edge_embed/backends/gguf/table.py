@@ -55,7 +55,7 @@ class Table:
         if self._kind == "bf16":
             return (found.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
         out = np.empty((len(ids), self._width), np.float32)
-        place = (ctypes.c_void_p(array.ctypes.data) for array in (found, out))
+        pointers = (ctypes.c_void_p(array.ctypes.data) for array in (found, out))
         assert self._dequantize is not None
-        self._dequantize(*place, ctypes.c_int64(out.size))
+        self._dequantize(*pointers, ctypes.c_int64(out.size))
         return out

@@ -6,15 +6,16 @@ Inputs and outputs are chosen by name. Pads on the spec's side, and strips what 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge_embed.backends import Backend, Batch, Inserted, Rows
+from edge_embed.backends import Batch, ImageBackend, ImageRows, Rows, TextBackend, check_no_adapters
 from edge_embed.errors import BackendError, UnsupportedModelError, listing
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
@@ -23,7 +24,7 @@ from .images import OnnxImageBackend
 from .names import HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, POOLED, TEXT_INPUTS
 from .session import SHRINK, failure, open_session
 
-LARGE = 4096  # tokens; what such a batch took is given back to the system after it
+SHRINK_ABOVE = 4096  # tokens; what a larger batch took is given back to the system after it
 DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
 
 
@@ -45,7 +46,7 @@ class OnnxBackend:
         if fixed := [n.name for n in self._session.get_inputs() if any(isinstance(size, int) for size in n.shape)]:
             raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
         optional = {node.name for node in self._session.get_overridable_initializers()}
-        self._takes_pictures = {IMAGE_ROWS, IMAGE_POSITIONS} <= optional
+        self._takes_images = {IMAGE_ROWS, IMAGE_POSITIONS} <= optional
         self._output = _choose_output([node.name for node in self._session.get_outputs()], path)
 
     def forward(self, batch: Batch) -> list[Rows]:
@@ -65,13 +66,13 @@ class OnnxBackend:
         feeds: dict[str, NDArray[Any]] = {
             name: known[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
         }
-        if any(batch.inserted):
-            feeds |= self._pictures(batch.inserted)
+        if any(batch.image_rows):
+            feeds |= self._image_feeds(batch.image_rows)
         with self._lock:
             if self._session is None:
                 raise BackendError("this model was closed")
             try:
-                (out,) = self._session.run([self._output], feeds, SHRINK if ids.size > LARGE else None)
+                (out,) = self._session.run([self._output], feeds, SHRINK if ids.size > SHRINK_ABOVE else None)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise failure(error, f"a batch of {ids.shape}") from error
         out = out.astype(np.float32, copy=False)
@@ -79,18 +80,19 @@ class OnnxBackend:
             return [row[None] for row in out]
         return [row[width - n :] if self._left else row[:n] for row, n in zip(out, lengths, strict=True)]
 
-    def _pictures(self, inserted: Sequence[Inserted | None]) -> dict[str, NDArray[Any]]:
-        """Return the rows of all pictures, and where each goes in the batch; graphs that take any are padded right."""
-        if not self._takes_pictures:
+    def _image_feeds(self, image_rows: Sequence[ImageRows | None]) -> dict[str, NDArray[Any]]:
+        """Return the rows of all images, and where each goes in the batch; graphs that take any are padded right."""
+        if not self._takes_images:
             raise UnsupportedModelError(
-                f"{self._path}: this graph has no inputs {IMAGE_ROWS!r} and {IMAGE_POSITIONS!r}, so it cannot read a "
-                "picture among its tokens: convert the checkpoint again"
+                f"{self._path}: this graph has no inputs {IMAGE_ROWS!r} and {IMAGE_POSITIONS!r}, so it cannot read an "
+                "image among its tokens: convert the checkpoint again"
             )
-        found = [(line, one) for line, one in enumerate(inserted) if one is not None]
-        places = [
-            np.stack([np.full(len(one.rows), line), one.at + np.arange(len(one.rows))], axis=1) for line, one in found
-        ]
-        return {IMAGE_ROWS: np.concatenate([one.rows for _, one in found]), IMAGE_POSITIONS: np.concatenate(places)}
+        images = [(line, image) for line, image in enumerate(image_rows) if image is not None]
+        rows = [image.rows for _, image in images]
+        lines = [np.full(len(image.rows), line) for line, image in images]
+        columns = [image.at + np.arange(len(image.rows)) for _, image in images]
+        positions = np.stack([np.concatenate(lines), np.concatenate(columns)], axis=1)
+        return {IMAGE_ROWS: np.concatenate(rows), IMAGE_POSITIONS: positions}
 
     def close(self) -> None:
         """Drop the session; calls that are running finish first."""
@@ -107,9 +109,18 @@ def _choose_output(names: list[str], path: Path) -> str:
     raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing([*HIDDEN, *POOLED])}")
 
 
-def load(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> Backend:
+def load(
+    folder: Path,
+    spec: ModelSpec,
+    weights: Weights,
+    threads: int,
+    adapters: Mapping[str, Path] = MappingProxyType({}),
+) -> TextBackend:
     """Open the first file of the weights; data files beside it are found, and memory-mapped, by ONNX Runtime."""
-    path = folder / weights.files[0].path
-    if weights.part == "image":
-        return OnnxImageBackend(path, spec, threads)
-    return OnnxBackend(path, spec, threads)
+    check_no_adapters(adapters, weights)
+    return OnnxBackend(folder / weights.files[0].path, spec, threads)
+
+
+def load_images(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> ImageBackend:
+    """Open the first file of an image part's weights."""
+    return OnnxImageBackend(folder / weights.files[0].path, spec, threads)

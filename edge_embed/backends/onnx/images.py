@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from edge_embed.backends import Batch, Rows
+from edge_embed.backends import Rows
 from edge_embed.errors import BackendError, InputError, UnsupportedModelError, listing
 from edge_embed.images.tiles import TILES_AT_ONCE, pack
+from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
 from .names import EMBEDDINGS, FEATURES, NEWLINE, PIXELS
@@ -20,7 +22,7 @@ from .session import SHRINK, failure, open_session
 
 
 class OnnxImageBackend:
-    """One image tower in one session; for each picture one row, or the rows that a language model reads."""
+    """One image tower in one session; for each image one row, or the rows that a language model reads."""
 
     engine = f"onnxruntime {ort.__version__}"
 
@@ -36,22 +38,19 @@ class OnnxImageBackend:
         self._image = spec.image if {FEATURES, NEWLINE} <= ranks.keys() else None
         self._outputs = [FEATURES, NEWLINE] if self._image else [_choose_output(ranks, path)]
 
-    def forward(self, batch: Batch) -> list[Rows]:
-        """Compute the pictures, a few tiles a call; raise InputError for pixels of another size."""
-        pixels = np.concatenate([picture.pixels for picture in batch.pictures])
+    def forward(self, images: Sequence[ImagePixels]) -> list[Rows]:
+        """Compute the images, a few tiles a call; raise InputError for pixels of another size."""
+        pixels = np.concatenate([image.pixels for image in images])
         if self._size and pixels.shape[2:] != self._size:
-            raise InputError(f"pictures come as {pixels.shape[2:]} pixels, the graph takes {self._size}")
+            raise InputError(f"images come as {pixels.shape[2:]} pixels, the graph takes {self._size}")
         parts = [self._run(pixels[at : at + TILES_AT_ONCE]) for at in range(0, len(pixels), TILES_AT_ONCE)]
         rows = np.concatenate([part[0] for part in parts]).astype(np.float32, copy=False)
         if self._image is None:
             return [row[None] for row in rows]
         newline = parts[0][1].astype(np.float32, copy=False)
-        ends = np.cumsum([len(picture.pixels) for picture in batch.pictures])
+        ends = np.cumsum([len(image.pixels) for image in images])
         tiles = np.split(rows, ends[:-1])
-        return [
-            pack(features, newline, picture.size, self._image)
-            for features, picture in zip(tiles, batch.pictures, strict=True)
-        ]
+        return [pack(features, newline, image.size, self._image) for features, image in zip(tiles, images, strict=True)]
 
     def _run(self, pixels: NDArray[np.float32]) -> list[NDArray[Any]]:
         with self._lock:
@@ -62,7 +61,7 @@ class OnnxImageBackend:
                     self._outputs, {PIXELS: pixels.astype(self._dtype, copy=False)}, SHRINK if self._image else None
                 )
             except Exception as error:  # onnxruntime's exceptions share no base class
-                raise failure(error, f"pictures of {pixels.shape}") from error
+                raise failure(error, f"images of {pixels.shape}") from error
         return found
 
     def close(self) -> None:
@@ -75,5 +74,5 @@ def _choose_output(ranks: dict[str, int], path: Path) -> str:
     flat = [name for name, rank in ranks.items() if rank == 2]
     named = [name for name in EMBEDDINGS if name in ranks]
     if not named and not flat:
-        raise UnsupportedModelError(f"{path}: none of the outputs {listing(ranks)} is one vector for a picture")
+        raise UnsupportedModelError(f"{path}: none of the outputs {listing(ranks)} is one vector for an image")
     return (named or flat)[0]

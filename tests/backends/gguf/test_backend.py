@@ -20,9 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
-from edge_embed.backends.gguf.backend import ONE_CALL, GgufBackend, load
-from edge_embed.backends.gguf.calls import TOGETHER, calls, room_for
-from edge_embed.backends.gguf.memory import Mapped, check_room
+from edge_embed.backends.gguf.backend import SINGLE_CALL, GgufBackend, load
+from edge_embed.backends.gguf.calls import TOKENS_PER_CALL, calls, context_size
+from edge_embed.backends.gguf.memory import MappedFiles, check_memory
 from edge_embed.backends.gguf.model import PINNED, check_version
 from edge_embed.errors import BackendError, CorruptModelError, InputError, MissingDependencyError, UnsupportedModelError
 from edge_embed.spec.model import ModelSpec
@@ -30,7 +30,7 @@ from edge_embed.spec.weights import File, Weights
 
 from support import gguf_files, tiny
 
-LONG = 1024  # tokens; more than TOGETHER, so that both kinds of context are met
+LONG = 1024  # tokens; more than TOKENS_PER_CALL, so that both kinds of context are met
 NAMES = ["bert", "eurobert", "qwen3", "qwen3-wide-heads"]
 F32, F16 = gguf.GGMLQuantizationType.F32, gguf.GGMLQuantizationType.F16
 SPEC = ModelSpec(name="t", architecture="t", dim=32, max_tokens=LONG, pooling="mean", normalize=True)
@@ -74,7 +74,7 @@ def cosines(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float3
     return np.asarray((a * b).sum(axis=-1) / norms, np.float32)
 
 
-LENGTHS = (5, 1, 64, 2, 33, 200, ONE_CALL + 1, TOGETHER, TOGETHER + 1, 1000)
+LENGTHS = (5, 1, 64, 2, 33, 200, SINGLE_CALL + 1, TOKENS_PER_CALL, TOKENS_PER_CALL + 1, 1000)
 # The largest difference from transformers of an element of a row, with F32 weights; hidden states are near 3.
 # Measured for texts that share calls: 2e-5 and for bert 3e-3 (its GELU is a table in float16). Longer texts go through
 # attention whose keys and values are float16: 0.02.
@@ -95,7 +95,7 @@ def test_rows_are_those_of_transformers(models: tuple[Path, dict[str, Model]], n
                 assert row.shape == expected.shape
             at = slice(len(expected) - len(row), None) if pooling == "last" else slice(0, len(row))
             assert cosines(row, expected[at]).min() >= 0.9997, (kind, len(one))  # measured: 0.99986
-            if kind == "F32" and len(one) <= TOGETHER:
+            if kind == "F32" and len(one) <= TOKENS_PER_CALL:
                 np.testing.assert_allclose(row, expected[at], atol=EXACT[name])
         backend.close()
 
@@ -133,18 +133,21 @@ def test_attention_of_the_description_is_obeyed(models: tuple[Path, dict[str, Mo
 
 
 def test_calls_hold_what_they_may() -> None:
-    lengths = [TOGETHER - 12, 12, 13, 600, *[1] * 130, TOGETHER]
+    lengths = [TOKENS_PER_CALL - 12, 12, 13, 600, *[1] * 130, TOKENS_PER_CALL]
     found = list(calls(lengths))
     assert found[0] == [0, 1]
     assert [3] in found
     assert sorted(n for call in found for n in call) == list(range(len(lengths)))
-    assert all(len(call) <= 64 and (sum(lengths[n] for n in call) <= TOGETHER or len(call) == 1) for call in found)
-    assert list(calls([TOGETHER - 12, 20, 12], shared=8)) == [[0, 1], [2]], "the prompt's 8 tokens count once"
+    assert max(map(len, found)) <= 64
+    assert all(sum(lengths[n] for n in call) <= TOKENS_PER_CALL for call in found if len(call) > 1)
+    assert list(calls([TOKENS_PER_CALL - 12, 20, 12], prefix_length=8)) == [[0, 1], [2]], (
+        "the prompt's 8 tokens count once"
+    )
 
 
 def test_a_long_text_has_little_more_room_than_it_needs() -> None:
     """2,953 tokens are E5-V's longest image with its prompt."""
-    assert [room_for(n) for n in (257, 600, 1024, 2953, 4097, 1 << 20)] == [320, 640, 1024, 3072, 4608, 1 << 20]
+    assert [context_size(n) for n in (257, 600, 1024, 2953, 4097, 1 << 20)] == [320, 640, 1024, 3072, 4608, 1 << 20]
 
 
 def test_threads_may_share_it(models: tuple[Path, dict[str, Model]]) -> None:
@@ -296,10 +299,10 @@ def test_too_little_memory_is_an_error_and_leaks_nothing(tmp_path: Path) -> None
 def test_an_output_buffer_that_does_not_fit(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 999 kB\nMemAvailable: 2048 kB\n")
-    check_room(2 << 20, 9, meminfo)
+    check_memory(2 << 20, 9, meminfo)
     with pytest.raises(BackendError, match=r"9 tokens at once need 4,000 MB .*, 2 MB are free: pass a smaller"):
-        check_room(4000 << 20, 9, meminfo)
-    check_room(4000 << 20, 9, tmp_path / "absent")
+        check_memory(4000 << 20, 9, meminfo)
+    check_memory(4000 << 20, 9, tmp_path / "absent")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
@@ -308,16 +311,16 @@ def test_what_was_read_of_a_mapped_file_is_let_go(tmp_path: Path) -> None:
     path, link = tmp_path / "weights.gguf", tmp_path / "link.gguf"
     path.write_bytes(bytes(range(256)) * (size // 256))
     link.symlink_to(path)
-    mapped = Mapped([link])
+    mapped = MappedFiles([link])
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         before = resident()
         assert sum(data[::4096]) == 0
         assert resident() - before > 50_000, "kB: the file is there"
-        assert mapped.loaded(0.5)
+        assert mapped.release(0.5)
         assert abs(resident() - before) < 5_000
         assert data[255] == 255
         assert sum(data[::4096]) == 0
-        assert mapped.loaded(0.51)
+        assert mapped.release(0.51)
         assert resident() - before > 50_000, "only after every sixteenth of the file"
 
 
@@ -357,7 +360,7 @@ def test_a_context_that_could_not_be_made_is_tried_again(
         patch.setattr("llama_cpp.llama_init_from_model", lambda model, params: None)
         for _ in range(2):
             with pytest.raises(
-                BackendError, match=f"no memory for a context of {TOGETHER} tokens: pass a smaller max_tokens"
+                BackendError, match=f"no memory for a context of {TOKENS_PER_CALL} tokens: pass a smaller max_tokens"
             ):
                 backend.forward(Batch(ids))
     assert [len(rows) for rows in backend.forward(Batch(ids))] == [70, 20]

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_embed import Embedder, InputError
-from edge_embed.backends import Batch, Inserted
-from edge_embed.backends.gguf.backend import SHARED, GgufBackend
+from edge_embed.backends import Batch, ImageRows
+from edge_embed.backends.gguf.backend import MIN_PREFIX, GgufBackend
 from edge_embed.backends.gguf.context import Context
 from edge_embed.backends.gguf.table import Table
 from edge_embed.layouts.folder import read_folder
@@ -136,7 +136,7 @@ def some_ids(*lengths: int) -> list[NDArray[np.int32]]:
     return [rng.integers(4, len(tiny.WORDS), length).astype(np.int32) for length in lengths]
 
 
-def embedded(model: Any, ids: NDArray[np.int32], inserted: Inserted | None) -> Rows:
+def embedded(model: Any, ids: NDArray[np.int32], inserted: ImageRows | None) -> Rows:
     """Return the last row that transformers computes of ids with an image's rows among them."""
     with torch.no_grad():
         x = model.embed_tokens(torch.from_numpy(ids.astype(np.int64)))
@@ -146,10 +146,10 @@ def embedded(model: Any, ids: NDArray[np.int32], inserted: Inserted | None) -> R
     return row
 
 
-def with_rows(*shapes: tuple[int, int, int]) -> tuple[list[NDArray[np.int32]], list[Inserted]]:
+def with_rows(*shapes: tuple[int, int, int]) -> tuple[list[NDArray[np.int32]], list[ImageRows]]:
     """Make inputs of so many tokens, with so many rows from a place on."""
     rng = np.random.default_rng(6)
-    inserted = [Inserted(at, 0.3 * rng.standard_normal((rows, 32)).astype(np.float32)) for _, at, rows in shapes]
+    inserted = [ImageRows(at, 0.3 * rng.standard_normal((rows, 32)).astype(np.float32)) for _, at, rows in shapes]
     return some_ids(*(length for length, _, _ in shapes)), inserted
 
 
@@ -157,7 +157,7 @@ def test_images_among_tokens_are_read_as_transformers_reads_them(opened: GgufBac
     """Measured: 0.999999 at least with F32, 0.999995 with F16; long ones go through attention with float16 keys."""
     ids, inserted = with_rows((20, 3, 5), (40, 0, 39), (120, 5, 80), (700, 5, 650), (3000, 5, 2980))
     texts = some_ids(9, 64, 300)
-    found = opened.forward(Batch([*ids, *texts], inserted=[*inserted, None, None, None]))
+    found = opened.forward(Batch([*ids, *texts], image_rows=[*inserted, None, None, None]))
     for row, one, rows in zip(found, [*ids, *texts], [*inserted, None, None, None], strict=True):
         assert cosine(row[-1], embedded(llama[0], one, rows)) >= CLOSE, len(one)
 
@@ -165,19 +165,19 @@ def test_images_among_tokens_are_read_as_transformers_reads_them(opened: GgufBac
 def test_images_do_not_change_what_is_computed_beside_them(opened: GgufBackend) -> None:
     ids, inserted = with_rows((20, 3, 5), (400, 5, 380))
     texts = some_ids(9, 30)
-    alone = [opened.forward(Batch([one], inserted=[rows]))[0] for one, rows in zip(ids, inserted, strict=True)]
+    alone = [opened.forward(Batch([one], image_rows=[rows]))[0] for one, rows in zip(ids, inserted, strict=True)]
     plain = opened.forward(Batch(texts))
     order = [texts[0], ids[1], texts[1], ids[0], ids[1]]
-    found = opened.forward(Batch(order, inserted=[None, inserted[1], None, inserted[0], inserted[1]]))
+    found = opened.forward(Batch(order, image_rows=[None, inserted[1], None, inserted[0], inserted[1]]))
     for row, expected in zip(found, [plain[0], alone[1], plain[1], alone[0], alone[1]], strict=True):
         np.testing.assert_array_equal(row, expected)
 
 
 def test_rows_that_do_not_belong_are_refused(opened: GgufBackend) -> None:
     (ids,), (inserted,) = with_rows((20, 3, 5))
-    for wrong in (Inserted(16, inserted.rows), Inserted(-1, inserted.rows), Inserted(3, inserted.rows[:, :31])):
+    for wrong in (ImageRows(16, inserted.rows), ImageRows(-1, inserted.rows), ImageRows(3, inserted.rows[:, :31])):
         with pytest.raises(InputError, match=r"input 1 of \(20, 32\) has an image's rows .* do not belong there"):
-            opened.forward(Batch([ids, ids], inserted=[inserted, wrong]))
+            opened.forward(Batch([ids, ids], image_rows=[inserted, wrong]))
 
 
 def test_a_prompt_is_computed_once(opened: GgufBackend, llama: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,18 +193,18 @@ def test_a_prompt_is_computed_once(opened: GgufBackend, llama: Any, monkeypatch:
     )
     opened.forward(Batch([some_ids(250)[0]]))  # the context has its final size
     for _ in range(2):
-        for rows, one in zip(opened.forward(Batch(texts, shared=7)), texts, strict=True):
+        for rows, one in zip(opened.forward(Batch(texts, prefix_length=7)), texts, strict=True):
             assert cosine(rows[-1], embedded(llama[0], one, None)) >= CLOSE
     assert calls.count(7) == 1
     assert sum(calls) == 250 + 7 + 2 * (sum(map(len, tails)) + 7), "the text of 407 tokens goes alone, whole"
-    opened.forward(Batch(texts[:1], shared=SHARED - 1))
-    assert calls.count(SHARED - 1) == 0, "too few to be worth it"
-    reused = [opened.forward(Batch([one], shared=7))[0] for one in texts]
-    opened.forward(Batch([np.concatenate([other, tails[0]])], shared=7))
-    again = [opened.forward(Batch([one], shared=7))[0] for one in texts]
+    opened.forward(Batch(texts[:1], prefix_length=MIN_PREFIX - 1))
+    assert calls.count(MIN_PREFIX - 1) == 0, "too few to be worth it"
+    reused = [opened.forward(Batch([one], prefix_length=7))[0] for one in texts]
+    opened.forward(Batch([np.concatenate([other, tails[0]])], prefix_length=7))
+    again = [opened.forward(Batch([one], prefix_length=7))[0] for one in texts]
     assert calls.count(7) == 4
     opened.forward(Batch(texts[:1]))
-    again += [opened.forward(Batch([one], shared=7))[0] for one in texts]
+    again += [opened.forward(Batch([one], prefix_length=7))[0] for one in texts]
     for one, new in zip(reused * 2, again, strict=True):
         np.testing.assert_array_equal(one, new, "computed anew or kept, it is the same")
 
@@ -213,7 +213,7 @@ def test_what_needs_all_rows_shares_no_prompt(llama: tuple[Any, Source], tmp_pat
     source = llama[1]
     write_file(tmp_path / "x.gguf", source, "F32", source.folder / "tokenizer.json")
     backend = GgufBackend(tmp_path / "x.gguf", replace(source.spec, pooling="mean"), 1)
-    assert [len(rows) for rows in backend.forward(Batch(some_ids(9, 30), shared=7))] == [9, 30]
+    assert [len(rows) for rows in backend.forward(Batch(some_ids(9, 30), prefix_length=7))] == [9, 30]
     backend.close()
 
 

@@ -21,10 +21,10 @@ from safetensors.numpy import load_file, save_file
 
 from edge_embed import BackendError, CorruptModelError, InputError, MissingDependencyError, UnsupportedModelError
 from edge_embed.backends import Batch
-from edge_embed.backends.mlx import owner as _mlx_owner
-from edge_embed.backends.mlx.backend import SHORT, MlxBackend, bucket, load, load_base
+from edge_embed.backends.mlx import model_thread
+from edge_embed.backends.mlx.backend import COMPILED_TOKENS, MlxBackend, bucket, load
+from edge_embed.backends.mlx.model_thread import MAX_FREE_BUFFERS
 from edge_embed.backends.mlx.models import _alibi, _attention
-from edge_embed.backends.mlx.owner import CACHE
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
 
@@ -137,11 +137,11 @@ def test_a_prompt_is_computed_once(name: str, tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(type(backend._model), "prefix", lambda self, ids: computed.append(ids.size) or prefix(ids))
     for prompt, ids in zip(prompts, made, strict=True):
         exact = expected(model, ids, "last")
-        together = backend.forward(Batch(ids, shared=len(prompt)))
-        alone = [backend.forward(Batch([row], shared=len(prompt)))[0] for row in ids]
+        together = backend.forward(Batch(ids, prefix_length=len(prompt)))
+        alone = [backend.forward(Batch([row], prefix_length=len(prompt)))[0] for row in ids]
         for rows in (together, alone):
             np.testing.assert_allclose([pooled(row, "last") for row in rows], exact, atol=1e-5)
-    backend.forward(Batch(made[0], shared=3))  # not worth it
+    backend.forward(Batch(made[0], prefix_length=3))  # not worth it
     assert computed == ([] if name == "eurobert" else [9, 12])
     backend.close()
 
@@ -226,7 +226,7 @@ def test_memory_does_not_grow(folder: Path) -> None:
     embed(400)
     print(f"{resident() - before:.1f} MB more after 400 batches")
     assert resident() - before < 20  # 5.6 was measured
-    assert mx.get_cache_memory() <= CACHE
+    assert mx.get_cache_memory() <= MAX_FREE_BUFFERS
     backend.close()
 
 
@@ -234,14 +234,14 @@ def test_freed_buffers_are_given_back(folder: Path, monkeypatch: pytest.MonkeyPa
     backend = load(folder, spec_of(folder), WEIGHTS, 1)
     backend.forward(Batch(some_ids(60, 60)))
     assert mx.get_cache_memory() > 100_000
-    monkeypatch.setattr(_mlx_owner, "CACHE", 50_000)
+    monkeypatch.setattr(model_thread, "MAX_FREE_BUFFERS", 50_000)
     backend.forward(Batch(some_ids(60, 60)))
     assert mx.get_cache_memory() < 50_000  # 1,448 were measured: what the call itself still held
     backend.close()
 
 
 def test_few_widths_are_compiled() -> None:
-    widths = {length: bucket(length, None) for length in range(1, SHORT + 1)}
+    widths = {length: bucket(length, None) for length in range(1, COMPILED_TOKENS + 1)}
     assert all(length <= width <= length * 1.125 for length, width in widths.items())
     assert len(set(widths.values())) == 48
     assert bucket(90, 93) == 93
@@ -415,7 +415,7 @@ def test_switching_equals_peft(folder: Path) -> None:
         other={"target_modules": ["gate_proj"]},
         started={"init_lora_weights": "mica", "target_modules": r"(?i).*Layers\.1\..*up_proj"},
     )
-    backend = load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "stable")
+    backend = load(folder, replace(spec_of(folder), task="stable"), WEIGHTS, 1, folders)
     ids = some_ids(12, 33)
     for task in ("stable", "plain", "other", "patterns", "started", "plain"):
         backend.use_task(task)
@@ -423,12 +423,12 @@ def test_switching_equals_peft(folder: Path) -> None:
         alone = [pooled(backend.forward(Batch([row]))[0], "last") for row in ids]
         np.testing.assert_allclose(vectors, expected(models[task], ids, "last"), atol=TOLERANCE)  # 4e-7 was measured
         np.testing.assert_allclose(alone, vectors, atol=TOLERANCE)  # the compiled graph switches too
-        (kept,) = backend.forward(Batch(ids[:1], shared=8))  # and the prompt's keys and values
+        (kept,) = backend.forward(Batch(ids[:1], prefix_length=8))  # and the prompt's keys and values
         np.testing.assert_allclose(pooled(kept, "last"), vectors[0], atol=TOLERANCE)
     with pytest.raises(InputError, match="unknown task 'retrieval': there are adapters for 'other', 'patterns',"):
         backend.use_task("retrieval")
     with pytest.raises(InputError, match="unknown task 'retrieval'"):
-        load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "retrieval")
+        load(folder, replace(spec_of(folder), task="retrieval"), WEIGHTS, 1, folders)
     backend.close()
 
 
@@ -453,7 +453,7 @@ def test_patterns_mean_the_names_of_the_model_that_was_trained(folder: Path) -> 
         lora_ga_config={"direction": "ArB2r"},
     )
     for task in folders:
-        backend = load_base(folder, spec_of(folder), WEIGHTS, 1, folders, task)
+        backend = load(folder, replace(spec_of(folder), task=task), WEIGHTS, 1, folders)
         vectors = [pooled(rows, "last") for rows in backend.forward(Batch(some_ids(12)))]
         np.testing.assert_allclose(vectors, expected(exact, some_ids(12), "last"), atol=TOLERANCE)
         backend.close()
@@ -465,7 +465,7 @@ def test_a_quantised_base_takes_adapters(folder: Path, tmp_path: Path) -> None:
     base.mkdir()
     (base / "config.json").write_text((folder / "config.json").read_text())
     save_file(quantise(folder, 8, 32), base / "model.safetensors")
-    both = [load_base(place, spec_of(folder), WEIGHTS, 1, folders, "plain") for place in (folder, base)]
+    both = [load(place, replace(spec_of(folder), task="plain"), WEIGHTS, 1, folders) for place in (folder, base)]
     rows = [backend.forward(Batch(some_ids(20)))[0] for backend in both]
     np.testing.assert_allclose(rows[0], rows[1], atol=1e-4)
     for backend in both:
@@ -486,17 +486,17 @@ def test_factors_as_mlx_lm_stores_them(folder: Path) -> None:
     save_file(renamed, place / "adapters.safetensors")
     settings = {"fine_tune_type": "lora", "lora_parameters": {"rank": 4, "scale": 2.0}}
     (place / "adapter_config.json").write_text(json.dumps(settings))
-    backend = load_base(folder, spec_of(folder), WEIGHTS, 1, {"plain": place}, "plain")
+    backend = load(folder, replace(spec_of(folder), task="plain"), WEIGHTS, 1, {"plain": place})
     vectors = [pooled(rows, "last") for rows in backend.forward(Batch(some_ids(12)))]
     np.testing.assert_allclose(vectors, expected(models["plain"], some_ids(12), "last"), atol=TOLERANCE)
     backend.close()
     (place / "adapter_config.json").write_text(json.dumps({**settings, "fine_tune_type": "dora"}))
     with pytest.raises(UnsupportedModelError, match="fine_tune_type='dora' is not implemented"):
-        load_base(folder, spec_of(folder), WEIGHTS, 1, {"plain": place}, "plain")
+        load(folder, replace(spec_of(folder), task="plain"), WEIGHTS, 1, {"plain": place})
     for numbers in ({"rank": 4}, [4, 2.0], {"rank": 4.0, "scale": 2.0}, {"rank": 4, "scale": float("nan")}):
         (place / "adapter_config.json").write_text(json.dumps({"lora_parameters": numbers}))
         with pytest.raises(CorruptModelError, match=r"lora_parameters has (rank|scale)=.* is needed"):
-            load_base(folder, spec_of(folder), WEIGHTS, 1, {"plain": place}, "plain")
+            load(folder, replace(spec_of(folder), task="plain"), WEIGHTS, 1, {"plain": place})
 
 
 def drop(folder: Path, end: str) -> None:
@@ -549,18 +549,18 @@ def test_adapters_that_cannot_be_switched(
     folders, _ = adapters_of(folder, plain={})
     spoil(folders["plain"])
     with pytest.raises(error, match=message):
-        load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "plain")
+        load(folder, replace(spec_of(folder), task="plain"), WEIGHTS, 1, folders)
 
 
 def test_adapters_of_another_base(folder: Path, tmp_path: Path) -> None:
     folders, _ = adapters_of(folder, plain={})
     tiny.make("bert", tmp_path / "bert")
     with pytest.raises(CorruptModelError, match=r"has no place in the base, which has no linear layer 'layers\."):
-        load_base(tmp_path / "bert", spec_of(tmp_path / "bert"), WEIGHTS, 1, folders, "plain")
+        load(tmp_path / "bert", replace(spec_of(tmp_path / "bert"), task="plain"), WEIGHTS, 1, folders)
     tables = {"base_model.model.embed_tokens.lora_embedding_A": np.ones((4, 83), "f4")}
     save_file(tables, folders["plain"] / "adapter_model.safetensors")
     with pytest.raises(UnsupportedModelError, match="lora_embedding_A' is no LoRA of a linear layer"):
-        load_base(folder, spec_of(folder), WEIGHTS, 1, folders, "plain")
+        load(folder, replace(spec_of(folder), task="plain"), WEIGHTS, 1, folders)
 
 
 def test_a_backend_that_did_not_open_leaves_no_thread(folder: Path) -> None:

@@ -19,8 +19,8 @@ from safetensors.numpy import load_file, save_file
 from transformers import LlavaNextForConditionalGeneration
 
 from edge_embed import BackendError, CorruptModelError, Embedder, InputError, ModelSpec, UnsupportedModelError
-from edge_embed.backends import Backend, Batch, Inserted
-from edge_embed.backends.mlx.backend import load
+from edge_embed.backends import Batch, ImageRows
+from edge_embed.backends.mlx.backend import load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import parse
@@ -74,7 +74,7 @@ def llava_model(tmp_path_factory: pytest.TempPathFactory) -> tuple[LlavaNextForC
     return tiny_llava.make(folder), folder
 
 
-def opened(folder: Path, part: str, file: str = "model.safetensors", level: str = "float32", **changes: Any) -> Backend:
+def opened(folder: Path, part: str, file: str = "model.safetensors", level: str = "float32", **changes: Any) -> Any:
     """Load a part of a folder that holds config.json and preprocessor_config.json."""
     config = json.loads((folder / "config.json").read_text())
     spec = ModelSpec(
@@ -87,7 +87,8 @@ def opened(folder: Path, part: str, file: str = "model.safetensors", level: str 
         image=parse(json.loads((folder / "preprocessor_config.json").read_text()), "preprocessor_config.json"),
     )
     weights = Weights(format="mlx", level=level, part=part, files=(File(path=file),))
-    return load(folder, replace(spec, **changes), weights, 1)
+    module_load = load_images if part == "image" else load
+    return module_load(folder, replace(spec, **changes), weights, 1)
 
 
 def some_ids(*lengths: int) -> list[NDArray[np.int32]]:
@@ -120,15 +121,15 @@ def test_jina_clips_images_equal_the_reference(clip_model: reference.JinaClip, c
     exact = torch.stack([clip_model.vision_model(torch.from_numpy(one)) for one in pixels]).numpy()
     seen = [ImagePixels(one[None], (SIDE, SIDE)) for one in pixels]
     backend = opened(clip, "image")
-    together = backend.forward(Batch((), seen))
+    together = backend.forward(seen)
     assert [rows.shape for rows in together] == [(1, 96)] * 11
     np.testing.assert_allclose(np.concatenate(together), exact, atol=1e-4)
     for drawing, rows in zip(seen, together, strict=True):
-        np.testing.assert_allclose(backend.forward(Batch((), [drawing]))[0], rows, atol=1e-5)  # 0 was measured
+        np.testing.assert_allclose(backend.forward([drawing])[0], rows, atol=1e-5)  # 0 was measured
     backend.close()
     backend.close()
     with pytest.raises(BackendError, match="was closed"):
-        backend.forward(Batch((), seen))
+        backend.forward(seen)
 
 
 @pytest.mark.parametrize("changes", [{"intp_freq": False, "pt_hw_seq_len": 5}, {"pt_hw_seq_len": 9}, {"layers": 1}])
@@ -139,7 +140,7 @@ def test_positions_as_the_tower_was_trained(changes: dict[str, Any], clip: Path,
     shutil.copy(clip / "preprocessor_config.json", tmp_path)
     pixels = np.random.default_rng(0).standard_normal((1, 3, SIDE, SIDE), np.float32)
     backend = opened(tmp_path, "image")
-    (rows,) = backend.forward(Batch((), [ImagePixels(pixels, (SIDE, SIDE))]))
+    (rows,) = backend.forward([ImagePixels(pixels, (SIDE, SIDE))])
     np.testing.assert_allclose(rows[0], model.vision_model(torch.from_numpy(pixels[0])).numpy(), atol=1e-4)
     backend.close()
 
@@ -180,20 +181,20 @@ def test_a_language_model_reads_images_as_transformers_does(
     spec = parse(json.loads((folder / "preprocessor_config.json").read_text()), "")
     sizes = [(40, 60), (100, 30), (28, 28), (90, 91), (17, 160)]
     seen = [Image.fromarray(photograph(*size, n)) for n, size in enumerate(sizes)]
-    rows = tower.forward(Batch((), [load_image(one, spec) for one in seen]))
+    rows = tower.forward([load_image(one, spec) for one in seen])
     batch: list[NDArray[np.int32]] = list(words.tokenize(["only a text"]).ids)
-    inserted: list[Inserted | None] = [None]
+    image_rows: list[ImageRows | None] = [None]
     exact = [last_row(model, input_ids=torch.from_numpy(batch[0][None].astype(np.int64)))]
     for image, some in zip(seen, rows, strict=True):
-        (alone,) = tower.forward(Batch((), [load_image(image, spec)]))
+        (alone,) = tower.forward([load_image(image, spec)])
         np.testing.assert_allclose(some, alone, atol=1e-5)  # 0 was measured
         made = processor(text="see <image>\nSummary: ", images=image, return_tensors="pt")
         exact.append(last_row(model, **made))
         batch.append(made["input_ids"][0].numpy().astype(np.int32))
-        inserted.append(Inserted(int((batch[-1] == model.config.image_token_id).argmax()), some))
+        image_rows.append(ImageRows(int((batch[-1] == model.config.image_token_id).argmax()), some))
         assert (batch[-1] == model.config.image_token_id).sum() == len(some)
-    together = [out[-1] for out in text.forward(Batch(batch, inserted=inserted))]
-    singly = [text.forward(Batch([ids], inserted=[one]))[0][-1] for ids, one in zip(batch, inserted, strict=True)]
+    together = [out[-1] for out in text.forward(Batch(batch, image_rows=image_rows))]
+    singly = [text.forward(Batch([ids], image_rows=[one]))[0][-1] for ids, one in zip(batch, image_rows, strict=True)]
     np.testing.assert_allclose(unit(together), unit(exact), atol=1e-4)
     np.testing.assert_allclose(unit(singly), unit(exact), atol=1e-4)
     np.testing.assert_allclose(unit(singly), unit(together), atol=1e-5)
@@ -282,7 +283,7 @@ def test_what_each_level_costs(converted: Path, clip: Path) -> None:
             np.testing.assert_array_equal(model.encode_image(samples(6)), seen)
     tower = opened(clip, "image")
     pixels = [load_image(one, spec.image) for one in samples(6)] if spec.image else []
-    cosines = (unit([rows[0] for rows in tower.forward(Batch((), pixels))]) * seen).sum(axis=1)
+    cosines = (unit([rows[0] for rows in tower.forward(pixels)]) * seen).sum(axis=1)
     assert cosines.mean() >= 0.9995  # 0.99993 was measured for bfloat16
     tower.close()
 
@@ -312,7 +313,7 @@ def test_each_part_has_its_own_tensors(llava_model: Any, tmp_path: Path) -> None
     exact = opened(folder, "image")
     stored = opened(tmp_path, "image", "vision_model.safetensors", "bfloat16")
     drawn = [ImagePixels(np.random.default_rng(0).standard_normal((3, 3, 28, 28), np.float32), (20, 50))]
-    (right,), (near,) = (one.forward(Batch((), drawn)) for one in (exact, stored))
+    (right,), (near,) = (one.forward(drawn) for one in (exact, stored))
     assert ((normalize(right) * normalize(near)).sum(axis=1)).min() > 0.999
     exact.close()
     stored.close()
@@ -444,14 +445,14 @@ def test_towers_of_another_kind(
 def test_pixels_and_parts_that_are_not_there(clip: Path, checkpoint: Path) -> None:
     backend = opened(clip, "image")
     with pytest.raises(InputError, match=r"images come as \(32, 32\) pixels, the weights take \(40, 40\)"):
-        backend.forward(Batch((), [ImagePixels(np.zeros((1, 3, 32, 32), np.float32), (32, 32))]))
+        backend.forward([ImagePixels(np.zeros((1, 3, 32, 32), np.float32), (32, 32))])
     backend.close()
     with pytest.raises(BackendError, match="nothing says how images become pixels"):
         opened(clip, "image", image=None)
     weights = Weights(format="mlx", level="float32", part="image", files=(File(path="model.safetensors"),))
     spec = ModelSpec(name="x", architecture="bert", dim=32, max_tokens=9, pooling="mean", normalize=True)
     with pytest.raises(UnsupportedModelError, match="architecture 'bert' has no image part"):
-        load(checkpoint, replace(spec, image=ImageSpec(size=(8, 8))), weights, 1)
+        load_images(checkpoint, replace(spec, image=ImageSpec(size=(8, 8))), weights, 1)
 
 
 def test_a_checkpoint_is_read_as_it_is_in_one_file_or_several(tmp_path: Path) -> None:

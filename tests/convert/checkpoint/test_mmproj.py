@@ -1,4 +1,4 @@
-"""ImagePixels towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
+"""Image towers in llama.cpp's own files, beside a language model in GGUF: the vectors of our own folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from edge_embed import CorruptModelError, Embedder, FallbackWarning, InputError, ModelError, UnsupportedModelError
-from edge_embed.backends import Batch, load
+from edge_embed.backends import load_images
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
@@ -118,10 +118,10 @@ def expected(llava: tuple[Any, Path], tmp_path_factory: pytest.TempPathFactory) 
 
 
 def rows(folder: Path, spec: Any, weights: Any) -> list[Any]:
-    backend = load("onnx", folder, spec, weights, 1)
+    backend = load_images("onnx", folder, spec, weights, 1)
     sizes = [(90, 60), (40, 70), (64, 64)]
     drawn = [Image.fromarray(sample_image(seed)).resize(size) for seed, size in enumerate(sizes)]
-    found = backend.forward(Batch((), [load_image(drawing, spec.image) for drawing in drawn]))
+    found = backend.forward([load_image(drawing, spec.image) for drawing in drawn])
     backend.close()
     return found
 

@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
-from edge_embed.backends.mlx.backend import load, load_base
+from edge_embed.backends.mlx.backend import load
 from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.weights import Weights
@@ -119,7 +119,7 @@ def test_switching_equals_merging(level: str, tmp_path: Path) -> None:
     (weights,) = write(Export(folder=tmp_path, source=source, levels=[level]))
     adapters = {path.name: path for path in sorted((folder / "adapters").iterdir())}
     spec = replace(source.spec, pooling="last")
-    backend = load_base(tmp_path, spec, weights, 1, adapters, "clustering")
+    backend = load(tmp_path, replace(spec, task="clustering"), weights, 1, adapters)
     ids = TextTokenizer(folder / "tokenizer.json", 512).tokenize(texts(6), "Document: {text}").ids
     for task, adapter in adapters.items():
         place = tmp_path / task

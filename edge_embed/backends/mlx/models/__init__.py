@@ -6,8 +6,8 @@ SENSITIVE_LAYERS, how the names of the linear layers end that get more bits wher
 - `vocab_size`, and `max_positions`, the longest text that has positions, None where there is no such limit;
 - `__call__(ids, lengths, padded, pooling)`: ids int32 (batch, tokens), padded on the right if `padded`, lengths int32
   (batch,) -> hidden states: (batch, dim) of the row that the pooling needs, or (batch, tokens, dim). A language model
-  that reads images takes `inserted` as well: input, place and rows (n, dim) of each image;
-- `causal`, if texts may have their beginning computed once: prefix(ids) gives what is called with as `past`.
+  that reads images takes `image_rows` as well: text, position and rows (n, dim) of each image;
+- `causal`, whether texts may have their beginning computed once: prefix(ids) then gives what is called with as `past`.
 
 One that takes images has ImageModel(config), too, with
 

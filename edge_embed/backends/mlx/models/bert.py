@@ -114,6 +114,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.causal = False
         self.max_positions, self.vocab_size = config.max_position_embeddings, config.vocab_size
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)

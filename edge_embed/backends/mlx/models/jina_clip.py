@@ -92,6 +92,7 @@ class Model(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
+        self.causal = False
         self.max_positions, self.vocab_size = None, config.vocab_size
         self.embeddings = Embeddings(config)
         self.emb_ln = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)

@@ -1,4 +1,4 @@
-"""The one thread that touches a model: MLX's streams belong to threads. And a backend that has its model there."""
+"""A thread of its own for each model, since MLX's streams belong to threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import mlx.core as mx
 
 from edge_embed.errors import BackendError
 
-CACHE = 256 << 20  # bytes of freed buffers that MLX may keep for the next batch; by itself it never gives one back
+MAX_FREE_BUFFERS = 256 << 20  # bytes that MLX may keep for the next batch; by itself it never gives one back
 T = TypeVar("T")
 _local = threading.local()
 
@@ -28,14 +28,14 @@ def _start() -> None:
     _local.streams = _Streams()
 
 
-class Owner:
-    """Runs work in a thread of its own, one piece after another; callable from any thread."""
+class OneThread:
+    """Runs functions in a thread of its own, one after another; callable from any thread."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "mlx", initializer=_start)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Wait for the work and return what it returns; raise BackendError after `close`."""
+        """Run a function there and return what it returns; raise BackendError after `close`."""
         try:
             future = self._pool.submit(work)
         except RuntimeError as error:
@@ -43,28 +43,28 @@ class Owner:
         return future.result()
 
     def close(self) -> None:
-        """End the thread once what was asked for is done."""
+        """End the thread once the functions that wait for it have run."""
         self._pool.shutdown()
 
 
-class Held:
-    """One model in a thread of its own, from `open_model` to `close`."""
+class ModelThread:
+    """A model that only its own thread touches, from `open_model` to `close`: the base of MLX's backends."""
 
     engine = f"mlx {version('mlx')}"
 
     def __init__(self, open_model: Callable[[], Any]) -> None:
-        self._owner = Owner()
+        self._thread = OneThread()
         try:
-            self._owner.run(lambda: self._open(open_model))
+            self._thread.run(lambda: self._open(open_model))
         except BaseException:
-            self._owner.close()
+            self._thread.close()
             raise
 
     def close(self) -> None:
         """Drop the model; calls that are running finish first."""
         if self._model is not None:
-            self._owner.run(self._drop)
-            self._owner.close()
+            self._thread.run(self._drop)
+            self._thread.close()
 
     def _open(self, open_model: Callable[[], Any]) -> None:
         self._model = open_model()
@@ -80,7 +80,7 @@ class Held:
         return self._model
 
 
-def trim() -> None:
-    """Give freed buffers back to the system where there are too many."""
-    if mx.get_cache_memory() > CACHE:
+def free_buffers() -> None:
+    """Give the buffers that MLX keeps for reuse back to the system, if they are more than MAX_FREE_BUFFERS."""
+    if mx.get_cache_memory() > MAX_FREE_BUFFERS:
         mx.clear_cache()
