@@ -1,4 +1,4 @@
-"""What every backend promises: ragged float32 rows, in order, the same in any company, from any thread."""
+"""What every backend promises: ragged float32 rows, in order, the same in any batch, from any thread."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_rows_are_ragged_float32_in_order(backend: TextBackend, repo: ModelFolde
     assert all(row.dtype == np.float32 and np.isfinite(row).all() for row in rows)
 
 
-def test_company_does_not_matter(backend: TextBackend, request: pytest.FixtureRequest) -> None:
+def test_a_vector_does_not_depend_on_its_batch(backend: TextBackend, request: pytest.FixtureRequest) -> None:
     ids = some_ids(5, 1, 64, 2, 33)
     tolerance = COMPANY[request.node.callspec.params["backend"]]
     alone = [backend.forward(Batch([row]))[0] for row in ids]

@@ -74,7 +74,7 @@ def test_texts_and_images_equal_the_reference(model: reference.JinaClip, made: P
         np.testing.assert_allclose(embedder.encode_image(drawn(3)), unit(np.stack(seen)), atol=1e-4)
 
 
-def test_mixed_lists_keep_their_order_and_company_does_not_matter(made: Path, tmp_path: Path) -> None:
+def test_mixed_lists_keep_their_order_and_do_not_depend_on_their_batch(made: Path, tmp_path: Path) -> None:
     path = tmp_path / "p.png"
     some = drawn(11)
     some[0].save(path)

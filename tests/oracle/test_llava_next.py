@@ -166,11 +166,11 @@ def test_vectors_of_texts_images_and_both_equal_transformers(
 
 def test_an_image_among_texts_is_as_alone(converted: Path, images: list[Image.Image]) -> None:
     inputs = [TEXTS[0], {"image": images[1]}, TEXTS[3], {"image": images[2], "text": "blue"}, {"image": images[5]}]
-    for level, company in (("float32", 1e-5), ("int8", 2e-3)):  # 0 was measured of both
+    for level, deviation in (("float32", 1e-5), ("int8", 2e-3)):  # 0 was measured of both
         with Embedder(f"{converted}:{level}") as model:
             together = model.encode(inputs)
             for vector, one in zip(together, inputs, strict=True):
-                np.testing.assert_allclose(vector, model.encode(one), atol=company)
+                np.testing.assert_allclose(vector, model.encode(one), atol=deviation)
 
 
 def test_an_int8_tower_is_near_float32(made: Made, images: list[Image.Image], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2, a real model: float32 and int8 against sentence-transformers, and in every company."""
+"""all-MiniLM-L6-v2, a real model: float32 and int8 against sentence-transformers, and in every batch."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def test_int8_is_near(converted: Path, real: list[str], reference: NDArray[np.fl
     assert cosines.min() >= 0.98  # 0.9818 was measured
 
 
-def test_company_does_not_matter(model: Embedder, real: list[str]) -> None:
+def test_a_vector_does_not_depend_on_its_batch(model: Embedder, real: list[str]) -> None:
     tolerance = 1e-5 if "float32" in repr(model) else 2e-3
     some = ["", "a", *real[:40]]
     alone = np.stack([model.encode(text) for text in some])
     extreme = ["?" * 3000, "\u4e2d" * 900, "0 " * 400, "Z" * 200]
-    for company in (some, some[::-1], some + extreme, extreme + some * 2):
-        rows = model.encode(company)
-        where = [company.index(text) for text in some]
+    for batch in (some, some[::-1], some + extreme, extreme + some * 2):
+        rows = model.encode(batch)
+        where = [batch.index(text) for text in some]
         assert np.abs(rows[where] - alone).max() <= tolerance
-        assert np.abs(model.encode(company, batch_tokens=100_000)[where] - alone).max() <= tolerance
+        assert np.abs(model.encode(batch, batch_tokens=100_000)[where] - alone).max() <= tolerance
 
 
 def test_a_checkpoint_converts_itself_once(minilm: Path, tmp_path: Path, reference: NDArray[np.float32]) -> None:

@@ -1,4 +1,4 @@
-"""llama.cpp as a backend: the rows of transformers, the same in any company; limits refused before llama.cpp aborts."""
+"""llama.cpp as a backend: the rows of transformers, the same in any batch; limits refused before llama.cpp aborts."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ TABLE = 6e-3
 
 @pytest.mark.parametrize("kind", ["F32", "F16"])
 @pytest.mark.parametrize("name", NAMES)
-def test_company_does_not_matter(models: tuple[Path, dict[str, Model]], name: str, kind: str) -> None:
+def test_a_vector_does_not_depend_on_its_batch(models: tuple[Path, dict[str, Model]], name: str, kind: str) -> None:
     ids = some_ids(5, 1, 64, 2, 33, 200, 70, 600)
     for pooling in ("mean", "last"):
         backend = open_gguf(models[0], f"{name}-{kind}", pooling=pooling)

@@ -1,4 +1,4 @@
-"""MLX's image parts, and the language model that reads images: the references' numbers, company, files, refusals."""
+"""MLX's image parts, and the language model that reads images: the references' numbers, batches, files, refusals."""
 
 from __future__ import annotations
 
