@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError, MissingDependencyError, listing
-from edge_embed.hub.checksums import feed
+from edge_embed.hub.checksums import update_hash
 from edge_embed.spec.weights import LEVELS, File, Format
 
 from .checkpoint.moments import Moments
@@ -73,7 +73,7 @@ def targets(to: Sequence[str]) -> dict[Format, list[str]]:
 def describe(path: Path, folder: Path) -> File:
     """Return a file's path in the folder, SHA-256 and size."""
     digest = hashlib.sha256()
-    feed(digest, path)
+    update_hash(digest, path)
     return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
 
 

@@ -19,7 +19,7 @@ from edge_embed.architectures import public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
-from edge_embed.hub.checksums import feed
+from edge_embed.hub.checksums import update_hash
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
 
@@ -78,7 +78,7 @@ class Source:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
         digest = hashlib.sha256()
         for path in self.files:
-            feed(digest, path)
+            update_hash(digest, path)
         return digest.hexdigest()
 
 

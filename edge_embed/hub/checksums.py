@@ -47,7 +47,7 @@ def wrong_sums(folder: Path) -> tuple[int, list[str]]:
     return len(existing), wrong
 
 
-def feed(digest: Any, path: Path) -> None:
+def update_hash(digest: Any, path: Path) -> None:
     """Update a hash with a file's bytes, a megabyte at a time."""
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):

@@ -20,7 +20,7 @@ from edge_embed import (
     MissingDependencyError,
     UnsupportedModelError,
 )
-from edge_embed.backends import Batch, TextBackend, fake, load
+from edge_embed.backends import Batch, TextBackend, fake, load, load_images
 from edge_embed.backends.facts import names
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed_convert import convert
@@ -208,3 +208,18 @@ def test_a_corrupt_graph_is_named(repo: ModelFolder, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(path.read_bytes())
     with pytest.raises(CorruptModelError, match=r"model\.onnx_data"):
         load("onnx", tmp_path, repo.spec, _weights(), 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["gguf", "onnx"])
+def test_adapters_where_they_cannot_be_switched(repos: dict[str, ModelFolder], name: str) -> None:
+    repo = repos[name]
+    adapters = {"retrieval": repo.folder, "clustering": repo.folder}
+    message = "cannot switch between the adapters of 'clustering', 'retrieval': convert one of them, merged"
+    with pytest.raises(UnsupportedModelError, match=f"{repo.spec.weights[0].name} {message}"):
+        load(name, repo.folder, repo.spec, repo.spec.weights[0], 1, adapters)
+
+
+def test_an_image_part_for_llama_cpp(repos: dict[str, ModelFolder]) -> None:
+    repo = repos["gguf"]
+    with pytest.raises(UnsupportedModelError, match=r"is an image part, which llama\.cpp cannot run here: use ONNX"):
+        load_images("gguf", repo.folder, repo.spec, repo.spec.weights[0], 1)

@@ -95,7 +95,9 @@ def test_faults_of_engines(
     converted: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, fault: Callable[..., Rows]
 ) -> None:
     spoil(monkeypatch, fault)
-    with pytest.raises(SelfTestError, match=r"the self-test of onnx:float32 failed on this machine: .*cosine|beside other texts"):
+    with pytest.raises(
+        SelfTestError, match=r"the self-test of onnx:float32 failed on this machine: .*cosine|beside other texts"
+    ):
         Embedder(f"{converted}:float32")
     monkeypatch.setenv(SWITCH, "off")
     Embedder(f"{converted}:float32").close()

@@ -104,7 +104,7 @@ def _quantised(tensors: Mapping[str, mx.array], shapes: Mapping[str, Shape], pat
     return found
 
 
-def _quantisation(told: str, weight: mx.array, scales: mx.array, biases: mx.array, shape: Shape) -> Quantisation:
+def _quantisation(tensor: str, weight: mx.array, scales: mx.array, biases: mx.array, shape: Shape) -> Quantisation:
     """Return the bits and the group size that turn the stored shapes into (rows, size)."""
     rows, size = shape
     bits, odd_bits = divmod(32 * weight.shape[-1], size)
@@ -112,7 +112,7 @@ def _quantisation(told: str, weight: mx.array, scales: mx.array, biases: mx.arra
     known = bits in BITS and group in GROUPS and weight.dtype == mx.uint32 and not odd_bits and not odd_group
     if not known or weight.shape[:-1] != (rows,) or scales.shape[:-1] != (rows,) or scales.shape != biases.shape:
         raise CorruptModelError(
-            f"{told} {weight.shape} {weight.dtype} with scales {scales.shape} and biases {biases.shape} is no "
+            f"{tensor} {weight.shape} {weight.dtype} with scales {scales.shape} and biases {biases.shape} is no "
             f"quantisation of {shape}: bits are {', '.join(map(str, BITS))}, groups {', '.join(map(str, GROUPS))}"
         )
     return Quantisation(group, bits)
@@ -122,15 +122,15 @@ def _check_config(
     quantised: Mapping[str, Quantisation], config: Mapping[str, Any], part: PartModel, path: Path
 ) -> None:
     """Refuse a config.json that says otherwise; it may speak of single modules, with or without a prefix."""
-    said = config.get("quantization")
-    if path.name != PLAIN or not isinstance(said, dict):
+    quantization = config.get("quantization")
+    if path.name != PLAIN or not isinstance(quantization, dict):
         return
-    if said.get("mode", "affine") != "affine":
-        raise UnsupportedModelError(f"config.json: quantization mode {said['mode']!r} is not implemented; 'affine' is")
-    single = {part.plain(name): value for name, value in said.items()}
+    if (mode := quantization.get("mode", "affine")) != "affine":
+        raise UnsupportedModelError(f"config.json: quantization mode {mode!r} is not implemented; 'affine' is")
+    single = {part.plain(name): value for name, value in quantization.items()}
     for module, found in quantised.items():
         own = single.get(module)
-        wanted = own if isinstance(own, dict) else said
+        wanted = own if isinstance(own, dict) else quantization
         if any(wanted.get(key, value) != value for key, value in vars(found).items()):
             raise CorruptModelError(
                 f"{path}: tensor '{module}.weight' is quantised with {found.bits} bits in groups of "
