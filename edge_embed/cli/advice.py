@@ -68,7 +68,7 @@ def _plan(args: argparse.Namespace) -> None:
             smallest = plan.total
     if args.json:
         rows = [vars(plan) | {"total": plan.total, "fits": limit is None or plan.total <= limit} for plan in plans]
-        chosen = {"choice": choice.weights.name, "why": choice.why}
+        chosen = {"choice": choice.name, "why": choice.why}
         print(json.dumps({"max_memory": limit, "candidates": rows} | chosen, indent=2))
         return
     _print_table(plans, limit)
@@ -76,7 +76,7 @@ def _plan(args: argparse.Namespace) -> None:
     if limit is not None and smallest > limit:
         print(f"{within}nothing fits: a smaller --max-tokens helps")
     else:
-        print(f"{within}{choice.weights.name} would be loaded ({choice.why})")
+        print(f"{within}{choice.name} would be loaded ({choice.why})")
 
 
 def _print_table(plans: list[MemoryPlan], limit: int | None) -> None:
@@ -96,7 +96,7 @@ def _doctor(args: argparse.Namespace) -> None:
         request = load_request(args.model, workload=args.workload, cache_dir=args.cache_dir)
         with find_model(request, look=True) as found:
             choice = choose(found.model, replace(request.constraints, measure=False))
-            chosen = f"{choice.weights.name} ({choice.why}){explain_place(request, found)}"
+            chosen = f"{choice.name} ({choice.why}){explain_place(request, found)}"
     if args.json:
         print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
         return

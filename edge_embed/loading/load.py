@@ -60,7 +60,9 @@ def load_model(request: LoadRequest) -> LoadedModel:
             return _open(*_made_ready(model, choice, request), request, model.spec, origin)
         except SelfTestError as error:
             rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
-            usable = any(w.part == "text" and request.backend in ("auto", w.format) for w in rest.spec.weights)
+            usable = any(
+                w.part == "text" and request.backend in ("auto", *running(w.format)) for w in rest.spec.weights
+            )
             if request.reference.level or not usable:
                 raise
             failure = error
@@ -139,7 +141,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         spec=base,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
         batch_tokens=batch_tokens,
-        why=f"{weights.name} ({choice.why}){origin}, {request.threads} threads",
+        why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
     )
 
 

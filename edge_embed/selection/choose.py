@@ -53,6 +53,11 @@ class Choice:
     image: tuple[Weights, ...] = ()
 
     @property
+    def name(self) -> str:
+        """`format:level`, and the backend where it is not the one that the format is named by."""
+        return Candidate(self.weights, self.backend).name
+
+    @property
     def ready(self) -> bool:
         """Whether the files exist already."""
         return bool(self.weights.files)
@@ -114,13 +119,17 @@ def batch_budget(model: ModelFolder, choice: Choice, max_tokens: int, max_memory
 
 
 def _existing(model: ModelFolder, constraints: Constraints) -> list[Candidate]:
-    """List the folder's weights of the named level with a backend that runs them, the named one or the best here."""
+    """List the folder's weights of the named level with the backends that run them: the named one, or all that are here.
+
+    Where none is here, one that is not stands for the format, so that the message tells how to install it.
+    """
     found = []
     for weights in model.spec.weights:
         if weights.part == "text" and constraints.level in (None, weights.level):
             backends = running(weights.format)
-            wanted = backends[:1] if constraints.backend == "auto" else [constraints.backend]
-            found += [Candidate(weights, backend) for backend in wanted if backend in backends]
+            here = [backend for backend in backends if facts(backend).installed] or backends[:1]
+            wanted = here if constraints.backend == "auto" else {constraints.backend}.intersection(backends)
+            found += [Candidate(weights, backend) for backend in wanted]
     return found
 
 

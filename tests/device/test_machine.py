@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed.backends.engines import engines
+from edge_embed.backends.facts import by_preference
 from edge_embed.backends.gguf.about import build_warning, parse_system_info
 from edge_embed.device import machine as device
 from edge_embed.device.cgroup import cpu_quota, memory_limit, parse_groups, parse_mounts
@@ -253,11 +254,11 @@ def test_a_build_that_leaves_instructions_unused(build: str, processor: str, mes
 
 def test_the_installed_engines_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {engine.backend: engine for engine in engines(frozenset())}
-    assert list(found) == ["onnx", "gguf", "mlx"]
+    assert list(found) == by_preference()
     assert found["onnx"].version is not None
     assert "CPU" in found["onnx"].uses
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert [engine.version for engine in engines(frozenset())] == [None, None, None]
+    assert [engine.version for engine in engines(frozenset())] == [None] * len(found)
 
 
 def test_an_engine_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

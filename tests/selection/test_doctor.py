@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed.backends.engines import Engine
+from edge_embed.backends.facts import names
 from edge_embed.cli.main import main
 from edge_embed.device.machine import Device
 from edge_embed.selection.doctor import GB, Diagnosis, advise, diagnose
@@ -79,4 +80,4 @@ def test_this_machine(converted: Path, capsys: pytest.CaptureFixture[str]) -> No
     told = json.loads(capsys.readouterr().out)
     assert told["threads"] >= 1
     assert told["device"]["cores"] >= 1
-    assert {engine["backend"] for engine in told["engines"]} == {"onnx", "gguf", "mlx"}
+    assert {engine["backend"] for engine in told["engines"]} == set(names())
