@@ -60,9 +60,8 @@ def load_model(request: LoadRequest) -> LoadedModel:
             return _open(*_made_ready(model, choice, request), request, model.spec, origin)
         except SelfTestError as error:
             rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
-            usable = any(
-                w.part == "text" and request.backend in ("auto", *running(w.format)) for w in rest.spec.weights
-            )
+            texts = (weights for weights in rest.spec.weights if weights.part == "text")
+            usable = any(request.backend in ("auto", *running(weights.format)) for weights in texts)
             if request.reference.level or not usable:
                 raise
             failure = error

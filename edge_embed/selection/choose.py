@@ -119,7 +119,7 @@ def batch_budget(model: ModelFolder, choice: Choice, max_tokens: int, max_memory
 
 
 def _existing(model: ModelFolder, constraints: Constraints) -> list[Candidate]:
-    """List the folder's weights of the named level with the backends that run them: the named one, or all that are here.
+    """List the folder's weights of the named level with each backend that runs them: the named one, or all here.
 
     Where none is here, one that is not stands for the format, so that the message tells how to install it.
     """
