@@ -104,8 +104,9 @@ def test_damaged_headers_are_refused_or_read(converted: Path, tmp_path: Path) ->
     assert refused > 150
 
 
-# Libraries that pip wrote a moment ago lie in large pages, too, of which a process maps more: 14 and 15 MB were measured,
-# gone once the pages were read from the disk again. Other tests hold them mapped, so that they cannot be dropped here.
+# Libraries that pip wrote a moment ago lie in large pages, too, of which a process maps more: 14 and 15 MB were
+# measured, gone once the pages were read from the disk again. Other tests hold them mapped, so that they cannot be
+# dropped here.
 JUST_INSTALLED = 16 * MB
 
 
