@@ -36,12 +36,12 @@ from edge_embed_convert.__main__ import main
 
 from support import tiny
 from support.corpus import texts
+from support.marks import PEFT
 from support.places import MINIATURES
 
 pytestmark = [
     pytest.mark.skipif(not MINIATURES.exists(), reason="the trained miniatures are not here"),
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
+    *PEFT,
 ]
 
 BASES = ("mini-qwen3", "mini-eurobert")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed_convert import convert
 
 from support import tiny
+from support.threads import wrong_in_threads
 
 BACKENDS = ["fake", *names()]
 DEVIATIONS = {  # the largest change of an element of a row among others; hidden states are near 1
@@ -95,19 +95,9 @@ def test_a_vector_does_not_depend_on_its_batch(backend: TextBackend, request: py
 def test_threads_may_share_it(backend: TextBackend) -> None:
     ids = some_ids(9, 17, 40)
     expected = [backend.forward(Batch([row]))[0] for row in ids]
-    wrong: list[int] = []
-
-    def work(n: int) -> None:
-        for _ in range(20):
-            if not np.allclose(backend.forward(Batch([ids[n]]))[0], expected[n], atol=1e-5):
-                wrong.append(n)
-
-    threads = [threading.Thread(target=work, args=(n % 3,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_in_threads(
+        lambda n: bool(np.allclose(backend.forward(Batch([ids[n]]))[0], expected[n], atol=1e-5)), inputs=3, calls=20
+    )
 
 
 def test_unknown_and_missing_backends(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:

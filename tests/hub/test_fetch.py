@@ -6,7 +6,6 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,28 +19,6 @@ from support.hub_server import GRAPHS, METADATA, Client, Fault, HubServer
 KILLS = int(os.environ.get("EDGE_EMBED_KILLS", "6"))
 DATA = "onnx/model.onnx_data"
 LOADED = {name: GRAPHS[name] for name in (*METADATA, "onnx/model.onnx", DATA)}
-
-
-@pytest.fixture(scope="module")
-def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, Client]]:
-    with HubServer() as server, Client(server, tmp_path_factory.mktemp("home")) as client:
-        yield server, client
-
-
-@pytest.fixture
-def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
-    """Return a hub that has the repository user/model, and everything in order."""
-    server = _hub[0]
-    server.push("user/model", GRAPHS)
-    server.forget()
-    yield server
-    server.down, server.bytes_per_second, server.licence = "", 0, "apache-2.0"
-    server.faults.clear()
-
-
-@pytest.fixture
-def client(_hub: tuple[HubServer, Client]) -> Client:
-    return _hub[1]
 
 
 def contents(folder: Path) -> dict[str, str]:

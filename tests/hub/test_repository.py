@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,27 +12,6 @@ from edge_embed import ModelNotFoundError, ModelSpec
 from edge_embed.spec.weights import File, Weights
 
 from support.hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
-
-
-@pytest.fixture(scope="module")
-def _hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[HubServer, Client]]:
-    with HubServer() as server, Client(server, tmp_path_factory.mktemp("home")) as client:
-        yield server, client
-
-
-@pytest.fixture
-def server(_hub: tuple[HubServer, Client]) -> Iterator[HubServer]:
-    """Return the hub, with nothing asked yet and everything in order."""
-    _hub[0].forget()
-    yield _hub[0]
-    _hub[0].down, _hub[0].bytes_per_second = "", 0
-    _hub[0].gated.clear()
-    _hub[0].faults.clear()
-
-
-@pytest.fixture
-def client(_hub: tuple[HubServer, Client]) -> Client:
-    return _hub[1]
 
 
 def own_layout() -> dict[str, str]:

@@ -8,7 +8,6 @@ import mmap
 import re
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
 
 from support import gguf_files, tiny
+from support.threads import wrong_in_threads
 
 LONG = 1024  # tokens; more than TOKENS_PER_CALL, so that both kinds of context are met
 NAMES = ["bert", "eurobert", "qwen3", "qwen3-wide-heads"]
@@ -154,19 +154,9 @@ def test_threads_may_share_it(models: tuple[Path, dict[str, Model]]) -> None:
     backend = open_gguf(models[0], "qwen3-F32")
     ids = some_ids(9, 17, 600)
     expected = [backend.forward(Batch([one]))[0] for one in ids]
-    wrong: list[int] = []
-
-    def work(n: int) -> None:
-        for _ in range(10):
-            if not (backend.forward(Batch([ids[n]]))[0] == expected[n]).all():
-                wrong.append(n)
-
-    threads = [threading.Thread(target=work, args=(n % 3,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_in_threads(
+        lambda n: bool((backend.forward(Batch([ids[n]]))[0] == expected[n]).all()), inputs=3, calls=10
+    )
 
 
 def resident() -> int:

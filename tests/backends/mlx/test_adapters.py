@@ -19,12 +19,10 @@ from edge_embed.backends import Batch
 from edge_embed.backends.mlx.backend import load
 
 from support import tiny
+from support.marks import PEFT
 from support.mlx_folders import TOLERANCE, WEIGHTS, expected, pooled, quantise, some_ids, spec_of
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
+pytestmark = PEFT
 
 
 def adapters_of(folder: Path, **tasks: dict[str, Any]) -> tuple[dict[str, Path], dict[str, Any]]:

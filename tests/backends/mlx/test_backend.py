@@ -20,12 +20,7 @@ from edge_embed.backends.mlx.models import _alibi, _attention
 
 from support import tiny
 from support.mlx_folders import TOLERANCE, WEIGHTS, expected, pooled, some_ids, spec_of
-
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
-
+from support.threads import wrong_in_threads
 
 DEVIATION = 2e-6  # per element of hidden states near 1; 0 was measured with the wheel's own BLAS, which adds in order
 
@@ -115,19 +110,9 @@ def test_threads_may_share_it(folder: Path) -> None:
     backend = load(folder, spec_of(folder), WEIGHTS, 1)
     ids = some_ids(9, 17, 40)
     right = [backend.forward(Batch([row]))[0] for row in ids]
-    wrong: list[int] = []
-
-    def work(n: int) -> None:
-        for _ in range(10):
-            if not np.allclose(backend.forward(Batch([ids[n]]))[0], right[n], atol=1e-5):
-                wrong.append(n)
-
-    threads = [threading.Thread(target=work, args=(n % 3,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    assert not wrong_in_threads(
+        lambda n: bool(np.allclose(backend.forward(Batch([ids[n]]))[0], right[n], atol=1e-5)), inputs=3, calls=10
+    )
     backend.close()
     backend.close()
     with pytest.raises(BackendError, match="was closed"):

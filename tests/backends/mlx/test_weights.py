@@ -19,11 +19,6 @@ from edge_embed.backends.mlx.backend import load
 from support import tiny
 from support.mlx_folders import WEIGHTS, quantise, some_ids, spec_of
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
-
 
 def change(folder: Path, **tensors: Any) -> None:
     """Replace tensors of the checkpoint by name, with __ for a dot; None removes one."""

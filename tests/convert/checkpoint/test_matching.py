@@ -24,13 +24,6 @@ from support.lora import (
     written,
 )
 
-# PEFT warns of every option that is tested here: embeddings saved as well, magnitudes, ranks, tied weights.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
-
-
 K = "layers.0.self_attn.k_proj"
 
 

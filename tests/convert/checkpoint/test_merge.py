@@ -27,13 +27,10 @@ from support.lora import (
     by_us,
     make,
 )
+from support.marks import PEFT
 from support.places import MINIATURES
 
-# PEFT warns of every option that is tested here: embeddings saved as well, magnitudes, ranks, tied weights.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
+pytestmark = PEFT
 
 
 TOLERANCE = 1e-6  # measured: 4.8e-7 at most, for weights of up to 4; 6e-8 on the trained miniatures

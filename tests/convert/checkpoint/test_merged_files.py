@@ -35,12 +35,9 @@ from support.lora import (
     ones,
     written,
 )
+from support.marks import PEFT
 
-# PEFT warns of every option that is tested here: embeddings saved as well, magnitudes, ranks, tied weights.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:peft"),
-    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning"),  # PEFT asks transformers for it
-]
+pytestmark = PEFT
 
 
 class Watched(Mapping[str, NDArray[np.float32]]):
