@@ -7,7 +7,6 @@ image part lies beside them) and `write(export) -> list[Weights]`.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError, MissingDependencyError, listing
-from edge_embed.hub.checksums import update_hash
+from edge_embed.hub.checksums import SHA256
+from edge_embed.hub.fetch import digest_of
 from edge_embed.spec.weights import LEVELS, File, Format
 
 from .checkpoint.moments import Moments
@@ -72,9 +72,7 @@ def targets(to: Sequence[str]) -> dict[Format, list[str]]:
 
 def describe(path: Path, folder: Path) -> File:
     """Return a file's path in the folder, SHA-256 and size."""
-    digest = hashlib.sha256()
-    update_hash(digest, path)
-    return File(path=path.relative_to(folder).as_posix(), sha256=digest.hexdigest(), size=path.stat().st_size)
+    return File(path=path.relative_to(folder).as_posix(), sha256=digest_of(path, SHA256), size=path.stat().st_size)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from edge_embed.architectures import public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
-from edge_embed.hub.checksums import update_hash
+from edge_embed.hub.fetch import update_hash
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
 

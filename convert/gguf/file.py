@@ -5,8 +5,6 @@ Written tensor by tensor: never more than one of them is in memory.
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +16,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.architectures import architecture, text_values
+from edge_embed.architectures import architecture, implementation, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.layouts.gguf import FILE_TYPES, POOLING, SPEC_KEY
 from edge_embed.spec.model import ModelSpec
 
 from ..checkpoint.source import Array, Reader, Source
@@ -27,22 +26,18 @@ from . import names
 from .names import Entry, Value
 from .vocabulary import vocabulary
 
-POOLING = {"mean": gguf.PoolingType.MEAN, "first": gguf.PoolingType.CLS, "last": gguf.PoolingType.LAST}
+FILE_TYPE_NUMBERS = {level: number for number, level in FILE_TYPES.items()}
+POOLING_TYPES = {pooling: number for number, pooling in POOLING.items()}
 TYPES = {"F32": gguf.GGMLQuantizationType.F32, "F16": gguf.GGMLQuantizationType.F16}
 TYPES |= {"BF16": gguf.GGMLQuantizationType.BF16}
-FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32}  # enum llama_ftype
 QUANTIZATION_VERSION = 2
 EXACT = ("position_embd.weight", "token_types.weight")  # tables that llama.cpp adds in float32
 HALF_ERROR = 1e-3  # of a tensor's norm; what is rounded to 11 bits loses 3e-4 at most
-SPEC_KEY = "edge_embed.spec"
 
 
 def names_of(model_type: str) -> ModuleType:
     """Return the file of an architecture's names; raise UnsupportedModelError, listing those that exist."""
-    known = [module.name for module in pkgutil.iter_modules(names.__path__) if module.name[0] != "_"]
-    if model_type not in known:
-        raise UnsupportedModelError(f"model_type {model_type!r} has no GGUF names; there are {listing(known)}")
-    return importlib.import_module(f"{names.__name__}.{model_type}")
+    return implementation(names.__name__, model_type, "has no GGUF names; there are {known}")
 
 
 def entries(source: Source) -> list[Entry]:
@@ -88,7 +83,7 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
     keys: dict[str, Value] = {
         "general.type": "model",
         "general.name": spec.name,
-        "general.file_type": FILE_TYPES[level],
+        "general.file_type": FILE_TYPE_NUMBERS[level],
         "general.quantization_version": QUANTIZATION_VERSION,
         **_origin(spec),
     }
@@ -96,7 +91,7 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
         **named.metadata(config),
         "context_length": spec.max_tokens,
         "vocab_size": config.vocab_size,
-        "pooling_type": int(POOLING[spec.pooling]),
+        "pooling_type": POOLING_TYPES[spec.pooling],
     }
     keys |= {f"{named.NAME}.{key}": value for key, value in own.items()}
     keys |= vocabulary(tokenizer, {**text_values(source.config), **vars(config)})

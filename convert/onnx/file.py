@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +10,6 @@ from typing import Any
 import onnx
 
 from edge_embed import architectures
-from edge_embed.errors import UnsupportedModelError, listing
 from edge_embed.spec.model import Pooling
 from edge_embed.spec.weights import Part
 
@@ -24,10 +21,7 @@ from .builder import Builder
 
 def graph_of(model_type: str) -> ModuleType:
     """Return the file of an architecture's graph; raise UnsupportedModelError, listing those that exist."""
-    known = [module.name for module in pkgutil.iter_modules(graphs.__path__) if module.name[0] != "_"]
-    if model_type not in known:
-        raise UnsupportedModelError(f"model_type {model_type!r} has no ONNX graph; there are {listing(known)}")
-    return importlib.import_module(f"{graphs.__name__}.{model_type}")
+    return architectures.implementation(graphs.__name__, model_type, "has no ONNX graph; there are {known}")
 
 
 def write_graph(

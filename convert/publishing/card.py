@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_embed.hub.checksums import SUMS
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 
 from ..export import describe
 from ..verification.verify import Result
 
-SUMS = "SHA256SUMS"
 Results = dict[tuple[str, str], Result]  # by part and level
 
 

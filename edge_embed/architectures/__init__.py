@@ -29,17 +29,26 @@ PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert"
 
 
 @cache
-def names() -> tuple[str, ...]:
-    """List the architectures that exist."""
-    found = (module.name for module in pkgutil.iter_modules(__path__))
+def names(package: str = __name__) -> tuple[str, ...]:
+    """List the architectures that a package has a file for; those that begin with an underscore are shared."""
+    found = (module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__))
     return tuple(sorted(name for name in found if not name.startswith("_")))
 
 
 def architecture(model_type: str) -> ModuleType:
     """Return the module of an architecture; raise UnsupportedModelError, listing those that exist."""
-    if model_type not in names():
-        raise UnsupportedModelError(f"model_type {model_type!r} is not implemented; {listing(names())} are")
-    return importlib.import_module(f".{model_type}", __name__)
+    return implementation(__name__, model_type, "is not implemented; {known} are")
+
+
+def implementation(package: str, model_type: str, absent: str, advice: str = "") -> ModuleType:
+    """Return a package's file of an architecture: what it means, or how one engine or format has it.
+
+    Where there is none, raises UnsupportedModelError with `absent`, in which `{known}` stands for those that exist.
+    """
+    if model_type not in names(package):
+        known = listing(names(package))
+        raise UnsupportedModelError(f"model_type {model_type!r} {absent.format(known=known)}{advice}")
+    return importlib.import_module(f"{package}.{model_type}")
 
 
 def parts(model_type: str) -> list[Part]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from . import _bert
 from ._checks import check_config, check_heads
 
 ATTENTION: Final = "full"
@@ -21,16 +22,9 @@ ALLOWED = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(_bert.Config):
     """The values that shape a model."""
 
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    layer_norm_eps: float
-    vocab_size: int
-    type_vocab_size: int
     max_position_embeddings: int
     hidden_act: str = "gelu"
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
+from . import _bert
 from ._checks import check_config, check_heads
 
 ATTENTION: Final = "full"
@@ -63,17 +64,8 @@ SET = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(_bert.Config):
     """The numbers of the text tower, under BERT's names."""
-
-    hidden_size: int
-    intermediate_size: int
-    num_hidden_layers: int
-    num_attention_heads: int
-    layer_norm_eps: float
-    vocab_size: int
-    type_vocab_size: int
 
 
 def read(config: Mapping[str, Any]) -> Config:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 from edge_embed.errors import CorruptModelError
 from edge_embed.spec.model import FILE_NAME, ModelSpec
@@ -45,10 +44,3 @@ def wrong_sums(folder: Path) -> tuple[int, list[str]]:
         if (actual := digest_of(folder / name, SHA256)) != expected:
             wrong.append(f"{name}: SHA-256 {actual}, the folder says {expected}")
     return len(existing), wrong
-
-
-def update_hash(digest: Any, path: Path) -> None:
-    """Update a hash with a file's bytes, a megabyte at a time."""
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)

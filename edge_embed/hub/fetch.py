@@ -125,10 +125,15 @@ def digest_of(path: Path, like: str) -> str:
     """Return a file's hash of the kind that `like` has: git's SHA-1 for 40 hex digits, SHA-256 for 64."""
     size = path.stat().st_size
     digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
+    update_hash(digest, path)
+    return digest.hexdigest()
+
+
+def update_hash(digest: Any, path: Path) -> None:
+    """Update a hash with a file's bytes, a megabyte at a time."""
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.spec.image import ImageSpec
+from edge_embed.spec.image import ImagePixels, ImageSpec
 
 Size = tuple[int, int]
 Rows = NDArray[np.float32]
@@ -61,6 +61,13 @@ def packed_rows(size: Size, pinpoints: Sequence[Size], tile: Size, grid: Size) -
     canvas = _unpad(canvas, size)
     lines = np.pad(canvas, ((0, 0), (0, 1)), constant_values=NEWLINE)
     return np.concatenate([np.arange(count), lines.reshape(-1)])
+
+
+def pack_images(features: Rows, newline: Rows, images: Sequence[ImagePixels], spec: ImageSpec) -> list[Rows]:
+    """Pack the features of several images' tiles, which stand one after the other; see `pack`."""
+    ends = np.cumsum([len(image.pixels) for image in images])
+    parts = zip(np.split(features, ends[:-1]), images, strict=True)
+    return [pack(part, newline, image.size, spec) for part, image in parts]
 
 
 def pack(features: Rows, newline: Rows, size: Size, spec: ImageSpec) -> Rows:

@@ -68,8 +68,11 @@ class ModelFolder:
         parts = [weights, *filter(None, [image_part(self.spec.weights, weights)])]
         wanted = [file.path for part in reversed(parts) for file in reversed(part.files)]
         data = [name for path in wanted if path.endswith(".onnx") for name in data_files(path, self.files.sizes)]
-        mmproj = find_mmproj(self.files.top) if weights.format == "gguf" else None
-        return list(dict.fromkeys([*filter(None, [mmproj]), *data, *wanted]))
+        return list(dict.fromkeys([*filter(None, [self.mmproj_of(weights)]), *data, *wanted]))
+
+    def mmproj_of(self, weights: Weights) -> str | None:
+        """Return llama.cpp's file of the image tower that goes with a text part's weights, if there is one."""
+        return find_mmproj(self.files.top) if weights.format == "gguf" else None
 
     def check_gguf(self, weights: Iterable[Weights]) -> None:
         """Refuse GGUF files in the folder that contradict the files beside them; raise CorruptModelError."""

@@ -16,7 +16,7 @@ from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import PART, Header, read_header
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
-from edge_embed.spec.weights import LEVELS, File, Weights
+from edge_embed.spec.weights import LEVELS, File, Level, Weights
 
 from .facts import facts_of
 from .listing import Listing
@@ -45,8 +45,7 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     models = sorted(name for name in names if name.lower().endswith(".gguf") and not NO_MODEL.fullmatch(base(name)))
     for name in models:
-        match, part = LEVEL.fullmatch(base(name)), PART.fullmatch(name)
-        level = match[1].upper() if match and match[1].upper() in LEVELS["gguf"] else "?"
+        level, part = _named_level(base(name)) or "?", PART.fullmatch(name)
         if part is None:
             found.setdefault(level, [name])
         elif int(part[2]) == 1:
@@ -63,9 +62,14 @@ def find_mmproj(names: Iterable[str]) -> str | None:
 
 
 def _exactness(name: str) -> int:
-    match = LEVEL.fullmatch(base(name))
-    known = match is not None and match[1].upper() in LEVELS["gguf"]
-    return LEVELS["gguf"].index(match[1].upper()) if match and known else len(LEVELS["gguf"])
+    level = _named_level(base(name))
+    return LEVELS["gguf"].index(level) if level else len(LEVELS["gguf"])
+
+
+def _named_level(name: str) -> Level | None:
+    """Return the level that a file's name says, None where it says none that is known."""
+    match = LEVEL.fullmatch(name)
+    return match[1].upper() if match and match[1].upper() in LEVELS["gguf"] else None
 
 
 def base(name: str) -> str:
@@ -84,9 +88,8 @@ def find_gguf(files: Listing) -> tuple[Weights, ...]:
 
 def file_level(path: Path) -> str:
     """Return a file's level, from its name or else its metadata; raise UnsupportedModelError when neither says it."""
-    match = LEVEL.fullmatch(path.name)
-    if match and match[1].upper() in LEVELS["gguf"]:
-        return match[1].upper()
+    if level := _named_level(path.name):
+        return level
     number = read_header(path).metadata.get("general.file_type")
     if number not in FILE_TYPES:
         raise UnsupportedModelError(

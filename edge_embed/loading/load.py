@@ -18,7 +18,6 @@ from edge_embed.errors import (
     warn,
 )
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
-from edge_embed.layouts.gguf import find_mmproj
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
@@ -168,7 +167,7 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
     """Return the image part and its folder, made once where llama.cpp's own file is all there is."""
     if part := image_part(model.spec.weights, weights):
         return model.folder, part
-    mmproj = find_mmproj(model.files.top) if weights.format == "gguf" else None
+    mmproj = model.mmproj_of(weights)
     if mmproj is None or model.spec.image is None:
         return None
     try:

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 from edge_embed.architectures.jina_clip import Config
 
-from . import Entry, Value
+from . import Entry
+from ._bert import metadata, norm, tables
+
+__all__ = ["NAME", "entries", "metadata"]
 
 NAME = "jina-bert-v2"
 
 
-def metadata(config: Config) -> dict[str, Value]:
-    """Return llama.cpp's keys."""
-    return {
-        "block_count": config.num_hidden_layers,
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "attention.head_count": config.num_attention_heads,
-        "attention.layer_norm_epsilon": float(config.layer_norm_eps),
-        "attention.causal": False,
-    }
-
-
 def entries(config: Config, max_tokens: int) -> list[Entry]:
     """List the tensors; ALiBi has no table of positions that would limit the length."""
-    dim, tables = config.hidden_size, "embeddings."
+    dim = config.hidden_size
     listed = [
-        Entry("token_embd.weight", f"{tables}word_embeddings.weight", (config.vocab_size, dim)),
-        Entry("token_types.weight", f"{tables}token_type_embeddings.weight", (config.type_vocab_size, dim)),
-        *_norm("token_embd_norm", "emb_ln", dim),
+        *tables(config),
+        *norm("token_embd_norm", "emb_ln", dim),
     ]
     for n in range(config.num_hidden_layers):
         listed += _layer(dim, config.intermediate_size, f"blk.{n}.", f"encoder.layers.{n}.")
@@ -39,10 +29,10 @@ def _layer(dim: int, inner: int, to: str, at: str) -> list[Entry]:
     parts = [
         *(_linear(f"{to}attn_{x}", qkv, (3 * dim, dim), (n * dim, (n + 1) * dim)) for n, x in enumerate("qkv")),
         _linear(f"{to}attn_output", f"{at}mixer.out_proj", (dim, dim)),
-        _norm(f"{to}attn_output_norm", f"{at}norm1", dim),
+        norm(f"{to}attn_output_norm", f"{at}norm1", dim),
         [Entry(f"{to}ffn_up.weight", f"{gated}.weight", (2 * inner, dim), moments=gated)],  # gate, then what it scales
         _linear(f"{to}ffn_down", f"{at}mlp.wo", (dim, inner)),
-        _norm(f"{to}layer_output_norm", f"{at}norm2", dim),
+        norm(f"{to}layer_output_norm", f"{at}norm2", dim),
     ]
     return [entry for part in parts for entry in part]
 
@@ -52,7 +42,3 @@ def _linear(name: str, source: str, shape: tuple[int, int], rows: tuple[int, int
         Entry(f"{name}.weight", f"{source}.weight", shape, moments=source, rows=rows),
         Entry(f"{name}.bias", f"{source}.bias", shape[:1], rows=rows),
     ]
-
-
-def _norm(name: str, source: str, dim: int) -> list[Entry]:
-    return [Entry(f"{name}.{part}", f"{source}.{part}", (dim,)) for part in ("weight", "bias")]

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_embed.backends import Rows
 from edge_embed.errors import BackendError, InputError
-from edge_embed.images.tiles import TILES_AT_ONCE, pack
+from edge_embed.images.tiles import TILES_AT_ONCE, pack_images
 from edge_embed.spec.image import ImagePixels, ImageSpec
 
 from .model_thread import ModelThread, free_buffers
@@ -43,6 +43,4 @@ class MlxImageBackend(ModelThread):
         if out.ndim == 2:
             return [row[None] for row in out]
         newline = np.array(model.image_newline.astype(mx.float32))
-        starts = np.cumsum([len(image.pixels) for image in images])[:-1]
-        tiles = zip(np.split(out, starts), images, strict=True)
-        return [pack(rows, newline, image.size, self._spec) for rows, image in tiles]
+        return pack_images(out, newline, images, self._spec)

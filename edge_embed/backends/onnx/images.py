@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Rows
 from edge_embed.errors import BackendError, InputError, UnsupportedModelError, listing
-from edge_embed.images.tiles import TILES_AT_ONCE, pack
+from edge_embed.images.tiles import TILES_AT_ONCE, pack_images
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
@@ -47,10 +47,7 @@ class OnnxImageBackend:
         rows = np.concatenate([part[0] for part in parts]).astype(np.float32, copy=False)
         if self._image is None:
             return [row[None] for row in rows]
-        newline = parts[0][1].astype(np.float32, copy=False)
-        ends = np.cumsum([len(image.pixels) for image in images])
-        tiles = np.split(rows, ends[:-1])
-        return [pack(features, newline, image.size, self._image) for features, image in zip(tiles, images, strict=True)]
+        return pack_images(rows, parts[0][1].astype(np.float32, copy=False), images, self._image)
 
     def _run(self, pixels: NDArray[np.float32]) -> list[NDArray[Any]]:
         with self._lock:

@@ -18,15 +18,13 @@ One that takes images has ImageModel(config), too, with
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_embed.architectures import architecture, parts
-from edge_embed.errors import MissingDependencyError, UnsupportedModelError, listing
+from edge_embed.architectures import architecture, implementation, parts
+from edge_embed.errors import MissingDependencyError, UnsupportedModelError
 from edge_embed.spec.weights import Part
 
 try:
@@ -62,13 +60,8 @@ class PartModel:
 
 def model_of(model_type: str) -> Any:
     """Return the module of an architecture; raise UnsupportedModelError, listing what exists, when there is none."""
-    known = sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_"))
-    if model_type not in known:
-        raise UnsupportedModelError(
-            f"model_type {model_type!r} is not implemented for MLX; {listing(known)} are. A new architecture is a "
-            f"file edge_embed/backends/mlx/models/{model_type}.py"
-        )
-    return importlib.import_module(f".{model_type}", __name__)
+    advice = f". A new architecture is a file edge_embed/backends/mlx/models/{model_type}.py"
+    return implementation(__name__, model_type, "is not implemented for MLX; {known} are", advice)
 
 
 def build(model_type: str, config: Mapping[str, Any], part: Part = "text") -> PartModel:
