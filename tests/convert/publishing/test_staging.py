@@ -173,6 +173,92 @@ def test_every_format_is_put_in_its_place(tmp_path: Path, places: dict[str, Path
     ]
 
 
+def publish_new(out: Path, places: dict[str, Path]) -> None:
+    with staging(places, "m", out) as stages:
+        for stage in stages.values():
+            (stage / "new").touch()
+        publish(stages, places)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("turn", range(5))
+def test_an_interruption_between_renames_leaves_the_older_models(
+    tmp_path: Path,
+    places: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    turn: int,
+    after: bool,
+    error: type[BaseException],
+) -> None:
+    for place in places.values():
+        place.mkdir()
+        (place / "old").touch()
+    sound, turns = Path.rename, []
+
+    def rename(self: Path, target: Path) -> Path:
+        turns.append(self)
+        now = len(turns) == turn + 1
+        if now and not after:
+            raise error("between two renames")
+        found = sound(self, target)
+        if now:
+            raise error("between two renames")
+        return found
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(error, match="between two renames"):
+        publish_new(tmp_path, places)
+    monkeypatch.undo()
+    held = "new" if turn == 4 and after else "old"  # by then every new model stands in its place
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        *("m-gguf", f"m-gguf/{held}", "m-onnx", f"m-onnx/{held}")
+    ]
+
+
+def test_a_second_interruption_loses_nothing(
+    tmp_path: Path, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C while the older model is put back: the next run does it."""
+    places["onnx"].mkdir()
+    (places["onnx"] / "old").touch()
+    sound = Path.rename
+
+    def rename(self: Path, target: Path) -> Path:
+        if self.name in ("onnx", "m-onnx") and self.parent != tmp_path:
+            raise KeyboardInterrupt
+        return sound(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        publish_new(tmp_path, {"onnx": places["onnx"]})
+    monkeypatch.undo()
+    assert not places["onnx"].exists()
+    remove_leftovers(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["m-onnx", "m-onnx/old"]
+
+
+def test_windows_is_asked_for_nothing_that_it_cannot_do(
+    tmp_path: Path, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No folder is opened, files are opened for writing, and the lock's file goes once it is closed."""
+    monkeypatch.setattr("edge_embed_convert.publishing.staging.WINDOWS", True)
+    opened, sound = [], os.open
+
+    def note(path: Path, flags: int, *rest: int, **named: int) -> int:
+        if tmp_path in Path(path).parents and Path(path).name != LOCK:
+            opened.append((Path(path).name, flags))
+        return sound(path, flags, *rest, **named)
+
+    with staging(["onnx"], "m", tmp_path) as stages:
+        (stages["onnx"] / "new").write_text("new")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "open", note)
+            publish(stages, {"onnx": places["onnx"]})
+    assert opened == [("new", os.O_RDWR)]
+    assert not hidden(tmp_path)
+
+
 def test_a_conversion_leaves_no_hidden_folder(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out", ["onnx:float32"])
     assert not hidden(tmp_path)
