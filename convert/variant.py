@@ -10,12 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from edge_embed.architectures import architecture
-from edge_embed.errors import InputError, UnsupportedModelError, listing
+from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
 
 from .checkpoint.adapters import open_adapter
@@ -88,11 +87,9 @@ def _check_closing_token(path: Path, template: str) -> None:
     A prompt that goes on after the text closes it as well.
     """
     try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception:  # tokenizers raises bare Exception; whoever tokenises says what is wrong with the file
+        tokenizer = GuardedTokenizer(path)
+    except CorruptModelError:  # whoever tokenises says what is wrong with the file
         return
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
     one, other = (tokenizer.encode(template.replace(TEXT, text)) for text in "ab")
     closed = not template.endswith(TEXT) or one.special_tokens_mask[-1:] == [1]
     if one.ids[-1:] != other.ids[-1:] or not closed:

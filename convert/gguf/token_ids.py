@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from edge_embed.backends.gguf.model import Vocabulary
 from edge_embed.errors import VerificationError
 from edge_embed.formats.json_file import read_object
+from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from ..verification.probes import probes
 
@@ -40,9 +39,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
 
     Raises VerificationError with the first text whose ids differ.
     """
-    exact = Tokenizer.from_file(str(tokenizer))
-    exact.no_padding()
-    exact.no_truncation()
+    exact = GuardedTokenizer(tokenizer)
     data = read_object(tokenizer)
     special = [token["content"] for token in data.get("added_tokens", [])]
     all_texts = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
@@ -52,7 +49,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
         found = [vocabulary.encode(text) for text in texts]
     finally:
         vocabulary.close()
-    for text, ids, expected in zip(texts, found, exact.encode_batch(texts), strict=True):
+    for text, ids, expected in zip(texts, found, exact.encode_batch_fast(texts), strict=True):
         if ids != expected.ids:
             raise VerificationError(_difference(text, ids, expected.ids))
     return len(texts), len(all_texts) - len(texts)

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-from tokenizers import Tokenizer
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
+from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from .names import Value
 
@@ -134,9 +134,7 @@ def _tokens(data: Mapping[str, Any], rows: int) -> tuple[list[str], list[gguf.To
 
 def _around(path: Path, kind: str) -> dict[str, Value]:
     """Find out what the post-processor puts before and after a text, by having it done."""
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+    tokenizer = GuardedTokenizer(path)
     whole, bare = tokenizer.encode("a").ids, tokenizer.encode("a", add_special_tokens=False).ids
     at = next((n for n in range(len(whole)) if whole[n : n + len(bare)] == bare), None)
     if at is None or at > 1 or len(whole) - len(bare) - at > 1:

@@ -42,7 +42,7 @@ KNOWN = {*TYPES, *FLAGS, *IDLE, "peft_type", "init_lora_weights", "bias"}
 # The others of PEFT (pissa, olora, corda, lora_ga, loftq) change the base's weights, or quantise them.
 INITS = ("gaussian", "eva", "orthogonal", "mica")
 # 2-D weights that are no linear layer, or that PEFT leaves out of "all-linear": tables, and heads by their usual names.
-NOT_LINEAR = re.compile(r"(.*\.)?([^.]*embed[^.]*|wte|wpe|lm_head|score|classifier)")
+NOT_LINEAR = {"wte", "wpe", "lm_head", "score", "classifier"}
 PREFIX = re.compile(r"\Abase_model\.(model\.)?")
 PART = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_(A|B|embedding_A|embedding_B|magnitude_vector))"
@@ -85,7 +85,8 @@ class LoraConfig:
         if self.matches(self.exclude_modules, module) or any(self._regex(name).match(module) for name in saved):
             return False
         if self.all_linear:
-            return dims == 2 and not NOT_LINEAR.fullmatch(module)
+            name = module.rpartition(".")[2]
+            return dims == 2 and "embed" not in name and name not in NOT_LINEAR
         if isinstance(self.target_modules, str) or module in self.target_modules:
             return self.matches(self.target_modules, module)
         return self.matches(self.target_modules, module) and self._in_layers(module)

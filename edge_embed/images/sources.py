@@ -34,7 +34,7 @@ ImageInput: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview
 # Not ICO, whose header need not tell the size of what is inside; not EPS, which runs a program.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
-DATA = re.compile(r"data:(?P<type>[^;,]*)(?P<options>[^,]*),", re.IGNORECASE)
+DATA = re.compile(r"data:(?P<type>[^;,]*)(?P<options>;[^,]*)?,", re.IGNORECASE)
 SHOWN = 80  # characters of an address that an error repeats
 ARRAYS = "expected uint8 or uint16, or floats from 0 to 1, of shape (height, width) or (height, width, 1, 3 or 4)"
 _LAZY = threading.Lock()  # several items may be one Pillow image whose file is still to be read
@@ -134,7 +134,7 @@ def _data_uri(uri: str, head: re.Match[str], sources: ImageSources) -> bytes:
         raise InputError(f"a data URI of type {head['type'] or 'text/plain'!r} is not an image: expected image/...")
     body = uri[head.end() :]
     _check_bytes(len(body) * 3 // 4, "the data URI", sources)
-    if "base64" not in head["options"].lower():
+    if "base64" not in (head["options"] or "").lower():
         return unquote_to_bytes(body)
     try:
         return base64.b64decode(unquote_to_bytes(body), validate=True)

@@ -32,9 +32,8 @@ FILE_TYPES = {
     **{26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16"},
 }
 # Anchored, so that `:F16` is not found in BF16; `-00001-of-00003` is a part of a file that was split.
-LEVEL = re.compile(r"(?:.*[-._])?(F16|BF16|F32|I?Q\d[A-Z0-9_]*?)(?:-(\d{5})-of-(\d{5}))?\.gguf", re.I)
-NO_MODEL = re.compile(r"(.*[-._])?(imatrix|mmproj)([-._].*)?\.gguf", re.I)
-MMPROJ = re.compile(r"(.*[-._])?mmproj([-._].*)?\.gguf", re.I)
+LEVEL = re.compile(r"(?:.*[-._])?(F16|BF16|F32|I?Q\d[A-Z0-9_]{0,12})(?:-(\d{5})-of-(\d{5}))?\.gguf", re.I)
+NO_MODEL = re.compile(r"(?:\A|[-._])(imatrix|mmproj)[-._]", re.I)  # anywhere in a name; see _beside_model
 
 
 def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
@@ -43,7 +42,7 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
     A split file is listed only if all of its parts are among the names.
     """
     found: dict[str, list[str]] = {}
-    models = sorted(name for name in names if name.lower().endswith(".gguf") and not NO_MODEL.fullmatch(base(name)))
+    models = sorted(name for name in names if name.lower().endswith(".gguf") and not _beside_model(name))
     for name in models:
         level, part = _named_level(base(name)) or "?", PART.fullmatch(name)
         if part is None:
@@ -57,8 +56,14 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
 
 def find_mmproj(names: Iterable[str]) -> str | None:
     """Return the name of llama.cpp's file of an image tower, the most exact of several; None where there is none."""
-    found = [name for name in names if MMPROJ.fullmatch(base(name))]
+    found = [name for name in names if _beside_model(name) == "mmproj"]
     return min(found, key=lambda name: (_exactness(name), name), default=None)
+
+
+def _beside_model(name: str) -> str | None:
+    """Return what a GGUF file is that is no model, "imatrix" or "mmproj", by a word of its name; None for a model."""
+    found = NO_MODEL.search(base(name)) if name.lower().endswith(".gguf") else None
+    return found[1].lower() if found else None
 
 
 def _exactness(name: str) -> int:

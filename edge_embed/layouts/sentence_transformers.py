@@ -20,6 +20,8 @@ from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, w
 from .facts import facts_of
 from .preprocessor import parse
 
+HEAD = 1 << 18  # characters of a model card in which its YAML head ends
+LICENSE = re.compile(r"license:\s*(\S+)\s*")
 KINDS = {"Transformer", "Pooling", "Normalize"}
 POOLING_NAMES: dict[str, Pooling] = {
     "lasttoken": "last",
@@ -155,8 +157,14 @@ def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | N
 
 def _license(path: Path) -> str | None:
     """Find `license:` in the YAML head of the model card."""
-    card = path / "README.md"
-    if not card.is_file():
+    try:
+        with (path / "README.md").open(encoding="utf-8", errors="replace") as card:
+            head = card.read(HEAD)
+    except OSError:  # there is none; a licence only informs
         return None
-    found = re.match(r"---\n.*?^license:\s*(\S+)\s*$.*?^---", card.read_text("utf-8", "replace"), re.M | re.S)
-    return found.group(1) if found else None
+    first, *lines = head.splitlines() or [""]
+    end = next((n for n, line in enumerate(lines) if line.startswith("---")), None)
+    if first != "---" or end is None:
+        return None
+    found = filter(None, map(LICENSE.fullmatch, lines[:end]))
+    return next((match[1] for match in found), None)

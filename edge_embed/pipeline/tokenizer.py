@@ -16,8 +16,10 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
+
+from .guarded import GuardedTokenizer, as_ids
 
 Truncation = Literal["end", "start", "middle", "error"]
 Ids = NDArray[np.int32]
@@ -90,13 +92,7 @@ class TextTokenizer:
     """Tokenise texts inside a prompt template and fit them to a length."""
 
     def __init__(self, path: Path, max_tokens: int) -> None:
-        try:
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
-        except Exception as error:  # tokenizers raises bare Exception for every unreadable file
-            raise CorruptModelError(f"{path} is not a tokenizer.json: {error}") from error
-        # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
-        self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()
+        self._tokenizer = GuardedTokenizer(path)
         self.max_tokens = max_tokens
 
     def tokenize(
@@ -124,7 +120,7 @@ class TextTokenizer:
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
         one, other = (self._tokenizer.encode(template.replace(TEXT, probe)).ids for probe in PROBES)
-        return np.array(one[: common_prefix(one, other)], np.int32)
+        return as_ids(one[: common_prefix(one, other)])
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
@@ -175,7 +171,7 @@ def fit_rows(
                 )
         else:
             total = len(row)
-        ids.append(np.array(row, np.int32))
+        ids.append(as_ids(row))
         counts.append(TokenCount(total, total - len(row)))
     return Tokenized(ids, counts)
 

@@ -1,0 +1,57 @@
+"""The one place that opens and runs `tokenizers`: whatever its Rust code raises becomes an error of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from edge_embed.errors import CorruptModelError
+
+OURS_TO_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
+
+
+class GuardedTokenizer:
+    """A tokenizer.json, without padding and truncation; every call raises CorruptModelError where it fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _guarded(f"{path} is not a tokenizer.json"):
+            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
+            self._tokenizer.no_padding()
+            self._tokenizer.no_truncation()
+
+    def encode(self, text: str, add_special_tokens: bool = True) -> tokenizers.Encoding:
+        """Tokenise a text, with every token's place in it."""
+        with _guarded(f"{self._path} cannot tokenise {text!r:.40}"):
+            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens)
+
+    def encode_batch_fast(self, texts: Sequence[str], add_special_tokens: bool = True) -> list[tokenizers.Encoding]:
+        """Tokenise texts, without places."""
+        with _guarded(f"{self._path} cannot tokenise {len(texts)} texts"):
+            return self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
+
+
+def as_ids(row: Sequence[int]) -> NDArray[np.int32]:
+    """Return ids as every backend takes them; raise CorruptModelError for one that no model has."""
+    try:
+        return np.array(row, np.int32)
+    except OverflowError as error:
+        raise CorruptModelError(f"tokenizer.json gives the id {max(row):,}, beyond any model; get it again") from error
+
+
+@contextmanager
+def _guarded(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OURS_TO_PASS:
+        raise
+    # tokenizers raises bare Exception for a file that it cannot read, and pyo3's PanicException, a BaseException, where
+    # its Rust code panics
+    except BaseException as error:
+        raise CorruptModelError(f"{what}: {error}; get the model's tokenizer.json again") from error
