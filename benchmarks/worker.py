@@ -131,6 +131,6 @@ def _command(python: str, engine: str, arguments: tuple[object, ...]) -> list[st
 
 
 def _environment() -> dict[str, str]:
-    """Let any interpreter find this checkout, also one in whose environment edge_embed is not installed."""
+    """Let any interpreter find this checkout, also one that lacks edge_embed; no peer sends telemetry."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    return {"ORT_DISABLE_TELEMETRY": "1"} | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}

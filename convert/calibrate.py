@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
+from edge_embed.backends.onnx.runtime import ort
 from edge_embed.errors import InputError
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.model import TEXT, ModelSpec, Pooling

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for peers that import onnxruntime before we do
 
 from edge_embed import Embedder
 from edge_embed.backends.fake import FakeBackend

@@ -87,6 +87,15 @@ def test_imports_climb_in_the_converter_alone() -> None:
     ]
 
 
+def test_onnxruntime_is_imported_where_its_telemetry_is_off() -> None:
+    importing = re.compile(r"^\s*(import onnxruntime|from onnxruntime\b.* import|.*import_module\(.onnxruntime)", re.M)
+    files = [
+        path for folder in ("edge_embed", "convert", "benchmarks", "tests") for path in (ROOT / folder).rglob("*.py")
+    ]
+    found = {path.relative_to(ROOT).as_posix() for path in files if importing.search(path.read_text("utf-8"))}
+    assert found == {"edge_embed/backends/onnx/runtime.py", "benchmarks/models/shapes.py"}  # which imports ours first
+
+
 def test_every_folder_is_packed() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     folders = {module for module, path in MODULES.items() if path.name == "__init__.py"}

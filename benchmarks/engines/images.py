@@ -39,8 +39,7 @@ class Steps:
 
 def edge(tower: str, level: str, folder: Path) -> Steps:
     """Return edge_embed's steps; files are decoded and preprocessed ahead, in threads."""
-    import onnxruntime as ort
-
+    from edge_embed.backends.onnx.runtime import ort
     from edge_embed.device.machine import usable_cpus
     from edge_embed.images.preprocess import load_ahead, preprocess
     from edge_embed.images.sources import ImageSources, load_rgb

@@ -42,6 +42,8 @@ def write_dynamic(folder: Path) -> None:
     """Quantise folder/onnx/model.onnx as onnx/dynamic.onnx: int8 activations with one scale for the whole batch."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    import edge_embed.backends.onnx.runtime  # noqa: F401  before what ONNX Runtime imports of itself
+
     quantize_dynamic(
         folder / "onnx" / "model.onnx",
         folder / "onnx" / "dynamic.onnx",

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from benchmarks.report import Report, Table
+from edge_embed.backends.onnx.runtime import ort
 
 IDS = np.arange(1000, 1032, dtype=np.int64)[None]
 

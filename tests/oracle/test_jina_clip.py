@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 import torch
 from numpy.typing import NDArray
 
 from edge_embed import ModelError
 from edge_embed.architectures import jina_clip as architecture
+from edge_embed.backends.onnx.runtime import ort
 from edge_embed.images.preprocess import load_image
 from edge_embed.spec.image import ImageSpec
 from edge_embed_convert.checkpoint.source import Tensors

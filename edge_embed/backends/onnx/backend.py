@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, ImageBackend, ImageRows, Rows, TextBackend, check_no_adapters
@@ -22,6 +21,7 @@ from edge_embed.spec.weights import Weights
 
 from .images import OnnxImageBackend
 from .names import HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, POOLED, TEXT_INPUTS
+from .runtime import ort
 from .session import SHRINK, failure, open_session
 
 SHRINK_ABOVE = 4096  # tokens; what a larger batch took is given back to the system after it

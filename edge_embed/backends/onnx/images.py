@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 from numpy.typing import NDArray
 
 from edge_embed.backends import Rows
@@ -18,6 +17,7 @@ from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
 from .names import EMBEDDINGS, FEATURES, NEWLINE, PIXELS
+from .runtime import ort
 from .session import SHRINK, failure, open_session
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
-
 from edge_embed.device.machine import int8_products_overflow
 from edge_embed.errors import BackendError, CorruptModelError, OutOfMemoryError
 
 from .pages import drop_mapped
+from .runtime import ort
 
 NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 SHRINK = ort.RunOptions()  # give what a call took back to the system after it
