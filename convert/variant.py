@@ -16,6 +16,7 @@ from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
+from edge_embed.spec.names import as_model_name, model_name
 
 from .checkpoint.adapters import open_adapter
 from .checkpoint.merge import Merged
@@ -31,6 +32,8 @@ def open_variant(
 
     Raises InputError for a task, an adapter or values that cannot be, ModelError for files that cannot be converted.
     """
+    if name is not None:
+        model_name(name, "name", InputError)
     repo = read_folder(folder, name, values.get("source"), values.get("revision"))
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
@@ -50,7 +53,7 @@ def open_variant(
     if task is not None:
         spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: spec.tasks.get(task, {})})
     elif adapter is not None:
-        spec = replace(spec, name=name or f"{spec.name}-{adapter.resolve().name}", task=None, tasks={})
+        spec = replace(spec, name=name or as_model_name(f"{spec.name}-{adapter.resolve().name}"), task=None, tasks={})
     spec = _change(spec, values)
     if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made

@@ -30,7 +30,10 @@ OURS = (__package__, f"{__package__}_convert")  # a warning never names a line o
 
 
 class EdgeEmbedError(Exception):
-    """Base of every error raised by edge_embed."""
+    """Base of every error raised by edge_embed; its message holds nothing that a terminal would obey."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(printable(arg) if isinstance(arg, str) else arg for arg in args))
 
 
 class InputError(EdgeEmbedError, ValueError):
@@ -97,6 +100,16 @@ class QualityWarning(UserWarning):
     """Tell that only coarse weights fit in the memory, and how much accuracy they lose."""
 
 
+def printable(text: str) -> str:
+    """Return a text with every character that cannot be seen as its escape (`\\x1b`), but for line breaks and tabs.
+
+    Names, licences and messages come from files and hubs of others, and a terminal obeys what they hold.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+
+
 def warn(message: str, category: type[Warning]) -> None:
     """Issue a warning that names the line of the caller's own code that led here, however deep in ours it arose.
 
@@ -105,7 +118,7 @@ def warn(message: str, category: type[Warning]) -> None:
     level, frame = 2, sys._getframe(1)  # as warnings.warn counts: 1 is this function, 2 the one that called it
     while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in OURS:
         level, frame = level + 1, frame.f_back
-    warnings.warn(message, category, stacklevel=level)
+    warnings.warn(printable(message), category, stacklevel=level)
 
 
 def listing(names: Iterable[object]) -> str:

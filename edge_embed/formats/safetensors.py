@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError, listing
+from edge_embed.spec.names import path_fault
 
 from .json_file import read_object
 
@@ -37,6 +38,6 @@ def weight_map(path: Path) -> dict[str, str]:
     files = read_object(path).get("weight_map")
     if not isinstance(files, dict) or not files or not all(isinstance(name, str) for name in files.values()):
         raise CorruptModelError(f"{path} has no weight_map that names a file for each tensor; fetch it again")
-    if elsewhere := sorted({name for name in files.values() if Path(name).name != name}):
+    if elsewhere := sorted({name for name in files.values() if "/" in name or path_fault(name)}):
         raise CorruptModelError(f"{path} names files that do not lie beside it: {listing(elsewhere)}")
     return files

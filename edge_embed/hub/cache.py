@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .fetch import DIGEST, PARTIAL, Entry, Snapshot, digest_of
+from .entries import DIGEST, Entry, Snapshot, listed_file
+from .fetch import PARTIAL, digest_of
 
 ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.
@@ -48,9 +49,21 @@ def write_note(snapshot: Snapshot, entries: Iterable[Entry]) -> None:
 def read_note(snapshot: Snapshot) -> list[Entry]:
     """Return what the hub said of every file of a commit; empty where that was not kept."""
     try:
-        return [Entry(name, *facts) for name, facts in json.loads(_note(snapshot).read_text("utf-8")).items()]
-    except (OSError, ValueError, AttributeError, TypeError):
+        noted = json.loads(_note(snapshot).read_text("utf-8")).items()
+        return [entry for name, (digest, size) in noted if (entry := listed_file(name, digest, size))]
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return []
+
+
+def note_revision(snapshot: Snapshot, revision: str | None) -> None:
+    """Note which commit a branch or tag means, where the hub's own client looks for it."""
+    ref = snapshot.storage / "refs" / (revision or "main")
+    if ref.name == snapshot.commit or (ref.is_file() and ref.read_text("utf-8") == snapshot.commit):
+        return
+    ref.parent.mkdir(parents=True, exist_ok=True)
+    partial = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
+    partial.write_text(snapshot.commit, "utf-8")
+    os.replace(partial, ref)
 
 
 def _note(snapshot: Snapshot) -> Path:
@@ -61,7 +74,7 @@ def cached_models(cache: Path) -> list[Cached]:
     """List the models in the hub's cache, a commit each; data sets and repositories of other kinds are left out."""
     found = []
     for snapshots in sorted(cache.glob("models--*--*/snapshots/*")):
-        if any((snapshots / root).exists() for root in ROOTS[:2]) or any(snapshots.glob("*.gguf")):
+        if any((snapshots / root).exists() for root in ROOTS[:2]) or any(snapshots.rglob("*.gguf")):
             size = sum(path.stat().st_size for path in snapshots.rglob("*") if path.is_file())
             found.append(Cached(snapshot_of(snapshots), _revisions(snapshots), size))
     return found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edge_embed.errors import CorruptModelError
 from edge_embed.spec.model import FILE_NAME, ModelSpec
+from edge_embed.spec.names import path_fault
 
 from .fetch import digest_of
 
@@ -27,7 +28,7 @@ def named_sums(folder: Path) -> dict[str, str]:
     if (folder / SUMS).is_file():
         for number, line in enumerate((folder / SUMS).read_text("utf-8").splitlines(), 1):
             found = LINE.fullmatch(line)
-            if found is None or ".." in Path(found[2]).parts or Path(found[2]).is_absolute():
+            if found is None or path_fault(found[2]):
                 raise CorruptModelError(f"{folder / SUMS}, line {number} is no hash and path: {line!r}")
             sums[found[2]] = found[1]
     return sums

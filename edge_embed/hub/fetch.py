@@ -6,54 +6,22 @@ cache's own layout and under its own locks. Every program that reads that cache 
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import os
 import re
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ParamSpec, TypeVar
+from typing import Any, BinaryIO
 
-from edge_embed.errors import CorruptModelError
+from edge_embed.errors import CorruptModelError, EdgeEmbedError
+from edge_embed.spec.names import path_fault
 
-WAITS: tuple[float, ...] = (1, 2, 4)  # seconds before each new try of what the hub could not do just then
-BUSY = (429, 500, 502, 503, 504)
+from .answers import is_transient, raise_for_status, retry
+from .entries import DIGEST, Entry, Snapshot
+
 PARTIAL = ".edge_embed.incomplete"
-DIGEST = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")  # git's own of a small file, SHA-256 of a large one
-ETAG = re.compile(r"[\w.-]+")
+ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
+UNSTATED = 64 << 20  # bytes at most of a file whose size the hub does not say
 CHUNK = 1 << 20
-Answer = TypeVar("Answer")
-Arguments = ParamSpec("Arguments")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file as the hub lists it: its digest and its size in bytes, None where the hub does not say."""
-
-    name: str
-    digest: str | None = None
-    size: int | None = None
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """One commit of a repository and the cache that it is fetched into."""
-
-    repo: str
-    commit: str
-    cache: Path
-
-    @property
-    def storage(self) -> Path:
-        """The repository's folder in the cache."""
-        return self.cache / ("models--" + self.repo.replace("/", "--"))
-
-    @property
-    def folder(self) -> Path:
-        """Where the commit's files appear under their names."""
-        return self.storage / "snapshots" / self.commit
 
 
 def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
@@ -62,7 +30,6 @@ def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
     Two processes that ask for one file download it once. Raises CorruptModelError when the hub sends other bytes than
     it promised, else what the hub's client raises.
     """
-    from huggingface_hub import hf_hub_download
     from huggingface_hub.utils import WeakFileLock  # type: ignore[attr-defined]
 
     place = snapshot.folder / entry.name
@@ -72,11 +39,26 @@ def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
     blobs, locks = snapshot.storage / "blobs", snapshot.cache / ".locks" / snapshot.storage.name
     blobs.mkdir(parents=True, exist_ok=True)
     locks.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(locks / f"{etag}.lock"):
-        if not (blobs / etag).exists():
-            expected = entry.digest or (etag if DIGEST.fullmatch(etag) else None)
-            _download(url, blobs / etag, Entry(entry.name, expected, size))
-    return Path(hf_hub_download(snapshot.repo, entry.name, cache_dir=snapshot.cache, revision=snapshot.commit))
+    blob = blobs / (entry.digest or etag)
+    with WeakFileLock(locks / f"{blob.name}.lock"):
+        if not blob.exists():
+            expected = blob.name if DIGEST.fullmatch(blob.name) else None
+            _download(url, blob, Entry(entry.name, expected, size))
+        _show(blob, place)
+    return place
+
+
+def _show(blob: Path, place: Path) -> None:
+    """Let a file appear under its name, as the hub's client does: by a link, or itself where there are no links.
+
+    The client is not asked to, since it would make a path of whatever ETag and commit the hub answers with then.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.unlink(missing_ok=True)  # a link to a file that is gone
+    try:
+        place.symlink_to(os.path.relpath(blob, place.parent))
+    except OSError:  # Windows, without the right to make links
+        os.replace(blob, place)
 
 
 def bytes_missing(snapshot: Snapshot, entry: Entry) -> int:
@@ -87,38 +69,6 @@ def bytes_missing(snapshot: Snapshot, entry: Entry) -> int:
     partial = blob.with_name(blob.name + PARTIAL)
     have = next((path.stat().st_size for path in (blob, partial) if path.is_file()), 0)
     return max(0, entry.size - have)
-
-
-def retry(
-    call: Callable[Arguments, Answer],
-    passes: Callable[[Exception], bool],
-    progress: Callable[[], object] = lambda: None,
-) -> Callable[Arguments, Answer]:
-    """Return a function that calls again after each of WAITS while `call` raises what passes.
-
-    After progress the waits begin anew.
-    """
-
-    @functools.wraps(call)
-    def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
-        tries, before = 0, progress()
-        while True:
-            try:
-                return call(*args, **kwargs)
-            except Exception as error:  # whatever it is, the caller's rule says whether it passes
-                if (now := progress()) != before:
-                    tries, before = 0, now
-                if tries == len(WAITS) or not passes(error):
-                    raise
-            time.sleep(WAITS[tries])
-            tries += 1
-
-    return patient
-
-
-def is_transient(error: Exception) -> bool:
-    """Whether the hub answered that it is busy, so that a later call may succeed."""
-    return getattr(getattr(error, "response", None), "status_code", None) in BUSY
 
 
 def digest_of(path: Path, like: str) -> str:
@@ -142,9 +92,9 @@ def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:
 
     url = hf_hub_url(snapshot.repo, entry.name, revision=snapshot.commit)
     facts = retry(get_hf_file_metadata, is_transient)(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    if facts.etag is None or not ETAG.fullmatch(facts.etag) or facts.commit_hash is None:
+    if facts.etag is None or not ETAG.fullmatch(facts.etag) or path_fault(facts.etag) or facts.commit_hash is None:
         raise RuntimeError(f"{url} was answered by something that is no hub: a login page, or a wrong HF_ENDPOINT")
-    return url, facts.etag, entry.size if facts.size is None else facts.size
+    return url, facts.etag, facts.size if entry.size is None and (facts.size or 0) >= 0 else entry.size
 
 
 def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
@@ -177,7 +127,7 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
 def _receive(url: str, partial: Path, entry: Entry) -> None:
     """Append the missing bytes and fsync, before the file is renamed."""
     from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, tqdm  # type: ignore[attr-defined]
+    from huggingface_hub.utils import build_hf_headers, tqdm  # type: ignore[attr-defined]
 
     with partial.open("ab") as file:
         have = file.tell()
@@ -187,19 +137,22 @@ def _receive(url: str, partial: Path, entry: Entry) -> None:
             return
         headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
-            if response.is_error:
-                response.read()
-            hf_raise_for_status(response)
+            raise_for_status(response)
             if response.status_code != 206:  # all of it comes, although the rest was asked for
                 have = _empty(file)
             shown: dict[str, Any] = {"desc": entry.name, "unit": "B", "unit_scale": True, "delay": 1, "disable": None}
             with tqdm(total=entry.size, initial=have, **shown) as bar:  # type: ignore[no-untyped-call]
                 for chunk in response.iter_bytes():
                     bar.update(file.write(chunk))
-                    if entry.size is not None and file.tell() > entry.size:
+                    if file.tell() > (UNSTATED if entry.size is None else entry.size):
                         break
         file.flush()
         os.fsync(file.fileno())
+        if entry.size is None and file.tell() > UNSTATED:
+            _empty(file)
+            raise CorruptModelError(
+                f"{entry.name}: the hub does not say its size, and sends more than {UNSTATED:,} bytes"
+            )
         if entry.size not in (None, file.tell()):
             raise OSError(f"{entry.name} ended after {file.tell()} of {entry.size} bytes")
 
@@ -211,7 +164,7 @@ def _empty(file: BinaryIO) -> int:
 
 def _may_go_on(error: Exception) -> bool:
     """Whether a failed download may go on: the hub was busy, the connection broke; not a full disk, not a 403."""
-    if isinstance(error, OSError) and error.errno is not None:
+    if isinstance(error, EdgeEmbedError) or (isinstance(error, OSError) and error.errno is not None):
         return False
     return is_transient(error) or getattr(error, "response", None) is None
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_embed.errors import InputError, ModelNotFoundError, listing
+from edge_embed.spec.names import as_model_name, relative_path
 from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format
 
 PACKAGE = "package:"
@@ -18,31 +19,36 @@ REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
 
 @dataclass(frozen=True)
 class Reference:
-    """A model reference in its three parts; `on_hub`: it was said that a hub's repository is meant."""
+    """A model reference in its three parts; `on_hub`: it was said that a hub's repository is meant.
+
+    `path` is where a place of this disk was when it was named, whatever the working directory is later; None for a
+    repository and for a package.
+    """
 
     place: str
     level: str | None = None
     revision: str | None = None
     on_hub: bool = False
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def is_repository(self) -> bool:
         """Whether the place is `user/repo` on a hub: not a local path, not a package."""
-        return bool(REPOSITORY.fullmatch(self.place)) and (self.on_hub or not _exists(self.place))
+        return self.path is None and bool(REPOSITORY.fullmatch(self.place))
 
     @property
     def name(self) -> str | None:
         """What to call a model whose own files do not name it; None: as its folder."""
         if self.place.startswith(PACKAGE):
-            return self.place.removeprefix(PACKAGE).partition("/")[0].replace("_", "-")
-        return self.place.partition("/")[2] if self.is_repository else None
+            return as_model_name(self.place.removeprefix(PACKAGE).partition("/")[0].replace("_", "-"))
+        return as_model_name(self.place.partition("/")[2]) if self.is_repository else None
 
 
 def parse(reference: str | os.PathLike[str], revision: str | None = None) -> Reference:
     """Split `[hf://]PLACE[:LEVEL][@REVISION]`; a path that exists is taken whole, so its name may hold `:` and `@`.
 
-    Raises InputError when the place or the revision is empty, a revision is given twice, a `:LEVEL` is unknown, or
-    what follows `hf://` is no repository.
+    Raises InputError when the place or the revision is empty or a revision is none, a revision is given twice, a
+    `:LEVEL` is unknown, or what follows `hf://` is no repository.
     """
     text = os.fspath(reference)
     if on_hub := text.startswith(HUB):
@@ -68,7 +74,10 @@ def parse(reference: str | os.PathLike[str], revision: str | None = None) -> Ref
     place = text[:start] + head
     if on_hub and not REPOSITORY.fullmatch(place):
         raise InputError(f"{HUB}{text} names no repository: expected {HUB}USER/REPO[:LEVEL][@REVISION]")
-    return Reference(place, level or None, revision, on_hub)
+    if revision is not None:
+        relative_path(revision, "the revision", InputError)
+    path = None if on_hub else _local(place, sure=not isinstance(reference, str))
+    return Reference(place, level or None, revision, on_hub, path)
 
 
 def named_format(place: str) -> Format | None:
@@ -100,11 +109,31 @@ def local_path(reference: Reference) -> Path:
     Raises ModelNotFoundError with the remedy for a place that does not exist, InputError for a revision.
     """
     place = reference.place
-    path = _package(place) if place.startswith(PACKAGE) else Path(os.path.expanduser(place))
+    path = _package(place) if place.startswith(PACKAGE) else reference.path or Path(os.path.expanduser(place))
     if not path.exists():
+        if REPOSITORY.fullmatch(place):
+            there = f": the folder {path.parent} is there, and nothing called {path.name} in it"
+            raise ModelNotFoundError(
+                f"{place} does not exist{there if path.parent.is_dir() else ''}. If a hub's repository is meant, write "
+                f"{HUB}{place}"
+            )
         raise ModelNotFoundError(f"{place} does not exist, and is not of the form user/repo or package:NAME/FOLDER")
     if reference.revision is not None:
         raise InputError(f"revision={reference.revision!r} has no meaning for the local path {path}")
+    return path
+
+
+def _local(place: str, sure: bool) -> Path | None:
+    """Return the absolute path of a place on this disk; None for a package, and for what can only be a repository.
+
+    `user/repo` is of this disk if it is `sure`, as a Path is, and where a folder `user` is there: a slip in a path must
+    not become a request to a hub, which may have something of that name.
+    """
+    if place.startswith(PACKAGE):
+        return None
+    path = Path(os.path.expanduser(place)).absolute()
+    if not sure and REPOSITORY.fullmatch(place) and not path.exists() and not path.parent.is_dir():
+        return None
     return path
 
 

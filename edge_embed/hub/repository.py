@@ -13,11 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import EdgeEmbedError, ModelNotFoundError, RepositoryAbsentError, listing
+from edge_embed.errors import EdgeEmbedError, ModelNotFoundError, RepositoryAbsentError, listing, printable
 
-from .cache import METADATA, ROOTS, read_note, snapshot_of, write_note
-from .fetch import Entry, Snapshot, bytes_missing, fetch_file, is_transient, retry
+from .answers import describe, is_transient, retry
+from .cache import METADATA, ROOTS, note_revision, read_note, snapshot_of, write_note
+from .entries import Entry, Snapshot
+from .fetch import bytes_missing, fetch_file
 
+MOST_METADATA, LARGEST_METADATA = 64, 256 << 20  # files, and bytes of one: the longest tokenizer.json has some 40 MB
 logger = logging.getLogger(__name__)
 
 
@@ -101,30 +104,51 @@ def ask_hub(repo: str, revision: str | None, cache: Path, *, offline: bool) -> R
     Raises RepositoryAbsentError for a repository that is not there or holds no model, and offline at once;
     ModelNotFoundError for every other failure of the hub.
     """
-    from huggingface_hub import HfApi, constants
-
     if offline:
         raise _incomplete(repo)
-    timeout = constants.HF_HUB_ETAG_TIMEOUT
     with hub_errors(repo, revision):
-        model_info = retry(HfApi().model_info, is_transient)
-        info = model_info(repo, revision=revision, timeout=timeout, files_metadata=True)
-        entries = {file.rfilename: _entry(file) for file in info.siblings or ()}
-    if info.sha is None or not any(root in entries for root in ROOTS):
+        found = retry(describe, is_transient)(repo, revision)
+    if not any(root in found.entries for root in ROOTS):
         raise RepositoryAbsentError(f"{repo} holds no model: neither {' nor '.join(ROOTS)} is there")
     return Repository(
-        snapshot=Snapshot(repo, info.sha, cache), entries=entries, revision=revision, licence=_licence(info), fresh=True
+        snapshot=Snapshot(repo, found.commit, cache),
+        entries=found.entries,
+        revision=revision,
+        licence=found.licence,
+        fresh=True,
     )
 
 
 def fetch_metadata(repository: Repository) -> None:
     """Fetch the small files that say what a model is, and note what the hub said of all; raises as `fetch_files`."""
-    names = [*repository.entries]
-    root = next(root for root in ROOTS if root in names)
     with hub_errors(repository.snapshot.repo, repository.revision):
-        for name in dict.fromkeys([root, *filter(METADATA.fullmatch, names)]):
+        names = metadata_of(repository)
+        _check_disk(repository, names)
+        for name in names:
             fetch_file(repository.snapshot, repository.entries[name])
     write_note(repository.snapshot, repository.entries.values())
+
+
+def metadata_of(repository: Repository) -> list[str]:
+    """List the small files that say what a model is, the one that every repository of a model has first.
+
+    Raises ModelNotFoundError where they are too many or too large to be that.
+    """
+    entries = repository.entries
+    root = next(root for root in ROOTS if root in entries)
+    names = list(dict.fromkeys([root, *filter(METADATA.fullmatch, entries)]))
+    if len(names) > MOST_METADATA:
+        raise ModelNotFoundError(
+            f"{repository.snapshot.repo} has {len(names):,} files such as {names[-1]!r:.100} that would say what the "
+            f"model is; at most {MOST_METADATA} are read"
+        )
+    large = [name for name in names if (entries[name].size or 0) > LARGEST_METADATA]
+    if large:
+        raise ModelNotFoundError(
+            f"{repository.snapshot.repo} says that {large[0]} has {entries[large[0]].size:,} bytes; files that say "
+            f"what a model is have at most {LARGEST_METADATA:,}"
+        )
+    return names
 
 
 def fetch_files(repository: Repository, names: Sequence[str]) -> None:
@@ -133,21 +157,17 @@ def fetch_files(repository: Repository, names: Sequence[str]) -> None:
     Raises ModelNotFoundError for every failure of the hub and a disk that is too full, CorruptModelError for bytes that
     are not the hub's.
     """
-    from huggingface_hub import hf_hub_download
-
     snapshot = repository.snapshot
     missing = [name for name in names if not repository.has(name)]
     with hub_errors(snapshot.repo, repository.revision):
-        size = sum(bytes_missing(snapshot, repository.entries[name]) for name in missing)
-        _check_disk(snapshot.repo, size, snapshot.storage)
+        size = _check_disk(repository, missing)
         if missing:
-            licence = repository.licence or "not stated"
+            licence = printable(repository.licence or "not stated")
             logger.warning("%s: downloading %.1f MB; licence: %s", snapshot.repo, size / 1e6, licence)
         for name in missing:
             fetch_file(snapshot, repository.entries[name])
         if repository.fresh:
-            root = next(root for root in ROOTS if root in repository.entries)
-            hf_hub_download(snapshot.repo, root, revision=repository.revision, cache_dir=snapshot.cache)
+            note_revision(snapshot, repository.revision)
 
 
 @contextmanager
@@ -163,11 +183,12 @@ def hub_errors(repo: str, revision: str | None) -> Iterator[None]:
     except EdgeEmbedError:
         raise
     except errors.HFValidationError as error:
-        raise ModelNotFoundError(f"{repo} is no local folder, and cannot be a repository: {error}") from error
+        raise ModelNotFoundError(f"{repo} is no local folder, and cannot be a repository: {error}") from None
     except broken as error:
         absent = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
         kind = RepositoryAbsentError if absent else ModelNotFoundError
-        raise kind(f"{repo} {_problem(error, revision)}") from error
+        logger.debug("what the hub's client raised", exc_info=True)
+        raise kind(f"{repo} {_problem(error, revision)}") from None  # the client's own errors take a hundred lines
 
 
 def _incomplete(repo: str) -> RepositoryAbsentError:
@@ -192,28 +213,19 @@ def _problem(error: Exception, revision: str | None) -> str:
     if status == 429:
         return "was refused by the hub, which has had too many requests (429): wait some minutes, or set HF_TOKEN"
     if isinstance(error, ValueError) and not isinstance(error, OSError):
-        return f"got an answer that no hub gives ({error}): a login page on the way, or a wrong HF_ENDPOINT"
-    return f"could not be fetched from the hub: {' '.join(str(error).split())}; try again, or give a local folder"
+        return f"got an answer that no hub gives ({error!s:.200}): a login page on the way, or a wrong HF_ENDPOINT"
+    return f"could not be fetched from the hub: {' '.join(str(error).split()):.500}; try again, or give a local folder"
 
 
-def _entry(file: Any) -> Entry:
-    lfs = file.lfs
-    return Entry(file.rfilename, lfs.sha256 if lfs else file.blob_id, lfs.size if lfs else file.size)
-
-
-def _check_disk(repo: str, size: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
+def _check_disk(repository: Repository, names: Sequence[str]) -> int:
+    """Return how many bytes of files are to be downloaded; raise ModelNotFoundError where the disk has less."""
+    snapshot = repository.snapshot
+    size = sum(bytes_missing(snapshot, repository.entries[name]) for name in names)
+    place = next(path for path in (snapshot.storage, *snapshot.storage.parents) if path.exists())
+    free = shutil.disk_usage(place).free
     if size > free:
         raise ModelNotFoundError(
-            f"{repo} needs {size / 1e6:,.0f} MB more on disk and {folder} has {free / 1e6:,.0f} MB free: free some, "
-            "choose a smaller level, or set cache_dir or HF_HOME to another disk"
+            f"{snapshot.repo} needs {size / 1e6:,.0f} MB more on disk and {place} has {free / 1e6:,.0f} MB free: free "
+            "some, choose a smaller level, or set cache_dir or HF_HOME to another disk"
         )
-
-
-def _licence(info: Any) -> str | None:
-    """Return the licence that the model's card names."""
-    card = info.card_data or {}
-    named = card.get("license_name") or card.get("license")
-    tags = (tag.partition(":")[2] for tag in info.tags or () if tag.startswith("license:"))
-    found = named or next(tags, None)
-    return str(found) if found else None
+    return size

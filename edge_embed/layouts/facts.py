@@ -6,13 +6,16 @@ The folder's own files win where they speak; of two lengths the lesser counts.
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("facts.json")
+logger = logging.getLogger(__name__)
 
 
 def plain(name: str) -> str:
@@ -20,17 +23,47 @@ def plain(name: str) -> str:
     return re.sub(r"-(gguf|mlx)$", "", name, flags=re.I)
 
 
-def facts_of(name: str) -> dict[str, Any]:
-    """Return keys of the spec, as parsed JSON, of a repository `user/repo`, or of a local folder by its name alone.
+def facts_of(repository: str) -> dict[str, Any]:
+    """Return keys of the spec, as parsed JSON, of a repository `user/repo`.
 
     Every entry counts of which a pattern fits; a later one wins. A suffix that names the format is passed over.
     """
+    name = plain(repository)
+    return _merged(entry for entry in _entries() if any(fnmatchcase(name, pattern) for pattern in entry["match"]))
+
+
+def facts_of_folder(folder: Path, model_type: object) -> dict[str, Any]:
+    """Return what is known of a local folder by its own name, if it holds the architecture of the model so called.
+
+    Another model may bear that name, so it is said that the name decided. `model_type` is config.json's, or
+    general.architecture of a GGUF file.
+    """
+    name = plain(folder.resolve().name)
+    fitting = [
+        entry
+        for entry in _entries()
+        if model_type in entry["model_type"]
+        and any(fnmatchcase(name, pattern.partition("/")[2]) for pattern in entry["match"])
+    ]
+    if fitting:
+        _tell(folder, fitting[0]["match"][0])
+    return _merged(fitting)
+
+
+@cache
+def _tell(folder: Path, pattern: str) -> None:
+    logger.warning(
+        "%s is taken for %s by its name, and has its pooling and prompts where its files state none; rename it if it "
+        "is another model",
+        folder,
+        pattern.rstrip("*"),
+    )
+
+
+def _merged(entries: Iterable[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    name = plain(name)
-    for entry in _entries():
-        patterns = [pattern if "/" in name else pattern.partition("/")[2] for pattern in entry["match"]]
-        if any(fnmatchcase(name, pattern) for pattern in patterns):
-            found |= entry["spec"]
+    for entry in entries:
+        found |= entry["spec"]
     return found
 
 

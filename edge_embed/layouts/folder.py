@@ -16,6 +16,7 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsEr
 from edge_embed.formats.gguf import parts_of
 from edge_embed.formats.safetensors import safetensors_header, weight_map
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
+from edge_embed.spec.names import as_model_name
 from edge_embed.spec.weights import File, Level, Weights, image_part
 
 from .facts import plain
@@ -137,7 +138,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         )
     if any(part.format != "gguf" for part in weights) or not weights:
         _need_tokenizer(files)
-    name = origin.name or files.folder.resolve().name
+    name = origin.name or as_model_name(files.folder.resolve().name)
     spec = read_spec(files.folder, name, origin.source, list(adapters), origin.overrides)
     if checkpoint is not None and spec.architecture in PRIVATE:
         spec = replace(spec, architecture=public_type(spec.architecture, _tensor_names(files, checkpoint)))
@@ -174,7 +175,7 @@ def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) ->
     """Read a folder of which GGUF files alone say what the model is; of several, one that need not be fetched."""
     paths = [part.files[0].path for part in weights]
     model = next(filter(files.has, paths), paths[0])
-    name = origin.name or plain(files.folder.resolve().name)
+    name = origin.name or as_model_name(plain(files.folder.resolve().name))
     spec = read_gguf_spec(files, model, name, origin.source, origin.overrides)
     spec = replace(spec, weights=weights, source=origin.source or spec.source, revision=origin.revision)
     return ModelFolder(files, spec)
@@ -208,7 +209,7 @@ def _read_gguf_file(path: Path, origin: _Origin) -> ModelFolder:
     weights = Weights(format="gguf", level=file_level(path), files=parts)
     if any((folder / known).is_file() for known in (FILE_NAME, "modules.json")):
         return _read_files(Listing.of(folder), origin).with_weights((weights,))
-    return _read_gguf(Listing.of(folder), (weights,), replace(origin, name=origin.name or path.stem))
+    return _read_gguf(Listing.of(folder), (weights,), replace(origin, name=origin.name or as_model_name(path.stem)))
 
 
 def _read_own(files: Listing, origin: _Origin) -> ModelFolder:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -18,9 +19,10 @@ from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
 from edge_embed.spec.weights import LEVELS, File, Level, Weights
 
-from .facts import facts_of
+from .facts import facts_of, facts_of_folder
 from .listing import Listing
 
+logger = logging.getLogger(__name__)
 SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
 POOLING: dict[int, Pooling] = {1: "mean", 2: "first", 3: "last"}
 RANK = 4
@@ -83,12 +85,32 @@ def base(name: str) -> str:
 
 
 def find_gguf(files: Listing) -> tuple[Weights, ...]:
-    """List the GGUF models of a folder, one a level."""
-    found = []
-    for level, names in gguf_files(files.top).items():
-        known = level if level != "?" else file_level(files.header(names[0]))
+    """List the GGUF models of a folder, one a level; where the folder itself has none, those of its sub-folders.
+
+    A file whose level is not known is passed over, if the folder has anything else. Raises UnsupportedModelError or
+    CorruptModelError for one that is all there is.
+    """
+    found, refused = [], None
+    for level, names in (gguf_files(files.top) or gguf_files(_of_one_model(files.sizes))).items():
+        try:
+            known = level if level != "?" else file_level(files.header(names[0]))
+        except (UnsupportedModelError, CorruptModelError) as error:
+            refused = error
+            continue
         found.append(Weights(format="gguf", level=known, files=tuple(File(path=name) for name in names)))
+    if refused and not found and "config.json" not in files:
+        raise refused
+    if refused:
+        logger.warning("passed over: %s", refused)
     return tuple(found)
+
+
+def _of_one_model(names: Iterable[str]) -> list[str]:
+    """Return the names of GGUF models if all are called alike but for their levels: else they are of several models."""
+    models = [name for name in names if name.lower().endswith(".gguf") and not NO_MODEL.fullmatch(base(name))]
+    matches = {name: LEVEL.fullmatch(base(name)) for name in models}
+    stems = {base(name)[: match.start(1)] if match else base(name) for name, match in matches.items()}
+    return models if len(stems) == 1 else []
 
 
 def file_level(path: Path) -> str:
@@ -118,7 +140,8 @@ def read_gguf_spec(
     if SPEC_KEY in header.metadata:
         spec = ModelSpec.from_json(str(header.metadata[SPEC_KEY]), f"{path}: {SPEC_KEY}")
         return with_overrides(with_values(spec, {"source": repository or spec.source}), overrides)
-    facts = facts_of(repository or files.folder.resolve().name)
+    kind = header.metadata.get("general.architecture")
+    facts = facts_of(repository) if repository else facts_of_folder(files.folder, kind)
     return _foreign_spec(header, files, path, name, facts, overrides)
 
 

@@ -16,8 +16,9 @@ from edge_embed.architectures import dim, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_json, read_object
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
+from edge_embed.spec.names import relative_path
 
-from .facts import facts_of
+from .facts import facts_of, facts_of_folder
 from .preprocessor import parse
 
 HEAD = 1 << 18  # characters of a model card in which its YAML head ends
@@ -46,7 +47,7 @@ def read_spec(
     needed = {"model_type": config.get("model_type"), "hidden_size": width}
     if missing := [key for key, value in needed.items() if not value]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
-    facts = facts_of(repository or path.resolve().name)
+    facts = facts_of(repository) if repository else facts_of_folder(path, config["model_type"])
     values: dict[str, Any] = {
         "name": name,
         "architecture": config["model_type"],
@@ -104,7 +105,10 @@ def _module_types(path: Path) -> dict[str, str]:
     )
     if not whole:
         raise CorruptModelError(f"{path} is no list of modules, each with a type and a path; fetch it again")
-    return {str(module["type"]): str(module["path"]) for module in modules}
+    for module in modules:
+        if module["path"]:
+            relative_path(module["path"], path)
+    return {str(module["type"]): str(module["path"] or "") for module in modules}
 
 
 def _pooling(path: Path) -> Pooling:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from edge_embed.backends.facts import facts, running
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, RepositoryAbsentError
-from edge_embed.hub.cache import METADATA
 from edge_embed.hub.reference import PACKAGE, Reference, family, local_path, named_format
 from edge_embed.hub.repository import (
     Repository,
@@ -22,6 +21,7 @@ from edge_embed.hub.repository import (
     fetch_files,
     fetch_metadata,
     is_offline,
+    metadata_of,
 )
 from edge_embed.layouts.folder import TOKENIZER, ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
@@ -167,7 +167,7 @@ def _read(search: _Search, repository: Repository, reference: Reference, offline
 
     files = Listing(headers.folder if stand_ins else snapshot.folder, sizes, header, stand_ins)
     if stand_ins:
-        for name in filter(METADATA.fullmatch, sizes):
+        for name in metadata_of(repository):
             if name != TOKENIZER:  # its size tells what it takes
                 headers(name)
     elif search.look:

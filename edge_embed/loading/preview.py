@@ -16,7 +16,8 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
 from edge_embed.formats.safetensors import LONGEST
-from edge_embed.hub.fetch import Entry, Snapshot, is_transient, retry
+from edge_embed.hub.answers import is_transient, raise_for_status, retry
+from edge_embed.hub.entries import Entry, Snapshot
 from edge_embed.hub.repository import Repository, hub_errors
 
 SMALL = 8 << 20  # bytes of a graph or a description that is read whole
@@ -48,9 +49,17 @@ class RemoteHeaders:
         Raises ModelNotFoundError when the hub cannot be asked or ignores ranges, CorruptModelError for a damaged
         header.
         """
-        place = self.folder / name
+        place, entry = self.folder / name, self._repository.entries.get(name)
+        if entry is None:
+            raise CorruptModelError(f"{self._repository.snapshot.repo} lacks {name!r}, which another file of it names")
         if not place.exists():
-            _copy(self._repository.snapshot, self._repository.entries[name], place)
+            try:
+                _copy(self._repository.snapshot, entry, place)
+            except OSError as error:  # no room, or a size that no file of this disk can have
+                raise ModelNotFoundError(
+                    f"{self._repository.snapshot.repo}: no stand-in for {name} of {entry.size} bytes can be made in "
+                    f"{self.folder}: {error}; set TMPDIR to another disk, or edge-embed pull it"
+                ) from error
         return place
 
     def close(self) -> None:
@@ -157,14 +166,11 @@ class _Remote:
 
     def _ask(self, start: int, stop: int) -> bytes:
         from huggingface_hub import constants, get_session
-        from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
 
         headers = {**self._headers, "Accept-Encoding": "identity", "Range": f"bytes={start}-{stop - 1}"}
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", self._url, headers=headers, timeout=timeout) as response:
-            if response.is_error:
-                response.read()
-            hf_raise_for_status(response)
+            raise_for_status(response)
             whole = response.status_code != 206
             if whole and start:
                 raise ModelNotFoundError(

@@ -17,6 +17,7 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 from .decoding import decode, encode
 from .golden import Golden, GoldenImage
 from .image import ImageSpec
+from .names import model_name, relative_path
 from .weights import Weights
 
 FILE_NAME = "edge_embed.json"
@@ -211,6 +212,9 @@ def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> st
 
 def _check(spec: ModelSpec, where: str) -> None:
     """Refuse values of the right type that cannot be right."""
+    model_name(spec.name, f"{where}: name")
+    for file in (file for weights in spec.weights for file in weights.files):
+        relative_path(file.path, f"{where}: weights.files.path")
     wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
     wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
     wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
@@ -220,7 +224,6 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["weights" for weights in spec.weights if not weights.files]
     known = {"text": len(spec.golden), "image": len(spec.golden_images)}
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
-    wrong += ["weights.files.path" for w in spec.weights for file in w.files if _leaves_folder(file.path)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
 
@@ -239,8 +242,3 @@ def _unfit_default(spec: ModelSpec, key: str) -> bool:
     template = spec.prompts.get(name, "")
     found = (TEXT in template, spec.image_token is not None and IMAGE in template)
     return found != {"default": (True, False), "image": (False, True), "composed": (True, True)}[key]
-
-
-def _leaves_folder(path: str) -> bool:
-    parts = path.replace("\\", "/").split("/")
-    return path.startswith("/") or ".." in parts or ":" in parts[0]

@@ -13,6 +13,8 @@ import pytest
 
 from edge_embed import CorruptModelError, ModelNotFoundError
 from edge_embed.hub.cache import snapshot_of, wrong_files
+from edge_embed.hub.entries import Entry, Snapshot
+from edge_embed.hub.repository import Repository, fetch_files, fetch_metadata
 
 from support.hub_server import GRAPHS, METADATA, Client, Fault, HubServer
 
@@ -129,15 +131,14 @@ def test_the_licence_and_the_size_are_said_once(
     assert capfd.readouterr().err.count("user/model: downloading 0.0 MB; licence: cc-by-nc-4.0") == 1
 
 
-def test_a_full_disk_is_noticed_before_the_download(
-    server: HubServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from edge_embed.hub import repository as hub_repository
-
+def test_a_full_disk_is_noticed_before_the_download(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights, and the small files that come before them; nothing is asked for."""
+    entries = {name: Entry(name, size=15_000_000) for name in ("config.json", "tokenizer.json")}
+    repository = Repository(snapshot=Snapshot("user/m", "0" * 40, tmp_path), entries=entries, fresh=True)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**7))  # type: ignore[attr-defined]
-    with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: free"):
-        hub_repository._check_disk("m", 30_000_000, tmp_path)
-    hub_repository._check_disk("m", 10_000_000, tmp_path)
+    for fetch in (fetch_metadata, lambda repository: fetch_files(repository, [*entries])):
+        with pytest.raises(ModelNotFoundError, match=rf"m needs 30 MB more on disk and {tmp_path} has 10 MB free: fr"):
+            fetch(repository)
 
 
 def test_two_processes_make_one_download(server: HubServer, tmp_path: Path) -> None:

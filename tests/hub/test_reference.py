@@ -48,7 +48,6 @@ def test_parse_takes_what_exists_whole(tmp_path: Path, monkeypatch: pytest.Monke
     assert parse("~/int8:a@b:int8") == Reference("~/int8:a@b", "int8")
     assert parse("C:\\models\\x") == Reference("C:\\models\\x")
     assert not parse("user/repo:int8").is_repository
-    assert parse("user/other:int8").is_repository
     with pytest.raises(InputError, match="unknown level 'int7' in 'int8:a@b:int7'"):
         parse("int8:a@b:int7")
 
@@ -124,6 +123,35 @@ def test_local_places_are_taken_as_they_are(tmp_path: Path, monkeypatch: pytest.
     assert local("~/model.onnx") == tmp_path / "model.onnx"
     with pytest.raises(InputError, match=f"revision='v1' has no meaning for the local path {tmp_path}"):
         local(f"{tmp_path}@v1")
+
+
+def test_a_slip_in_a_path_is_no_request_to_a_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    for text in ("out/typo", "out/typo:int8"):
+        message = f"^out/typo does not exist: the folder {tmp_path}/out is there, and nothing called typo in it. "
+        with pytest.raises(ModelNotFoundError, match=f"{message}If a hub's repository is meant, write hf://out/typo$"):
+            local(text)
+    assert parse("hf://out/typo").is_repository
+    assert parse("other/typo").is_repository
+    with pytest.raises(ModelNotFoundError, match="^other/typo does not exist. If a hub's repository is meant, write"):
+        local_path(parse(Path("other/typo")))  # a Path is never a repository
+
+
+def test_a_local_model_stays_one_wherever_the_process_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "user" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    reference = parse("user/model:int8")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir("elsewhere")
+    assert not reference.is_repository
+    assert local_path(reference) == tmp_path / "user" / "model"
+
+
+@pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", "a\x1b[2J", "C:x", "a//b"])
+def test_a_revision_is_a_branch_a_tag_or_a_commit(revision: str) -> None:
+    with pytest.raises(InputError, match="^the revision: .* cannot be a path below a folder: "):
+        parse("user/repo", revision)
 
 
 def test_a_package_is_found_without_being_imported(minilm: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edge_embed.device.machine import this_device
-from edge_embed.hub.fetch import Snapshot
+from edge_embed.hub.entries import Snapshot
 from edge_embed.hub.repository import Repository
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.gguf import find_gguf

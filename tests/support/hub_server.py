@@ -259,11 +259,11 @@ WORKER = """
 import json, sys
 from dataclasses import replace
 import huggingface_hub
-from edge_embed.hub import fetch as hub_fetch
+from edge_embed.hub import answers
 from edge_embed.loading.load import files_of, find_and_choose
 from edge_embed.loading.request import load_request
 
-hub_fetch.WAITS = (0.01, 0.01)
+answers.WAITS = (0.01, 0.01)
 
 def resolve(model, revision, cache_dir, offline):
     request = load_request(model, revision=revision, cache_dir=cache_dir, offline=offline)

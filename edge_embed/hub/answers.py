@@ -1,0 +1,160 @@
+"""What a hub answers, read within limits: its listing of a repository, and the bodies of its errors.
+
+A hub is somebody else's machine, and so is what stands between it and us: no answer is read that has no end.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ParamSpec, TypeVar
+from urllib.parse import quote
+
+from edge_embed.errors import ModelNotFoundError
+from edge_embed.spec.names import is_commit
+
+from .entries import Entry, listed_file
+
+LISTING = 16 << 20  # bytes; the hub's of 10,000 files has 2.5 million
+FILES = 50_000
+ERROR, SHOWN = 1 << 16, 500  # bytes of an error's body, and characters of what it says
+BODY_HEADERS = ("content-encoding", "content-length", "content-type", "transfer-encoding")
+SECONDS = 60.0  # for a listing as a whole
+WAITS: tuple[float, ...] = (1, 2, 4)  # seconds before each new try of what the hub could not do just then
+BUSY = (429, 500, 502, 503, 504)
+Answer = TypeVar("Answer")
+Arguments = ParamSpec("Arguments")
+
+
+@dataclass(frozen=True)
+class Described:
+    """A revision as the hub describes it: its commit, its files by name, and the licence that its card names."""
+
+    commit: str
+    entries: Mapping[str, Entry]
+    licence: str | None
+
+
+def describe(repo: str, revision: str | None) -> Described:
+    """Ask the hub for a revision's commit and files.
+
+    Names that cannot be paths below a folder are left out: nothing of a model is called so. Raises ModelNotFoundError
+    for a listing that is too long or that names no commit, else what the hub's client raises.
+    """
+    answer = _ask(repo, revision)
+    commit, files = answer.get("sha"), answer.get("siblings")
+    if not is_commit(commit):
+        raise ModelNotFoundError(
+            f"{repo}: the hub names the commit {commit!r:.100}, which is none: expected 40 hex digits"
+        )
+    if not isinstance(files, list) or len(files) > FILES:
+        count = f"{len(files):,} files" if isinstance(files, list) else "no files"
+        raise ModelNotFoundError(f"{repo}: the hub lists {count}; expected a list of at most {FILES:,}")
+    found = (_listed(file) for file in files)
+    return Described(str(commit), {entry.name: entry for entry in found if entry}, _licence(answer))
+
+
+def raise_for_status(response: Any) -> None:
+    """Raise what the hub's client raises for an answer's status, after so much of its body as an error can need."""
+    from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
+
+    if not response.is_error:
+        return
+    try:
+        told = json.loads(_read(response, ERROR, SECONDS))
+    except (ValueError, RecursionError):
+        told = None
+    message = told.get("error") if isinstance(told, dict) else None
+    body = json.dumps({"error": message[:SHOWN]}) if isinstance(message, str) else ""
+    headers = {key: value for key, value in response.headers.items() if key.lower() not in BODY_HEADERS}
+    hf_raise_for_status(type(response)(response.status_code, headers=headers, text=body, request=response.request))
+
+
+def retry(
+    call: Callable[Arguments, Answer],
+    passes: Callable[[Exception], bool],
+    progress: Callable[[], int] = lambda: 0,
+) -> Callable[Arguments, Answer]:
+    """Return a function that calls again after each of WAITS while `call` raises what passes.
+
+    After progress the waits begin anew.
+    """
+
+    @functools.wraps(call)
+    def patient(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Answer:
+        tries, furthest = 0, progress()
+        while True:
+            try:
+                return call(*args, **kwargs)
+            except Exception as error:  # whatever it is, the caller's rule says whether it passes
+                if (now := progress()) > furthest:
+                    tries, furthest = 0, now
+                if tries == len(WAITS) or not passes(error):
+                    raise
+            time.sleep(WAITS[tries])
+            tries += 1
+
+    return patient
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the hub answered that it is busy, so that a later call may succeed."""
+    return getattr(getattr(error, "response", None), "status_code", None) in BUSY
+
+
+def _ask(repo: str, revision: str | None) -> dict[str, Any]:
+    from huggingface_hub import constants, get_session
+    from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]
+
+    validate_repo_id(repo)
+    url = f"{constants.ENDPOINT}/api/models/{repo}"
+    if revision is not None:
+        url += f"/revision/{quote(revision, safe='')}"
+    headers, timeout = build_hf_headers(), constants.HF_HUB_ETAG_TIMEOUT
+    with get_session().stream("GET", url, headers=headers, timeout=timeout, params={"blobs": True}) as response:
+        raise_for_status(response)
+        data = _read(response, LISTING, SECONDS)
+    if len(data) > LISTING:
+        raise ModelNotFoundError(f"{repo}: the hub's listing has more than {LISTING >> 20} MB")
+    try:
+        answer = json.loads(data)
+    except RecursionError as error:
+        raise ValueError("a listing that is nested too deep") from error
+    if not isinstance(answer, dict):
+        raise ValueError(f"a listing that is {type(answer).__name__}, not an object")
+    return answer
+
+
+def _read(response: Any, most: int, seconds: float) -> bytes:
+    """Read a body until it ends or has more bytes than `most`; raise TimeoutError when it takes too long."""
+    deadline, parts, size = time.monotonic() + seconds, [], 0
+    for chunk in response.iter_bytes():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > most:
+            break
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the hub took longer than {seconds:g} s for an answer")
+    return b"".join(parts)
+
+
+def _listed(file: object) -> Entry | None:
+    if not isinstance(file, dict):
+        return None
+    lfs = file.get("lfs")
+    if isinstance(lfs, dict):
+        return listed_file(file.get("rfilename"), lfs.get("sha256"), lfs.get("size"))
+    return listed_file(file.get("rfilename"), file.get("blobId"), file.get("size"))
+
+
+def _licence(answer: Mapping[str, Any]) -> str | None:
+    """Return the licence that the model's card names."""
+    card, tags = answer.get("cardData"), answer.get("tags")
+    card, tags = card if isinstance(card, dict) else {}, tags if isinstance(tags, list) else []
+    named = card.get("license_name") or card.get("license")
+    tagged = (str(tag).partition(":")[2] for tag in tags if str(tag).startswith("license:"))
+    found = named or next(tagged, None)
+    return f"{found!s:.200}" if found else None
