@@ -107,7 +107,7 @@ def find_gguf(files: Listing) -> tuple[Weights, ...]:
 
 def _of_one_model(names: Iterable[str]) -> list[str]:
     """Return the names of GGUF models if all are called alike but for their levels: else they are of several models."""
-    models = [name for name in names if name.lower().endswith(".gguf") and not NO_MODEL.fullmatch(base(name))]
+    models = [name for name in names if name.lower().endswith(".gguf") and not _beside_model(name)]
     matches = {name: LEVEL.fullmatch(base(name)) for name in models}
     stems = {base(name)[: match.start(1)] if match else base(name) for name, match in matches.items()}
     return models if len(stems) == 1 else []

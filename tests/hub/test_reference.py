@@ -134,7 +134,7 @@ def test_a_slip_in_a_path_is_no_request_to_a_hub(tmp_path: Path, monkeypatch: py
             local(text)
     assert parse("hf://out/typo").is_repository
     assert parse("other/typo").is_repository
-    with pytest.raises(ModelNotFoundError, match="^other/typo does not exist. If a hub's repository is meant, write"):
+    with pytest.raises(ModelNotFoundError, match=r"^other/typo does not exist. If a hub's repository is meant, write"):
         local_path(parse(Path("other/typo")))  # a Path is never a repository
 
 
@@ -150,7 +150,7 @@ def test_a_local_model_stays_one_wherever_the_process_goes(tmp_path: Path, monke
 
 @pytest.mark.parametrize("revision", ["../../x", "/etc/passwd", "a\x1b[2J", "C:x", "a//b"])
 def test_a_revision_is_a_branch_a_tag_or_a_commit(revision: str) -> None:
-    with pytest.raises(InputError, match="^the revision: .* cannot be a path below a folder: "):
+    with pytest.raises(InputError, match=r"^the revision: .* cannot be a path below a folder: "):
         parse("user/repo", revision)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, ModelSpec, UnsupportedModelError
-from edge_embed.layouts.facts import PATH, facts_of
+from edge_embed.layouts.facts import PATH, facts_of, facts_of_folder
 from edge_embed.layouts.folder import checkpoint_files, read_folder
 from edge_embed.layouts.listing import Listing
 from edge_embed.selection.choose import Constraints, choose
@@ -204,7 +204,7 @@ V5 = "jinaai/jina-embeddings-v5-text-"
     [
         (f"{V5}small", None),
         (f"{V5}nano-retrieval", "retrieval"),
-        ("jina-embeddings-v5-text-nano-text-matching", "text-matching"),
+        (f"{V5}nano-text-matching", "text-matching"),
         (f"{V5}small-classification", "classification"),
         (f"{V5}small-clustering", "clustering"),
         (f"{V5}small-retrieval-GGUF", "retrieval"),
@@ -223,7 +223,7 @@ def test_facts_of_v5(name: str, task: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["someone/jina-embeddings-v5-text-small", f"{V5}large", "jina-embeddings-v5", "Qwen3-Embedding", "x"]
+    "name", ["someone/jina-embeddings-v5-text-small", f"{V5}large", "jina-embeddings-v5-text-small", "x"]
 )
 def test_facts_are_of_no_other_model(name: str) -> None:
     assert facts_of(name) == {}
@@ -231,7 +231,7 @@ def test_facts_are_of_no_other_model(name: str) -> None:
 
 def test_every_entry_of_facts_is_of_a_spec() -> None:
     for entry in json.loads(PATH.read_text()):
-        assert entry.keys() == {"match", "spec"}
+        assert entry.keys() == {"match", "model_type", "spec"}
         assert all(pattern.count("/") == 1 for pattern in entry["match"])
         needed = {"name": "x", "architecture": "x", "dim": 4096, "max_tokens": 1, "pooling": "last", "normalize": True}
         for pattern in entry["match"]:
@@ -241,8 +241,24 @@ def test_every_entry_of_facts_is_of_a_spec() -> None:
     assert facts_of("Qwen/Qwen3-Embedding-0.6B") == {"matryoshka_dims": [32, 64, 128, 256, 512, 768, 1024]}
 
 
+def test_a_folder_has_the_facts_of_its_name_if_it_holds_that_architecture(
+    source: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A BERT in a folder called e5-v is not E5-V, whose prompts would give other vectors in silence."""
+    folder = source.rename(source.with_name("e5-v"))
+    assert read_folder(folder).spec.prompts == {}
+    assert facts_of_folder(folder, ["llava_next"]) == {}
+    assert not caplog.messages
+    assert facts_of_folder(folder, "llava_next") == facts_of("royokong/e5-v")
+    assert caplog.messages == [
+        f"{folder} is taken for royokong/e5-v by its name, and has its pooling and prompts where its files state none; "
+        "rename it if it is another model"
+    ]
+
+
 def test_files_win_over_facts_where_they_speak(source: Path) -> None:
     name = source.rename(source.with_name("jina-embeddings-v5-text-nano-retrieval"))
+    edit(name / "config.json", model_type="eurobert")
     spec = read_folder(name).spec
     assert (spec.pooling, spec.max_tokens, spec.matryoshka_dims) == ("mean", 64, (32,))
     assert (spec.task, spec.default_prompt, spec.license) == ("retrieval", "document", "cc-by-nc-4.0")

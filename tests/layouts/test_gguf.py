@@ -183,6 +183,34 @@ def test_files_that_do_not_say_enough(tmp_path: Path, changes: dict[str, Any], m
             read_folder(place)
 
 
+def test_a_file_of_an_unknown_level_closes_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = tmp_path / "m"
+    odd, good = write(folder / "m-new.gguf", {"general.file_type": 99}), write(folder / "m-Q8_0.gguf")
+    for place in (folder, good):
+        assert read_folder(place).levels() == ["gguf:Q8_0"]
+    assert caplog.messages[0].startswith(f"passed over: {odd}: neither its name nor general.file_type=99 says a level")
+    with pytest.raises(UnsupportedModelError, match=r"m-new.gguf: neither its name nor general.file_type=99"):
+        read_folder(odd)
+    good.unlink()
+    with pytest.raises(UnsupportedModelError, match=r"m-new.gguf: neither its name nor general.file_type=99"):
+        read_folder(folder)
+
+
+def test_files_in_sub_folders_are_found_if_they_are_of_one_model(tmp_path: Path) -> None:
+    folder = tmp_path / "m-GGUF"
+    write(folder / "Q8_0" / "m-Q8_0.gguf")
+    write(folder / "F16" / "m-F16-00001-of-00002.gguf")
+    write(folder / "F16" / "m-F16-00002-of-00002.gguf")
+    found = {weights.level: [file.path for file in weights.files] for weights in read_folder(folder).spec.weights}
+    assert found == {
+        "Q8_0": ["Q8_0/m-Q8_0.gguf"],
+        "F16": ["F16/m-F16-00001-of-00002.gguf", "F16/m-F16-00002-of-00002.gguf"],
+    }
+    write(folder / "other" / "other-Q4_0.gguf")
+    with pytest.raises(ModelNotFoundError, match="holds no model"):
+        read_folder(folder)
+
+
 def test_what_is_known_of_a_model_stands_in_and_contradicts(tmp_path: Path) -> None:
     folder = tmp_path / "jina-embeddings-v5-text-small-retrieval-GGUF"
     path = write(folder / "v5-small-retrieval-F16.gguf", {"pooling_type": None})

@@ -80,7 +80,7 @@ def test_a_spec_with_an_ill_name_is_refused(name: str, checkpoint: Path, tmp_pat
         CorruptModelError, match=r"^edge_embed.json: name: .* cannot be a model's name, which also names"
     ):
         ModelSpec.from_json(json.dumps(values), "edge_embed.json")
-    with pytest.raises(InputError, match="^name: .* cannot be a model's name"):
+    with pytest.raises(InputError, match=r"^name: .* cannot be a model's name"):
         convert(checkpoint, tmp_path / "a" / "out", ["onnx:float32"], name=name)
     assert not list(tmp_path.iterdir())
 
