@@ -86,15 +86,20 @@ class ModelSpec:
     ) -> str:
         """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
 
-        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given or the
-        name is unknown.
+        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given, the
+        name is unknown, or the prompt takes the text twice.
         """
         if prompt is not None:
             if prompt_name is not None:
                 raise InputError(f"prompt_name={prompt_name!r} and prompt={prompt!r} were both given: give one of them")
+            if prompt.count(TEXT) > 1:
+                raise InputError(
+                    f"prompt={prompt!r} has {TEXT} {prompt.count(TEXT)} times: a template takes the text once, as a "
+                    "prefix in sentence-transformers does"
+                )
             places = TEXT in prompt or (self.image_token is not None and IMAGE in prompt)
             return prompt if places else prompt + TEXT
-        name = prompt_name or self._default_prompt(side, kind)
+        name = self._default_prompt(side, kind) if prompt_name is None else prompt_name
         if name is None:
             return TEXT
         if name not in self.prompts:
@@ -229,10 +234,10 @@ def _check(spec: ModelSpec, where: str) -> None:
 
 
 def _takes_input(template: str, spec: ModelSpec) -> bool:
-    """Whether a template has a place for a text, for one image where the model reads images so, or for both."""
+    """Whether a template has one place for a text, for an image where the model reads images so, or one for each."""
     if spec.image_token is None:
-        return TEXT in template
-    return template.count(IMAGE) <= 1 and (TEXT in template or IMAGE in template)
+        return template.count(TEXT) == 1
+    return template.count(IMAGE) <= 1 and template.count(TEXT) <= 1 and (TEXT in template or IMAGE in template)
 
 
 def _unfit_default(spec: ModelSpec, key: str) -> bool:
