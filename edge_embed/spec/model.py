@@ -17,8 +17,10 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 from .decoding import decode, encode
 from .golden import Golden, GoldenImage
 from .image import ImageSpec
+from .image import check as check_image
 from .names import model_name, relative_path
-from .weights import Weights
+from .values import LARGEST, parse
+from .weights import LEVELS, Weights
 
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
@@ -132,10 +134,7 @@ class ModelSpec:
     @staticmethod
     def from_json(text: str, where: Path | str = FILE_NAME) -> ModelSpec:
         """Read the text of `edge_embed.json`; unknown, missing or ill-typed keys raise CorruptModelError."""
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise CorruptModelError(f"{where} is not JSON: {error}") from error
+        data = parse(text, where)
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise UnsupportedModelError(f"{where}: `format` is not {FORMAT}; another version of edge_embed wrote it")
         spec: ModelSpec = decode(ModelSpec, data, str(where))
@@ -192,7 +191,7 @@ def with_values(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
     try:
         return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
-    except (CorruptModelError, UnsupportedModelError, TypeError) as error:
+    except (CorruptModelError, UnsupportedModelError, TypeError, ValueError, RecursionError) as error:
         raise InputError(str(error)) from error
 
 
@@ -220,17 +219,23 @@ def _check(spec: ModelSpec, where: str) -> None:
     model_name(spec.name, f"{where}: name")
     for file in (file for weights in spec.weights for file in weights.files):
         relative_path(file.path, f"{where}: weights.files.path")
-    wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
+    wrong = [name for name in ("dim", "max_tokens") if not 1 <= getattr(spec, name) <= LARGEST]
     wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
     wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
     wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
     wrong += ["image_token"] * (spec.image_token == "")
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
+    wrong += ["weights.level" for weights in spec.weights if weights.level not in LEVELS[weights.format]]
+    wrong += ["weights.files.size" for w in spec.weights for file in w.files if file.size is not None and file.size < 0]
+    wrong += ["golden.max_tokens" for one in spec.golden if not 1 <= one.max_tokens <= LARGEST]
+    wrong += ["golden_pictures.seed" for one in spec.golden_images if not 0 <= one.seed <= LARGEST]
     known = {"text": len(spec.golden), "image": len(spec.golden_images)}
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+    if spec.image is not None:
+        check_image(spec.image, where)
 
 
 def _takes_input(template: str, spec: ModelSpec) -> bool:
