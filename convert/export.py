@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import InputError, MissingDependencyError, listing
-from edge_embed.hub.checksums import SHA256
-from edge_embed.hub.fetch import digest_of
+from edge_embed.hub.digests import SHA256, digest_of
 from edge_embed.spec.weights import LEVELS, File, Format
 
 from .checkpoint.moments import Moments

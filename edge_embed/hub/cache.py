@@ -10,8 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot, listed_file
-from .fetch import PARTIAL, digest_of
+from .fetch import PARTIAL
 
 ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.

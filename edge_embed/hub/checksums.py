@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from edge_embed.errors import CorruptModelError
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 from edge_embed.spec.names import path_fault
+from edge_embed.spec.weights import Weights
 
-from .fetch import digest_of
+from .digests import SHA256, digest_of
+from .entries import DIGEST
 
 SUMS = "SHA256SUMS"
 LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
-SHA256 = "0" * 64  # what a SHA-256 looks like
+BLOBS = "blobs"  # the folder of the hub's cache whose files are named by their hashes
 
 
 def named_sums(folder: Path) -> dict[str, str]:
@@ -21,17 +24,37 @@ def named_sums(folder: Path) -> dict[str, str]:
 
     Raises CorruptModelError for a list that cannot be read.
     """
-    sums = {}
-    if (folder / FILE_NAME).is_file():
-        files = (file for weights in ModelSpec.read(folder / FILE_NAME).weights for file in weights.files)
-        sums = {file.path: file.sha256 for file in files if file.sha256}
-    if (folder / SUMS).is_file():
-        for number, line in enumerate((folder / SUMS).read_text("utf-8").splitlines(), 1):
-            found = LINE.fullmatch(line)
-            if found is None or path_fault(found[2]):
-                raise CorruptModelError(f"{folder / SUMS}, line {number} is no hash and path: {line!r}")
-            sums[found[2]] = found[1]
+    path = folder / FILE_NAME
+    return (weight_sums(ModelSpec.read(path).weights) if path.is_file() else {}) | listed_sums(folder)
+
+
+def weight_sums(weights: Iterable[Weights]) -> dict[str, str]:
+    """Return the SHA-256 of every weight file that edge_embed.json names one for."""
+    return {file.path: file.sha256 for one in weights for file in one.files if file.sha256}
+
+
+def listed_sums(folder: Path) -> dict[str, str]:
+    """Return what SHA256SUMS lists, if there is one; raise CorruptModelError for a line that is no hash and path."""
+    path, sums = folder / SUMS, {}
+    if not path.is_file():
+        return {}
+    for number, line in enumerate(path.read_text("utf-8", "backslashreplace").splitlines(), 1):
+        found = LINE.fullmatch(line)
+        if found is None or path_fault(found[2]):
+            raise CorruptModelError(f"{path}, line {number} is no hash and path: {line!r}")
+        sums[found[2]] = found[1]
     return sums
+
+
+def recorded_digest(path: Path, sums: Mapping[str, str], name: str) -> str | None:
+    """Return the hash that a file should have: by its folder's sums, or by its name in the hub's cache.
+
+    None where nothing says so.
+    """
+    if name in sums:
+        return sums[name]
+    target = path.readlink() if path.is_symlink() else path
+    return target.name if target.parent.name == BLOBS and DIGEST.fullmatch(target.name) else None
 
 
 def wrong_sums(folder: Path) -> tuple[int, list[str]]:

@@ -6,7 +6,6 @@ cache's own layout and under its own locks. Every program that reads that cache 
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from pathlib import Path
@@ -16,12 +15,12 @@ from edge_embed.errors import CorruptModelError, EdgeEmbedError
 from edge_embed.spec.names import path_fault
 
 from .answers import is_transient, raise_for_status, retry
+from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot
 
 PARTIAL = ".edge_embed.incomplete"
 ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
 UNSTATED = 64 << 20  # bytes at most of a file whose size the hub does not say
-CHUNK = 1 << 20
 
 
 def fetch_file(snapshot: Snapshot, entry: Entry) -> Path:
@@ -69,21 +68,6 @@ def bytes_missing(snapshot: Snapshot, entry: Entry) -> int:
     partial = blob.with_name(blob.name + PARTIAL)
     have = next((path.stat().st_size for path in (blob, partial) if path.is_file()), 0)
     return max(0, entry.size - have)
-
-
-def digest_of(path: Path, like: str) -> str:
-    """Return a file's hash of the kind that `like` has: git's SHA-1 for 40 hex digits, SHA-256 for 64."""
-    size = path.stat().st_size
-    digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    update_hash(digest, path)
-    return digest.hexdigest()
-
-
-def update_hash(digest: Any, path: Path) -> None:
-    """Update a hash with a file's bytes, a megabyte at a time."""
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
 
 
 def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:

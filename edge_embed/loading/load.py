@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from edge_embed.errors import (
 )
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.pipeline.pipeline import Pipeline
-from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection.choose import Choice, batch_budget, choose
@@ -27,6 +26,7 @@ from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
 
 from .find import FoundModel, explain_place, find_model
+from .integrity import hashed_meanwhile
 from .prepare import prepare, prepare_image_part
 from .request import LoadRequest
 from .selftest import check_images_once, check_once
@@ -127,15 +127,18 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
     weights = choice.weights
     spec = _asked_for(model.spec, request)
     batch_tokens = batch_budget(model, choice, spec.max_tokens, request.max_memory)
-    backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
-    try:
-        tokenizer = _tokenizer(model, spec, backend, request.special_tokens)
+    with ExitStack() as opened:
+        hashing = opened.enter_context(hashed_meanwhile(model, model.files_of(weights), request.own_cache))
+        backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
+        opened.callback(backend.close)
+        tokenizer = _tokenizer(model, spec, backend)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache)
         vision = _open_vision(model, spec, choice, tokenizer, request)
-    except BaseException:
-        backend.close()
-        raise
+        if vision is not None:
+            opened.callback(vision.close)
+        hashing.finish()
+        opened.pop_all()  # it stays open
     return LoadedModel(
         spec=base,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
@@ -178,13 +181,13 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
         return None
 
 
-def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend, special_tokens: SpecialTokens) -> Tokenizer:
+def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
     if model.tokenizer.is_file():
-        return TextTokenizer(model.tokenizer, spec.max_tokens, special_tokens)
+        return TextTokenizer(model.tokenizer, spec.max_tokens)
     if not isinstance(backend, OwnVocabulary):
         raise UnsupportedModelError(f"{model.folder} has no tokenizer.json, and its weights bring no vocabulary")
-    return VocabularyTokenizer(backend, spec.max_tokens, special_tokens)
+    return VocabularyTokenizer(backend.encode_text, spec.max_tokens)
 
 
 def _asked_for(spec: ModelSpec, request: LoadRequest) -> ModelSpec:

@@ -12,13 +12,18 @@ from typing import Any
 from filelock import FileLock
 
 from edge_embed.errors import MissingDependencyError, ModelError
+from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import Weights
 
+from .integrity import check_files
+
 CONVERTER = 3  # raise it when the converter's output changes, so that older copies are not used
+NOT_READ = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".ot", ".pt", ".pth"}  # large, and not converted
+CHECKED = {".json", ".safetensors", ".txt"}  # what is read of a model, not of what people are told of it
 logger = logging.getLogger(__name__)
 
 
@@ -32,7 +37,7 @@ def prepare(
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
-    folder = cache / "converted" / _key(model, to, task, spec or {})
+    folder = cache / "converted" / _key(model, to, task, spec or {}, cache)
     _once(folder, _made, model.folder, to, lambda: _convert(model, folder, to, task, spec or {}))
     return read_folder(_made(folder)[0])
 
@@ -42,8 +47,9 @@ def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Wei
 
     Raises as prepare() does, and UnsupportedModelError for a tower that is not implemented.
     """
-    stat, path = mmproj.stat(), mmproj.resolve()
-    key = hashlib.sha256(repr((str(path), stat.st_size, stat.st_mtime_ns, level, CONVERTER)).encode()).hexdigest()[:16]
+    check_files(mmproj.parent, [mmproj.name], cache)
+    facts = (str(mmproj.resolve()), remembered_digest(mmproj, cache), level, CONVERTER)
+    key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
     folder = cache / "converted" / key
 
     def made(folder: Path) -> list[Path]:
@@ -101,12 +107,17 @@ def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Map
     converter.convert(model.folder, out, [to], name=model.spec.name, task=task, spec={**spec, **origin})
 
 
-def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any]) -> str:
-    """Name the conversion by what it depends on: the source's files as they are now, the level, the converter."""
+def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any], cache: Path) -> str:
+    """Name the conversion by what it depends on: what the source's files hold, the level, the converter.
+
+    Raises CorruptModelError for a file that does not have the hash that is recorded of it.
+    """
     folder = model.folder.resolve()  # one conversion, whatever the working directory
     patterns = ("[!.]*", "*_Pooling/*", *([f"adapters/{task}/*"] if task else []))
     paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
-    files = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
+    names = sorted(path.relative_to(folder).as_posix() for path in paths if path.suffix not in NOT_READ)
+    check_files(folder, [name for name in names if Path(name).suffix in CHECKED], cache)
+    files = [(name, remembered_digest(folder / name, cache)) for name in names]
     facts = (str(folder), model.spec.source, files, to, task, CONVERTER)
     text = repr((*facts, sorted(spec.items())) if spec else facts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

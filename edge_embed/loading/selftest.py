@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, ImageBackend, TextBackend
 from edge_embed.errors import SelfTestError
+from edge_embed.hub.digests import identity
 from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
 from edge_embed.pipeline.tokenizer import Tokenizer
@@ -137,6 +138,6 @@ def _message(weights: Weights, what: str) -> str:
 def _key(folder: Path, weights: Weights, engine: str) -> str:
     """Name what was tested: the files as they are now, the engine, the machine."""
     paths = [folder / name for name in (*(file.path for file in weights.files), "edge_embed.json", "tokenizer.json")]
-    files = [(str(p.resolve()), p.stat().st_size, p.stat().st_mtime_ns) for p in paths if p.exists()]
+    files = [(str(path.resolve()), identity(path)) for path in paths if path.exists()]
     text = repr((files, engine, platform.node(), platform.machine(), platform.processor()))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -179,6 +179,7 @@ def test_the_self_test_looks_at_images(made: Path, tmp_path: Path, monkeypatch: 
     data = json.loads((folder / "edge_embed.json").read_text())
     data["image"]["mean"] = [0.0, 0.0, 0.0]
     (folder / "edge_embed.json").write_text(json.dumps(data))
+    (folder / "SHA256SUMS").unlink()
     with pytest.raises(SelfTestError, match="image 0 has a cosine of"):
         Embedder(f"{folder}:float32")
 
@@ -212,6 +213,7 @@ def test_the_demonstration_refuses_weights_of_nowhere(
     folder = Path(shutil.copytree(made, tmp_path / "m"))
     data = json.loads((folder / "edge_embed.json").read_text())
     (folder / "edge_embed.json").write_text(json.dumps({**data, "source": "jinaai/jina-clip-v1"}))
+    (folder / "SHA256SUMS").unlink()
     assert main([*command, f"{folder}:float32"]) == 0
     out = capsys.readouterr().out
     rows = [line for line in out.splitlines() if line.startswith(demo_images.QUESTIONS)]
