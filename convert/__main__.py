@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import EdgeEmbedError, InputError, listing
+from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, listing
+from edge_embed.formats.json_file import read_json
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.loading.find import find_model
 from edge_embed.loading.request import load_request
@@ -93,8 +93,8 @@ def _values(path: Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        values = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        values = read_json(path)
+    except CorruptModelError as error:
         raise InputError(f"--spec {path} is not JSON that can be read: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"--spec {path} holds a {type(values).__name__}, expected an object with keys of a spec")

@@ -15,6 +15,7 @@ from edge_embed.loading.request import LoadRequest, load_request
 from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE
 from edge_embed.pipeline.pipeline import Pipeline
+from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.selection.choose import BATCH_TOKENS
 from edge_embed.selection.speed import Workload
@@ -34,6 +35,8 @@ class Embedder(Encoder):
     shortens the model's own limit, `truncate_dim` the vectors of every call. `max_memory` (bytes, or "1GB") bounds the
     process's memory by smaller batches. Where no level is named, `workload` says for which use the fastest weights are
     chosen: "bulk", or "single" texts. `offline` forbids the network; `image_sources` says where images may come from.
+    What spells a special token in a text, such as [PAD], becomes that token, as in sentence-transformers; with
+    `special_tokens="text"` it is read as text, which a service should ask for. A prompt's own tokens remain tokens.
     `spec` holds keys of edge_embed.json that win over what the folder says, such as `pooling` or `prompts`.
 
     Copies and pickles hold these arguments alone, and open the model again. Raises InputError or ModelError.
@@ -61,6 +64,7 @@ class Embedder(Encoder):
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
         image_sources: ImageSources | None = None,
+        special_tokens: SpecialTokens = "tokens",
         spec: Mapping[str, object] | None = None,
     ) -> None:
         request = load_request(
@@ -74,6 +78,7 @@ class Embedder(Encoder):
             threads=threads,
             cache_dir=cache_dir,
             offline=offline,
+            special_tokens=special_tokens,
             spec=spec,
         )
         self._open(request, image_sources or ANY_SOURCE, truncate_dim)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pytest
 from edge_embed import Embedder
 from edge_embed.cli.main import main
 
+from support.miniatures import shallow
 from support.places import MINIATURES, ROOT
 
 TASKS = ("retrieval", "text-matching", "classification", "clustering")
@@ -55,7 +55,7 @@ def test_the_command_for_task_adapters(
     """Its repository is on a hub: a model of the same layout stands in."""
     monkeypatch.chdir(tmp_path)
     repository = "jinaai/jina-embeddings-v5-text-nano"
-    shutil.copytree(MINIATURES / "mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
+    shallow("mini-eurobert", tmp_path / "jina-embeddings-v5-text-nano")
     name = Path(repository).name
     lines = re.findall(rf"^edge-embed (convert {repository} .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
     assert len(lines) == 2

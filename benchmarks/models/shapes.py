@@ -40,9 +40,10 @@ def write_graphs(checkpoint: Path, levels: list[str], out: Path, pooling: Litera
 
 def write_dynamic(folder: Path) -> None:
     """Quantise folder/onnx/model.onnx as onnx/dynamic.onnx: int8 activations with one scale for the whole batch."""
-    from onnxruntime.quantization import QuantType, quantize_dynamic
+    import edge_embed.backends.onnx.runtime  # noqa: F401  before ONNX Runtime's own modules, for its telemetry
 
-    import edge_embed.backends.onnx.runtime  # noqa: F401  before what ONNX Runtime imports of itself
+    # isort: split
+    from onnxruntime.quantization import QuantType, quantize_dynamic
 
     quantize_dynamic(
         folder / "onnx" / "model.onnx",

@@ -22,6 +22,7 @@ from edge_embed.formats.safetensors import weight_map
 from edge_embed.hub.digests import update_hash
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.values import text
 
 Array = NDArray[np.float32]
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -100,7 +101,7 @@ def open_source(repo: ModelFolder) -> Source:
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
-    config["model_type"] = public_type(config["model_type"], tensors)
+    config["model_type"] = public_type(text(config, "model_type", folder / "config.json"), tensors)
     spec = replace(repo.spec, architecture=config["model_type"])
     return Source(folder, spec, config, tensors, tuple(paths))
 

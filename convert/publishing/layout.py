@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from edge_embed.formats.json_file import read_object
 from edge_embed.spec.model import TEXT, ModelSpec
 
 from ..checkpoint.source import Source
@@ -15,6 +16,7 @@ COPIED = (
     "added_tokens.json",
     "merges.txt",
     "preprocessor_config.json",
+    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -60,7 +62,7 @@ def _config(source: Source) -> dict[str, Any]:
 def _prompts(source: Source, spec: ModelSpec) -> dict[str, Any]:
     """Say the prompts as prefixes; a template with text after `{text}` has no such form and is left out."""
     path = source.folder / PROMPTS
-    known = json.loads(path.read_text("utf-8")) if path.is_file() else {"similarity_fn_name": "cosine"}
+    known = read_object(path, {"similarity_fn_name": "cosine"})
     split = {name: template.partition(TEXT) for name, template in spec.prompts.items()}
     prefixes = {name: prefix for name, (prefix, _, rest) in split.items() if not rest}
     default = spec.default_prompt if spec.default_prompt in prefixes else None

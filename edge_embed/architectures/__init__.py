@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.spec.values import whole
 from edge_embed.spec.weights import Part
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
@@ -70,7 +71,10 @@ def tables() -> tuple[str, ...]:
 
 
 def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return config.json's values of the part that reads texts, whether they are nested or not, known or not."""
+    """Return config.json's values of the part that reads texts, whether they are nested or not, known or not.
+
+    Raises CorruptModelError for a nested part of a known architecture that is no object.
+    """
     kind = config.get("model_type")
     if kind in names() and hasattr(module := architecture(str(kind)), "text_values"):
         found: Mapping[str, Any] = module.text_values(config)
@@ -82,4 +86,5 @@ def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def dim(config: Mapping[str, Any]) -> int:
     """Return the length of a vector that config.json states; 0 if it states none."""
     values = text_values(config)
-    return int(config.get("hidden_size") or values.get("embed_dim") or values.get("hidden_size") or 0)
+    stated = config.get("hidden_size") or values.get("embed_dim") or values.get("hidden_size")
+    return whole({"hidden_size": stated}, "hidden_size", "config.json") if stated else 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from edge_embed.errors import CorruptModelError
 
-from ._checks import check_config, check_heads
+from ._checks import check_config, check_heads, numbers
 
 ALLOWED = {
     "hidden_act": ("quick_gelu", "gelu"),
@@ -40,7 +40,7 @@ def read_tower(vision: Mapping[str, Any]) -> Tower:
     """Read and check a complete vision_config."""
     names = [field.name for field in fields(Tower)]
     check_config(vision, ALLOWED, names)
-    tower = Tower(**{name: vision[name] for name in names})
+    tower = numbers(Tower, vision)
     check_heads(tower.hidden_size, tower.num_attention_heads)
     if tower.image_size % tower.patch_size:
         raise CorruptModelError(

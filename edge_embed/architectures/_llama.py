@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.spec.values import shown
 
-from ._checks import check_config
+from ._checks import check_config, check_layers, real, section, whole
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -46,23 +47,25 @@ class Config:
 def read_llama(config: Mapping[str, Any], *, qk_norm: bool, attention: Literal["full", "causal"]) -> Config:
     """Read and check the numbers; raises for values that would change the vectors and are not implemented."""
     check_config(config, ALLOWED, NEEDED)
-    if set(config.get("layer_types") or ()) - {"full_attention"}:
-        raise UnsupportedModelError(f"config.json: layer_types={config['layer_types']} is not implemented")
-    heads = config["num_attention_heads"]
-    kv_heads = config.get("num_key_value_heads") or heads
-    head_dim = config.get("head_dim") or config["hidden_size"] // heads
-    if heads % kv_heads or head_dim % 2:
+    kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+        raise UnsupportedModelError(f"config.json: layer_types={shown(kinds)} is not implemented")
+    size, heads, layers = (whole(config, key) for key in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
+    check_layers(layers)
+    kv_heads = whole(config, "num_key_value_heads", heads)
+    head_dim = whole(config, "head_dim", size // heads)
+    if heads % kv_heads or head_dim % 2 or not head_dim:
         raise CorruptModelError(f"config.json: {heads} heads do not share {kv_heads} key heads of {head_dim}")
     theta, divisor = _rope(config)
     return Config(
-        hidden_size=config["hidden_size"],
-        intermediate_size=config["intermediate_size"],
-        num_hidden_layers=config["num_hidden_layers"],
+        hidden_size=size,
+        intermediate_size=whole(config, "intermediate_size"),
+        num_hidden_layers=layers,
         num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         head_dim=head_dim,
-        rms_norm_eps=float(config["rms_norm_eps"]),
-        vocab_size=config["vocab_size"],
+        rms_norm_eps=real(config, "rms_norm_eps"),
+        vocab_size=whole(config, "vocab_size"),
         rope_theta=theta,
         rope_divisor=divisor,
         qk_norm=qk_norm,
@@ -82,13 +85,16 @@ def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
     As there, `rope_scaling` stands in the place of `rope_parameters` where a config has both.
     Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
     """
-    rope = config.get("rope_scaling") or config.get("rope_parameters") or {}
-    theta = rope.get("rope_theta", config.get("rope_theta"))
+    rope = section(config, "rope_scaling") or section(config, "rope_parameters")
+    stated = {"rope_theta": rope.get("rope_theta", config.get("rope_theta"))}
     kind = rope.get("rope_type", rope.get("type", "default"))
-    if theta is None:
+    if stated["rope_theta"] is None:
         raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
     if kind not in ("default", "linear"):
         raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
         raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
-    return float(theta), float(rope.get("factor", 1) if kind == "linear" else 1)
+    theta, divisor = real(stated, "rope_theta"), real(rope, "factor", 1.0) if kind == "linear" else 1.0
+    if not theta or not divisor:
+        raise CorruptModelError(f"config.json: rope_theta={theta} and factor={divisor} must be above 0")
+    return theta, divisor

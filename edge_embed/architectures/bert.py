@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from . import _bert
-from ._checks import check_config, check_heads
+from ._checks import check_config, check_heads, numbers
 
 ATTENTION: Final = "full"
 PREFIXES = ("bert.",)
@@ -33,5 +33,6 @@ def read(config: Mapping[str, Any]) -> Config:
     """Read and check the values."""
     names = [field.name for field in fields(Config)]
     check_config(config, ALLOWED, [name for name in names if name != "hidden_act"])
-    check_heads(config["hidden_size"], config["num_attention_heads"])
-    return Config(**{name: config[name] for name in names if name in config})
+    found = numbers(Config, config)
+    check_heads(found.hidden_size, found.num_attention_heads)
+    return found

@@ -7,7 +7,7 @@ EVA-CLIP configures it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
 from . import _bert
-from ._checks import check_config, check_heads
+from ._checks import check_config, check_heads, check_layers, numbers, real, section, whole
 
 ATTENTION: Final = "full"
 PREFIXES = ("text_model.transformer.",)
@@ -75,15 +75,16 @@ def read(config: Mapping[str, Any]) -> Config:
     contradict one another.
     """
     check_config(config, ALLOWED, ("model_type", "text_config"))
-    text = config["text_config"]
+    text = section(config, "text_config")
     check_config(text, ALLOWED_TEXT, ("hf_model_name_or_path", "pooler_type"))
-    shape = {**PUBLISHED, **(text.get("hf_model_config_kwargs") or {})}
+    shape = {**PUBLISHED, **section(text, "hf_model_config_kwargs")}
     check_config(shape, ALLOWED_SHAPE, ())
-    dim = shape["hidden_size"]
+    found = numbers(Config, shape)
+    dim = found.hidden_size
     if text.get("embed_dim", 768) != dim:
         raise UnsupportedModelError(f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {dim}")
-    check_heads(dim, shape["num_attention_heads"])
-    return Config(**{field.name: shape[field.name] for field in fields(Config)})
+    check_heads(dim, found.num_attention_heads)
+    return found
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,18 @@ class ImageConfig:
 def read_image(config: Mapping[str, Any]) -> ImageConfig:
     """Read and check config.json's vision_config; raises for values that would change the vectors."""
     check_config(config, {"add_projections": (False,)}, ("vision_config",))
-    vision = config["vision_config"]
+    vision = section(config, "vision_config")
     check_config(vision, SET, (*NEEDED, "naive_swiglu", "rope_embeddings", "subln"))
-    dim, patch, image, head = (vision[key] for key in ("width", "patch_size", "image_size", "head_width"))
+    dim, patch, image, head = (whole(vision, key) for key in ("width", "patch_size", "image_size", "head_width"))
+    layers, ratio = whole(vision, "layers"), real(vision, "mlp_ratio")
+    check_layers(layers)
     if vision["embed_dim"] != dim:
         raise UnsupportedModelError(f"config.json: embed_dim={vision['embed_dim']} needs a projection from width={dim}")
-    if dim % head or head % 4 or image % patch:
+    if dim % head or head % 4 or image % patch or not ratio:
         raise CorruptModelError(f"config.json: width={dim}, head_width={head}, image_size={image}, patch_size={patch}")
     grid = image // patch
-    trained = vision.get("pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid
-    return ImageConfig(dim, int(dim * vision["mlp_ratio"]), dim // head, vision["layers"], patch, grid, trained)
+    trained = real(vision, "pt_hw_seq_len", 16) if vision.get("intp_freq", False) else grid
+    return ImageConfig(dim, int(dim * ratio), dim // head, layers, patch, grid, trained)
 
 
 def image_unused(tower: ImageConfig) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from edge_embed.errors import UnsupportedModelError
 
 from . import llama
-from ._checks import check_config
+from ._checks import check_config, section
 from ._clip import Tower, read_tower, unused
 from ._llama import TABLE, Config
 
@@ -112,13 +112,13 @@ def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the language model's config, complete, in the form that a checkpoint of it alone would have."""
-    return {**LLAMA, **(config.get("text_config") or {})}
+    return {**LLAMA, **section(config, "text_config")}
 
 
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole config, complete, with complete parts; `image_token_id` is a newer name of image_token_index."""
     renamed = {"image_token_index": config["image_token_id"]} if "image_token_id" in config else {}
-    nested = {"text_config": text_config(config), "vision_config": {**CLIP, **(config.get("vision_config") or {})}}
+    nested = {"text_config": text_config(config), "vision_config": {**CLIP, **section(config, "vision_config")}}
     return {**LLAVA_NEXT, **config, **renamed, **nested}
 
 

@@ -39,11 +39,17 @@ class Batch:
 
     `image_rows` is empty, or says for each text which image's rows it reads among its tokens, if any. The first
     `prefix_length` ids are the prompt's, the same in every batch with that prompt: their keys and values may be kept.
+    `indices` are those of the user's inputs, for messages; empty where the texts are no user's.
     """
 
     ids: Sequence[NDArray[np.int32]]
     image_rows: Sequence[ImageRows | None] = ()
     prefix_length: int = 0
+    indices: Sequence[int] = ()
+
+    def index(self, row: int) -> int:
+        """Return which of the user's inputs a row of the batch is."""
+        return self.indices[row] if self.indices else row
 
 
 class Backend(Protocol):
@@ -87,8 +93,14 @@ class SwitchesTasks(Protocol):
 class OwnVocabulary(Protocol):
     """A backend whose weights bring a vocabulary of their own."""
 
-    def encode_text(self, text: str) -> list[int]:
-        """Return a text's ids."""
+    def encode_text(self, text: str, *, special: bool = True, add: bool = True) -> list[int]:
+        """Return a text's ids.
+
+        `special`: what spells a special token becomes one; `add`: with those that belong around a text.
+        """
+
+    def special_tokens(self, text: str) -> set[str]:
+        """Return the special tokens that a text spells."""
 
 
 def load(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError
+from edge_embed.spec import values
+
+LONGEST = 256 << 20  # bytes; no tokenizer.json has a quarter of it
 
 
 def read_json(path: Path) -> Any:
     """Parse a JSON file; raise CorruptModelError, with its name, for one that cannot be read or is none."""
-    try:
-        return json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CorruptModelError(f"{path} is not JSON: {error}") from error
+    return values.parse(_read(path), path)
 
 
 def read_object(path: Path, default: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -24,7 +23,15 @@ def read_object(path: Path, default: dict[str, Any] | None = None) -> dict[str, 
     """
     if default is not None and not path.is_file():
         return default
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise CorruptModelError(f"{path} holds a {type(values).__name__}, not an object; fetch it again")
-    return values
+    return values.parse_object(_read(path), path)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(LONGEST + 1)
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        raise CorruptModelError(f"{path} is not JSON: {error}") from error
+    if len(data) > LONGEST:
+        raise CorruptModelError(f"{path} is not JSON that a model needs: it is longer than {LONGEST:,} bytes")
+    return data

@@ -18,6 +18,7 @@ BITS = {2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13
 FLOAT = 32  # bits of what BITS does not name
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MODEL_GRAPH, GRAPH_WEIGHT = 7, 5
+DEEPEST, DIMENSIONS, LARGEST = 16, 16, 1 << 40  # of branches, of a weight, and of one of its sides
 LONG = 1 << 16  # bytes of a field that holds a weight's contents, and nothing that is read
 
 
@@ -55,7 +56,7 @@ def read_graph(path: Path) -> Graph:
             data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))  # unmapped when no view is left
         found = [view for number, view in _fields(data) if number == MODEL_GRAPH and isinstance(view, memoryview)]
         graph = _graph(found[-1]) if found else Graph()
-    except (OSError, ValueError, IndexError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, IndexError) as error:
         raise CorruptModelError(f"{path} cannot be read as an ONNX file: {error}") from error
     if not graph.nodes:
         raise CorruptModelError(f"{path} holds no ONNX graph")
@@ -96,13 +97,15 @@ def _look(data: Bytes, at: int, end: int, inside: tuple[int, ...]) -> None:
         at += length
 
 
-def _graph(data: memoryview) -> Graph:
+def _graph(data: memoryview, depth: int = 0) -> Graph:
+    if depth > DEEPEST:
+        raise ValueError(f"branches lie more than {DEEPEST} deep in one another")
     graph = Graph()
     for number, value in _fields(data):
         if not isinstance(value, memoryview):
             continue
         if number == 1:
-            graph.nodes.append(_node(value))
+            graph.nodes.append(_node(value, depth))
         elif number == GRAPH_WEIGHT:
             name, weight = _weight(value)
             graph.weights[name] = weight
@@ -111,7 +114,7 @@ def _graph(data: memoryview) -> Graph:
     return graph
 
 
-def _node(data: memoryview) -> Node:
+def _node(data: memoryview, depth: int) -> Node:
     node = Node()
     for number, value in _fields(data):
         if number == 1:
@@ -123,9 +126,9 @@ def _node(data: memoryview) -> Node:
         elif number == 5 and isinstance(value, memoryview):
             parts = dict(_fields(value))
             if isinstance(whole := parts.get(3), int):
-                node.ints[_text(parts[1])] = whole
+                node.ints[_text(parts.get(1, 0))] = whole
             if isinstance(branch := parts.get(6), memoryview):
-                node.inputs += [name for inner in _graph(branch).nodes for name in inner.inputs]
+                node.inputs += [name for inner in _graph(branch, depth + 1).nodes for name in inner.inputs]
     return node
 
 
@@ -139,6 +142,8 @@ def _weight(data: memoryview) -> tuple[str, Weight]:
             bits = BITS.get(value, FLOAT)
         elif number == 8:
             name = _text(value)
+    if len(shape) > DIMENSIONS or any(size > LARGEST for size in shape):
+        raise ValueError(f"the weight {name!r:.60} has the shape {str(shape)[:60]}")
     return name, Weight(tuple(shape), math.prod(shape) * bits // 8)
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.architectures import dim, tables
-from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import safetensors_header, weight_map
+from edge_embed.spec.values import section
 from edge_embed.spec.weights import LEVELS, File, Weights
 
 from .listing import Listing
@@ -63,7 +64,7 @@ def embedded_image_part(files: Listing, text: Weights) -> tuple[Weights, ...]:
 def stored_level(path: Path, config: dict[str, Any]) -> str:
     """Return the level of a safetensors file: its dtype, or the bits that its quantised tensors have."""
     tensors = safetensors_header(path)
-    bits = (config.get("quantization") or {}).get("bits")
+    bits = section(config, "quantization", "config.json").get("bits")
     scaled = [name.removesuffix(".scales") for name in tensors if name.endswith(".scales")]
     if scaled and bits is None:
         bits = _bits(tensors, scaled, config, path)
@@ -84,4 +85,7 @@ def _bits(tensors: dict[str, Any], scaled: list[str], config: dict[str, Any], pa
     size = dim(config)
     if table is None or not size:
         raise UnsupportedModelError(f"{path} is quantised, and neither config.json nor its embedding says to what bits")
-    return int(tensors[f"{table}.weight"]["shape"][-1]) * 32 // int(size)
+    shape = tensors.get(f"{table}.weight", {}).get("shape")
+    if not shape:
+        raise CorruptModelError(f"{path} has '{table}.scales' and no '{table}.weight': fetch it again")
+    return int(shape[-1]) * 32 // size

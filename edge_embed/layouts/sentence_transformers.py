@@ -17,6 +17,7 @@ from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_json, read_object
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
 from edge_embed.spec.names import relative_path
+from edge_embed.spec.values import shown, texts, whole
 
 from .facts import facts_of, facts_of_folder
 from .preprocessor import parse
@@ -59,6 +60,8 @@ def read_spec(
         "padding_side": read_object(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
+    if not isinstance(dims, list) or not all(isinstance(size, int) for size in dims):
+        raise CorruptModelError(f"{path}/config.json: matryoshka_dims={shown(dims)} is not a list of whole numbers")
     values["matryoshka_dims"] = [size for size in dims if size <= width]  # a namesake may be smaller
     if license := _license(path):
         values["license"] = license
@@ -127,8 +130,9 @@ def _pooling(path: Path) -> Pooling:
 
 
 def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
-    named = read_object(path / "config_sentence_transformers.json", {})
-    prompts = {name: text + TEXT for name, text in (named.get("prompts") or {}).items()}
+    where = path / "config_sentence_transformers.json"
+    named = read_object(where, {})
+    prompts = {name: text + TEXT for name, text in texts(named, "prompts", where).items()}
     found: dict[str, Any] = {"prompts": {**known, **prompts}}
     if named.get("default_prompt_name"):
         found["default_prompt"] = named["default_prompt_name"]
@@ -144,11 +148,16 @@ def _max_tokens(path: Path, config: Mapping[str, Any], facts: Mapping[str, Any])
     positions = text_values(config).get("max_position_embeddings")
     limits = [sizes.get("max_seq_length"), positions, tokenizer.get("model_max_length")]
     numbers = [limit for limit in (*limits, facts.get("max_tokens")) if limit]
-    if not numbers or not all(isinstance(number, int | float) for number in numbers):
+    if not numbers or not all(isinstance(number, int | float) and number == number for number in numbers):
         raise CorruptModelError(
             f"{path}/config.json lacks a value that is needed: 'max_position_embeddings', a whole number"
         )
-    return int(min(numbers))
+    return whole({"max_tokens": _as_whole(min(numbers))}, "max_tokens", path)
+
+
+def _as_whole(number: float) -> object:
+    """Return a whole number as int, as some files have it with a point; anything else as it is."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | None) -> dict[str, Any]:

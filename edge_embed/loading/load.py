@@ -19,6 +19,7 @@ from edge_embed.errors import (
 )
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.pipeline.pipeline import Pipeline
+from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection.choose import Choice, batch_budget, choose
@@ -131,7 +132,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         hashing = opened.enter_context(hashed_meanwhile(model, model.files_of(weights), request.own_cache))
         backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
         opened.callback(backend.close)
-        tokenizer = _tokenizer(model, spec, backend)
+        tokenizer = _tokenizer(model, spec, backend, request.special_tokens)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache)
         vision = _open_vision(model, spec, choice, tokenizer, request)
@@ -181,13 +182,13 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
         return None
 
 
-def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend) -> Tokenizer:
+def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend, special_tokens: SpecialTokens) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
     if model.tokenizer.is_file():
-        return TextTokenizer(model.tokenizer, spec.max_tokens)
+        return TextTokenizer(model.tokenizer, spec.max_tokens, special_tokens)
     if not isinstance(backend, OwnVocabulary):
         raise UnsupportedModelError(f"{model.folder} has no tokenizer.json, and its weights bring no vocabulary")
-    return VocabularyTokenizer(backend.encode_text, spec.max_tokens)
+    return VocabularyTokenizer(backend, spec.max_tokens, special_tokens)
 
 
 def _asked_for(spec: ModelSpec, request: LoadRequest) -> ModelSpec:

@@ -12,6 +12,7 @@ from edge_embed.backends.facts import check
 from edge_embed.device.machine import this_device
 from edge_embed.errors import InputError
 from edge_embed.hub.reference import Reference, parse
+from edge_embed.pipeline.special_tokens import SpecialTokens, check_special_tokens
 from edge_embed.selection.choose import Constraints
 from edge_embed.selection.memory import size_in_bytes
 from edge_embed.selection.speed import Workload, check_workload
@@ -36,6 +37,7 @@ class LoadRequest:
     cache_dir: Path | None = None
     own_cache: Path
     offline: bool | None = None
+    special_tokens: SpecialTokens = "tokens"
     spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,10 +71,12 @@ def load_request(
     threads: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
+    special_tokens: SpecialTokens = "tokens",
     spec: Mapping[str, Any] | None = None,
 ) -> LoadRequest:
     """Check the arguments and fill in what this machine and the environment say; raise InputError for a wrong one."""
     check_workload(workload)
+    check_special_tokens(special_tokens)
     if backend != "auto":
         check(backend)
     if threads is not None and threads < 1:
@@ -91,6 +95,7 @@ def load_request(
         cache_dir=Path(cache_dir).expanduser() if cache_dir is not None else None,
         own_cache=own_cache(cache_dir),
         offline=offline,
+        special_tokens=special_tokens,
         spec=spec or {},
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, overload
 
@@ -164,8 +164,9 @@ class Encoder:
         >>> clip.encode_image([np.zeros((32, 48, 3), np.uint8)] * 2).shape
         (2, 16)
         """
-        if self.spec.image_token is None and (prompt_name or prompt) is not None:
-            raise InputError(f"{self.spec.name} computes images without a prompt, got {prompt_name or prompt!r}")
+        if self.spec.image_token is None and not (prompt_name is None and prompt is None):
+            given = prompt if prompt_name is None else prompt_name
+            raise InputError(f"{self.spec.name} computes images without a prompt, got {given!r}")
         options = self._options(
             None, prompt_name, prompt, truncate_dim, precision, normalize_embeddings, "end", batch_tokens
         )
@@ -196,8 +197,8 @@ class Encoder:
         """
         if errors not in ("raise", "return"):
             raise InputError(f"unknown errors={errors!r}: choose from 'raise', 'return'")
-        if isinstance(inputs, str):
-            raise InputError("encode_iter takes an iterable of texts, got one str: use encode")
+        if isinstance(inputs, str | bytes | Mapping):
+            raise InputError(f"encode_iter takes an iterable of inputs, got one {type(inputs).__name__}: use encode")
         options = self._options(
             side, prompt_name, prompt, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens
         )

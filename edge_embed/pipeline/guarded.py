@@ -16,12 +16,16 @@ OURS_TO_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
 class GuardedTokenizer:
-    """A tokenizer.json, without padding and truncation; every call raises CorruptModelError where it fails."""
+    """A tokenizer.json, without padding and truncation; every call raises CorruptModelError where it fails.
 
-    def __init__(self, path: Path) -> None:
+    `changed` is what to read in place of the file's own text.
+    """
+
+    def __init__(self, path: Path, changed: str | None = None) -> None:
         self._path = path
         with _guarded(f"{path} is not a tokenizer.json"):
-            self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
+            read = tokenizers.Tokenizer
+            self._tokenizer = read.from_file(str(path)) if changed is None else read.from_str(changed)
             # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()

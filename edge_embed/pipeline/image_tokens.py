@@ -39,7 +39,7 @@ def expand_image_token(
     assert spec.image_token is not None
     shorter = tokenizer.limited(spec.max_tokens - len(rows) + 1)
     filled = template.replace(IMAGE, spec.image_token)
-    text, around = (filled, TEXT) if caption is None else (caption, filled)
+    text, around = ("", filled + TEXT) if caption is None else (caption, filled)  # a prompt's own tokens are in it
     try:
         tokenized = shorter.tokenize([text], around, "error" if caption is None else truncation, index)
     except InputError as error:

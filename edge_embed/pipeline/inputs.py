@@ -100,7 +100,9 @@ def _check_caption(text: str, index: int, spec: ModelSpec) -> None:
 
 def as_list(inputs: object) -> list[object]:
     """Take a list, tuple, array or other sequence of texts; raise InputError for what could be meant otherwise."""
-    if isinstance(inputs, bytes | bytearray | set) or not (hasattr(inputs, "__len__") and hasattr(inputs, "__iter__")):
+    if isinstance(inputs, bytes | bytearray | Mapping | set | frozenset) or not (
+        hasattr(inputs, "__len__") and hasattr(inputs, "__iter__")
+    ):
         raise InputError(
             f"inputs is {type(inputs).__name__}, expected a str or a list of str; use encode_iter for an iterator"
         )

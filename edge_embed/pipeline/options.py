@@ -10,7 +10,7 @@ from edge_embed.images.sources import ImageSources
 from edge_embed.spec.model import TEXT, ModelSpec, Side
 from edge_embed.vectors import Precision
 
-from .tokenizer import Truncation
+from .tokenizer import Truncation, text_fault
 
 ANY_SOURCE = ImageSources()
 
@@ -47,6 +47,8 @@ def find_templates(
     """
     if side is not None and side not in get_args(Side):
         raise InputError(f"unknown side {side!r}: choose from {listing(get_args(Side))}")
+    if prompt is not None and (fault := text_fault(prompt)):
+        raise InputError(f"the prompt {fault}")
     text = spec.template(prompt_name, prompt, side)
     if spec.image_token is None:
         return Templates(text)

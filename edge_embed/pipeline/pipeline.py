@@ -99,7 +99,8 @@ class Pipeline:
         for prefix_length, rows in self._split_by_prefix(tokens.ids, state.options.templates.text):
             for batch in make_batches([len(tokens.ids[n]) for n in rows], state.options.batch_tokens):
                 chosen = rows[batch]
-                hidden = self._forward(Batch([tokens.ids[n] for n in chosen], prefix_length=prefix_length))
+                indices = [state.inputs.first + int(n) for n in positions[chosen]]
+                hidden = self._forward(Batch([tokens.ids[n] for n in chosen], (), prefix_length, indices))
                 state.rows[positions[chosen]] = [pool(row, self.spec.pooling) for row in hidden]
                 state.done(len(batch))
 
@@ -136,7 +137,10 @@ class Pipeline:
             warn(f"{error}: the batch of {len(batch.ids)} texts is halved", MemoryWarning)
             middle = len(batch.ids) // 2
             halves = (slice(middle), slice(middle, None))
-            parts = [replace(batch, ids=batch.ids[half], image_rows=batch.image_rows[half]) for half in halves]
+            parts = [
+                replace(batch, ids=batch.ids[half], image_rows=batch.image_rows[half], indices=batch.indices[half])
+                for half in halves
+            ]
             return [rows for part in parts for rows in self.backend.forward(part)]
 
     def _embed_images(self, state: WindowState) -> None:
@@ -182,7 +186,8 @@ class Pipeline:
         positions, ready = np.array([*prompts], np.int64), [*prompts.values()]
         for batch in make_batches([len(prompt.ids) for prompt in ready], options.batch_tokens):
             chosen = [ready[n] for n in batch]
-            hidden = self._forward(Batch([one.ids for one in chosen], image_rows=[one.image_rows for one in chosen]))
+            indices = [state.inputs.first + int(n) for n in positions[batch]]
+            hidden = self._forward(Batch([one.ids for one in chosen], [one.image_rows for one in chosen], 0, indices))
             state.rows[positions[batch]] = [pool(row, self.spec.pooling) for row in hidden]
 
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
-import tokenizers
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
 
 from .guarded import GuardedTokenizer, as_ids
+from .special_tokens import HiddenNames, SpecialTokens, hide_special_tokens
 
 Truncation = Literal["end", "start", "middle", "error"]
 Ids = NDArray[np.int32]
@@ -63,19 +63,25 @@ class Tokenizer(Protocol):
 def check_texts(texts: Sequence[object], first: int = 0) -> list[str]:
     """Return the texts; raise InputError that names the first index that is not text a tokenizer can take."""
     for index, text in enumerate(texts, first):
-        if not isinstance(text, str):
-            raise InputError(f"input {index} is {type(text).__name__} {text!r:.60}, expected str{_decode_hint(text)}")
-        if "\0" in text:
-            at = text.index("\0")
-            raise InputError(f"input {index} has a NUL character at {at}, which is not text: remove it first")
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"input {index} has a lone surrogate {text[error.start]!r} at {error.start}: decode the bytes "
-                "with errors='replace', or use text.encode('utf-8', 'replace').decode()"
-            ) from None
+        if fault := text_fault(text):
+            raise InputError(f"input {index} {fault}")
     return texts  # type: ignore[return-value]
+
+
+def text_fault(text: object) -> str | None:
+    """Say what makes a value no text that a tokenizer can take, if that is so."""
+    if not isinstance(text, str):
+        return f"is {type(text).__name__} {text!r:.60}, expected str{_decode_hint(text)}"
+    if "\0" in text:
+        return f"has a NUL character at {text.index(chr(0))}, which is not text: remove it first"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return (
+            f"has a lone surrogate {text[error.start]!r} at {error.start}: decode the bytes "
+            "with errors='replace', or use text.encode('utf-8', 'replace').decode()"
+        )
+    return None
 
 
 def _decode_hint(value: object) -> str:
@@ -89,10 +95,14 @@ def check_truncation(truncation: str) -> None:
 
 
 class TextTokenizer:
-    """Tokenise texts inside a prompt template and fit them to a length."""
+    """Tokenise texts inside a prompt template and fit them to a length.
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
-        self._tokenizer = GuardedTokenizer(path)
+    `special_tokens` says how to read what spells one in a text; a template's own are tokens in any case.
+    """
+
+    def __init__(self, path: Path, max_tokens: int, special_tokens: SpecialTokens = "tokens") -> None:
+        source, self._spell = (None, HiddenNames()) if special_tokens == "tokens" else hide_special_tokens(path)
+        self._tokenizer = GuardedTokenizer(path, source)
         self.max_tokens = max_tokens
 
     def tokenize(
@@ -103,8 +113,9 @@ class TextTokenizer:
         Only content is cut, never the template's tokens nor the special ones. Raises InputError when `truncation` is
         "error" and a text is too long (its index counts from `first`), or when the template alone does not fit.
         """
+        spelled = self._spell(template)
         short = [n for n, text in enumerate(texts) if len(text) <= PIECE]
-        encodings = self._tokenizer.encode_batch_fast([template.replace(TEXT, texts[n]) for n in short])
+        encodings = self._tokenizer.encode_batch_fast([spelled.replace(TEXT, texts[n]) for n in short])
         whole = {n: encoding.ids for n, encoding in zip(short, encodings, strict=True)}
         rows = (whole.get(n) for n in range(len(texts)))
         return fit_rows(
@@ -119,22 +130,19 @@ class TextTokenizer:
 
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
-        one, other = (self._tokenizer.encode(template.replace(TEXT, probe)).ids for probe in PROBES)
-        return as_ids(one[: common_prefix(one, other)])
+        return as_ids(self._opening(self._spell(template)))
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
-        return single_id(self._tokenizer.encode(token, add_special_tokens=False).ids, token)
+        return single_id(self._tokenizer.encode(self._spell(token), add_special_tokens=False).ids, token)
 
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
-        before, after = template.split(TEXT, 1)
+        before, after = self._spell(template).split(TEXT, 1)
         first, *more = split(text)
-        encoding = self._tokenizer.encode(before + first + ("" if more else after))
-        left, content, right = _parts(encoding, len(before), len(before) + len(first))
+        left, content, right = self._parts(before, first, "" if more else after)
         if more:
-            closing = self._tokenizer.encode(more[-1] + after)
-            _, last, right = _parts(closing, 0, len(more[-1]))
+            _, last, right = self._parts("", more[-1], after)
         room = self.max_tokens - len(left) - len(right)
         if room < 1:
             raise InputError(
@@ -146,6 +154,30 @@ class TextTokenizer:
             for ids in itertools.chain(inner, [last]):
                 content, total = keep_ends(content + ids, room), total + len(ids)
         return left + truncate(content, room, truncation) + right, total + len(left) + len(right)
+
+    def _parts(self, before: str, text: str, after: str) -> tuple[list[int], list[int], list[int]]:
+        """Return the ids of what stands before a text, its own, and those of what stands after it.
+
+        A token that straddles the border between prompt and text (byte-level BPE joins a space to the next word) is the
+        text's. Special tokens that the tokenizer adds belong to the template.
+        """
+        encoding = self._tokenizer.encode(before + text + after)
+        start, stop = len(before), len(before) + len(text)
+        tokens = (encoding.char_to_token(at) for at in range(start, stop))
+        first = next((token for token in tokens if token is not None), None)
+        if first is None:  # blanks and control characters may be no tokens at all
+            end = common_prefix(encoding.ids, self._opening(before + TEXT + after))
+            return encoding.ids[:end], [], encoding.ids[end:]
+        tokens = (encoding.char_to_token(at) for at in range(stop - 1, start - 1, -1))
+        end = next(token for token in tokens if token is not None) + 1
+        while end < len(encoding) and (span := encoding.token_to_chars(end)) and span[0] < stop:
+            end += 1  # one character may be several byte tokens
+        return encoding.ids[:first], encoding.ids[first:end], encoding.ids[end:]
+
+    def _opening(self, spelled: str) -> list[int]:
+        """Return the ids before the text of a template that no text changes."""
+        one, other = (self._tokenizer.encode(spelled.replace(TEXT, probe)).ids for probe in PROBES)
+        return one[: common_prefix(one, other)]
 
 
 def fit_rows(
@@ -190,23 +222,6 @@ def single_id(ids: Sequence[int], token: str) -> int:
             "texts alone"
         )
     return int(ids[0])
-
-
-def _parts(encoding: tokenizers.Encoding, start: int, stop: int) -> tuple[list[int], list[int], list[int]]:
-    """Split ids into what stands before the text (characters start to stop), the text's own, and what stands after it.
-
-    A token that straddles the border between prompt and text (byte-level BPE joins a space to the next word) is the
-    text's. Special tokens that the tokenizer adds belong to the template.
-    """
-    tokens = (encoding.char_to_token(at) for at in range(start, stop))
-    first = next((token for token in tokens if token is not None), None)
-    if first is None:
-        return encoding.ids, [], []
-    tokens = (encoding.char_to_token(at) for at in range(stop - 1, start - 1, -1))
-    end = next(token for token in tokens if token is not None) + 1
-    while end < len(encoding) and (span := encoding.token_to_chars(end)) and span[0] < stop:
-        end += 1  # one character may be several byte tokens
-    return encoding.ids[:first], encoding.ids[first:end], encoding.ids[end:]
 
 
 def truncate(content: list[int], room: int, truncation: Truncation) -> list[int]:

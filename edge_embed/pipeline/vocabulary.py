@@ -7,13 +7,16 @@ between them, may be cut with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from edge_embed.backends import OwnVocabulary
 from edge_embed.errors import InputError
 from edge_embed.spec.model import TEXT
 
+from .special_tokens import SpecialTokens
 from .tokenizer import (
     PIECE,
     PROBES,
@@ -30,10 +33,13 @@ from .tokenizer import (
 
 
 class VocabularyTokenizer:
-    """Tokenise texts inside a prompt template and fit them to a length; `encode` adds the model's special tokens."""
+    """Tokenise texts inside a prompt template and fit them to a length.
 
-    def __init__(self, encode: Callable[[str], list[int]], max_tokens: int) -> None:
-        self._encode = encode
+    `special_tokens` says how to read what spells one in a text; a template's own are tokens in any case.
+    """
+
+    def __init__(self, vocabulary: OwnVocabulary, max_tokens: int, special_tokens: SpecialTokens = "tokens") -> None:
+        self._vocabulary, self._special_tokens = vocabulary, special_tokens
         self.max_tokens = max_tokens
 
     def tokenize(
@@ -44,14 +50,15 @@ class VocabularyTokenizer:
         Only content is cut, never the template's tokens nor the special ones. Raises InputError when `truncation` is
         "error" and a text is too long (its index counts from `first`), or when the template alone does not fit.
         """
-        rows = (self._encode(template.replace(TEXT, text)) if len(text) <= PIECE else None for text in texts)
+        before, after = template.split(TEXT, 1)
+        rows = (self._encode(before, text, after) if len(text) <= PIECE else None for text in texts)
         return fit_rows(
             rows, lambda n, row: self._fit(texts[n], template, truncation, row), self.max_tokens, truncation, first
         )
 
     def limited(self, max_tokens: int) -> VocabularyTokenizer:
         """Return the same tokenizer with another length."""
-        return VocabularyTokenizer(self._encode, max_tokens)
+        return VocabularyTokenizer(self._vocabulary, max_tokens, self._special_tokens)
 
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
@@ -59,7 +66,7 @@ class VocabularyTokenizer:
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
-        return single_id(_without(self._encode(token), *self._borders(TEXT)), token)
+        return single_id(self._vocabulary.encode_text(token, add=False), token)
 
     def _fit(self, text: str, template: str, truncation: Truncation, row: list[int] | None) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many it had; `row`: all of them, if known."""
@@ -85,17 +92,40 @@ class VocabularyTokenizer:
         before, after = template.split(TEXT, 1)
         start, *inner = split(text)
         opening, closing = self._borders(TEXT)
-        yield _without(self._encode(before + start), [], closing)
+        yield _without(self._encode(before, start, ""), [], closing)
         for piece in inner[:-1]:
-            yield _without(self._encode(piece), opening, closing)
-        yield _without(self._encode(inner[-1] + after), opening, [])
+            yield _without(self._encode("", piece, ""), opening, closing)
+        yield _without(self._encode("", inner[-1], after), opening, [])
 
     def _borders(self, template: str) -> tuple[list[int], list[int]]:
         """Return the ids before and after the text that no text changes."""
-        one, other = (self._encode(template.replace(TEXT, probe)) for probe in PROBES)
+        one, other = (self._vocabulary.encode_text(template.replace(TEXT, probe)) for probe in PROBES)
         left = common_prefix(one, other)
         right = min(common_prefix(one[::-1], other[::-1]), len(one) - left)
         return one[:left], one[len(one) - right :]
+
+    def _encode(self, before: str, text: str, after: str) -> list[int]:
+        """Return the ids of a text between the parts of a template, with those that the model adds around them.
+
+        Where special tokens in texts are text, the template is cut at its own, as llama.cpp itself would cut there.
+        """
+        encode = self._vocabulary.encode_text
+        if self._special_tokens == "tokens":
+            return encode(before + text + after)
+        head, before = self._split_at_tokens(before, last=True)
+        after, tail = self._split_at_tokens(after, last=False)
+        if not head and not tail:
+            return encode(before + text + after, special=False)
+        opening, closing = self._borders(TEXT)
+        inner = encode(before + text + after, special=False, add=False)
+        return [*opening, *encode(head, add=False), *inner, *encode(tail, add=False), *closing]
+
+    def _split_at_tokens(self, part: str, last: bool) -> tuple[str, str]:
+        """Cut a part of a template behind its last special token, or before its first."""
+        spelled = sorted(self._vocabulary.special_tokens(part), key=len, reverse=True)
+        found = [*re.finditer("|".join(map(re.escape, spelled)), part)] if spelled else []
+        at = (found[-1].end() if last else found[0].start()) if found else (0 if last else len(part))
+        return part[:at], part[at:]
 
 
 def _without(ids: list[int], opening: list[int], closing: list[int]) -> list[int]:

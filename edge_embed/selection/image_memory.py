@@ -14,6 +14,7 @@ from edge_embed.formats.onnx import read_graph
 from edge_embed.images.tiles import TILES_AT_ONCE, packed_rows
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.values import LARGEST
 from edge_embed.spec.weights import Weights
 
 HEAD = 64  # numbers of a tower's attention head
@@ -62,7 +63,8 @@ def read_tower(model: ModelFolder, weights: Weights) -> ImageTower:
         kept = sizes * (KEPT["float16"] if weights.format == "gguf" else 1)
         return ImageTower(int(kept), vision.get("patch_size", 14), dim, vision.get("intermediate_size", 4 * dim))
     graph = read_graph(model.files.header(weights.files[0].path))
-    kernel = next((weight.shape for weight in graph.weights.values() if len(weight.shape) == 4), (1024, 3, 14, 14))
+    kernels = (weight.shape for weight in graph.weights.values() if len(weight.shape) == 4 and min(weight.shape) > 0)
+    kernel = next(kernels, (1024, 3, 14, 14))
     matrices = [weight.shape for weight in graph.weights.values() if len(weight.shape) == 2]
     width = max((max(shape) for shape in matrices if kernel[0] in shape), default=4 * kernel[0])
     kept = sum(weight.size for weight in graph.weights.values()) * KEPT.get(weights.level, PACKED) + SESSION
@@ -84,4 +86,4 @@ def max_image_rows(spec: ModelSpec, patch: int) -> int:
 def _vision(folder: Path) -> dict[str, int]:
     values = read_object(folder / "config.json", {}).get("vision_config")
     values = values if isinstance(values, dict) else {}
-    return {key: value for key, value in values.items() if isinstance(value, int)}
+    return {key: value for key, value in values.items() if isinstance(value, int) and 0 < value <= LARGEST}

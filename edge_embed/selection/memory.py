@@ -85,7 +85,7 @@ def memory_plan(
 
 def size_in_bytes(size: int | str) -> int:
     """Read a size: bytes, or a text such as "512MB" or "2GB", in powers of 1,024; raise InputError for another text."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(|KB|MB|GB)", str(size).strip(), re.I)
+    found = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*(|KB|MB|GB)", str(size).strip(), re.I)
     if found is None:
         raise InputError(f"{size!r} is not a size: give bytes, or a text such as '512MB' or '2GB'")
     return int(float(found[1]) * UNITS[found[2].upper()])

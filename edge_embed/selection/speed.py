@@ -20,8 +20,10 @@ from edge_embed.backends import Batch, load
 from edge_embed.backends.facts import Machine, facts
 from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import this_device
-from edge_embed.errors import EdgeEmbedError, InputError, listing
+from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, listing
+from edge_embed.formats.json_file import read_object
 from edge_embed.layouts.folder import ModelFolder
+from edge_embed.spec.values import real
 from edge_embed.spec.weights import Weights
 
 SWITCH = "EDGE_EMBED_TUNE"  # "off": nothing is measured
@@ -90,8 +92,9 @@ def rank(
     if os.environ.get(SWITCH) == "off" or len(close) < 2:
         return estimates
     note = cache / "tuned" / f"{_key(model, close, threads, workload)}.json"
-    with contextlib.suppress(OSError, ValueError):
-        return Ranking(json.loads(note.read_text("utf-8")), True)
+    with contextlib.suppress(CorruptModelError):  # what cannot be read is measured again
+        known = read_object(note)
+        return Ranking({one.name: real(known, one.name, note) for one in close}, True)
     if not measure:
         return estimates
     found = dict.fromkeys((one.name for one in close), 0.0)

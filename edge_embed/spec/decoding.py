@@ -11,6 +11,10 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from edge_embed.errors import CorruptModelError, listing
 
+from .values import shown
+
+LARGEST_INT, LARGEST_FLOAT = 1 << 63, 1e300  # what others can keep
+
 
 def decode(kind: Any, value: Any, where: str) -> Any:
     """Turn parsed JSON into `kind`: a dataclass, tuple, mapping, literal, union with None, or a plain type.
@@ -19,7 +23,7 @@ def decode(kind: Any, value: Any, where: str) -> Any:
     """
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise CorruptModelError(f"{where}: expected an object, got {value!r}")
+            raise CorruptModelError(f"{where}: expected an object, got {shown(value)}")
         hints, fields = get_type_hints(kind), {_key(field): field for field in dataclasses.fields(kind)}
         required = {
             key for key, field in fields.items() if field.default is field.default_factory is dataclasses.MISSING
@@ -40,11 +44,11 @@ def decode(kind: Any, value: Any, where: str) -> Any:
         return value
     if type(None) in args:
         return None if value is None else decode(next(a for a in args if a is not type(None)), value, where)
-    if kind is float and type(value) in (int, float):
+    if kind is float and type(value) in (int, float) and abs(value) < LARGEST_FLOAT:  # NaN and infinity are not
         return float(value)
-    if kind in (str, int, bool) and type(value) is kind:
+    if kind in (str, int, bool) and type(value) is kind and (kind is not int or abs(value) < LARGEST_INT):
         return value
-    raise CorruptModelError(f"{where}: {value!r} is not {getattr(kind, '__name__', kind)}")
+    raise CorruptModelError(f"{where}: {shown(value)} is not {getattr(kind, '__name__', kind)}")
 
 
 def encode(value: Any) -> Any:

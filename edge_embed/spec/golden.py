@@ -76,8 +76,8 @@ def golden_vectors(goldens: Sequence[Golden | GoldenImage], dim: int) -> NDArray
         rows = [np.frombuffer(base64.b64decode(one.vector, validate=True), "<f2") for one in goldens]
     except ValueError as error:
         raise CorruptModelError(f"a golden vector is not base64 of float16: {error}") from error
-    if any(len(row) != dim or not np.isfinite(row).all() for row in rows):
-        raise CorruptModelError(f"a golden vector does not hold {dim} finite numbers")
+    if any(len(row) != dim or not np.isfinite(row).all() or not row.any() for row in rows):
+        raise CorruptModelError(f"a golden vector does not hold {dim} finite numbers that are not all 0")
     vectors = np.array(rows, np.float32)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)  # float16 changed the length
     return unit

@@ -52,23 +52,32 @@ class ImageSpec:
     pinpoints: tuple[tuple[int, int], ...] = ()
 
 
+LARGEST_SIDE = 8192  # pixels; the largest towers take some 1,500
+MOST_TILES = 256  # of an image; LLaVA-NeXT takes 4, others up to 36
+
+
 def check(spec: ImageSpec, where: str) -> None:
     """Refuse values of the right type that cannot be right; raise CorruptModelError that names them."""
     wrong = {
-        "size": len(spec.size) != 2 or min(spec.size) < 1,
-        "edge": spec.edge is not None and (spec.resize != "shortest" or spec.edge < 1),
+        "size": len(spec.size) != 2 or not 1 <= min(spec.size) <= max(spec.size) <= LARGEST_SIDE,
+        "edge": spec.edge is not None and (spec.resize != "shortest" or not 1 <= spec.edge <= LARGEST_SIDE),
         "mean": len(spec.mean) != 3,
         "std": len(spec.std) != 3 or min(spec.std) <= 0,
         "rescale": spec.rescale <= 0,
         "fill": not 0 <= spec.fill <= 255,
         "background": len(spec.background) != 3 or not all(0 <= part <= 255 for part in spec.background),
-        "pinpoints": any(
-            len(pin) != 2 or pin[0] < 1 or pin[1] < 1 or pin[0] % spec.size[0] or pin[1] % spec.size[1]
-            for pin in spec.pinpoints
-        ),
     }
+    if not wrong["size"]:
+        wrong["pinpoints"] = any(_unfit_pinpoint(pin, spec.size) for pin in spec.pinpoints)
     if names := [name for name, bad in wrong.items() if bad]:
         raise CorruptModelError(f"{where}: impossible value of {listing(names)}: {spec}")
+
+
+def _unfit_pinpoint(pin: tuple[int, ...], size: tuple[int, int]) -> bool:
+    """Whether a pinpoint (height, width) is no whole number of tiles of a size, or of too many."""
+    if len(pin) != 2 or min(pin) < 1 or pin[0] % size[0] or pin[1] % size[1]:
+        return True
+    return (pin[0] // size[0]) * (pin[1] // size[1]) > MOST_TILES
 
 
 RESAMPLE: tuple[Resample, ...] = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # by Pillow's number

@@ -17,8 +17,10 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 from .decoding import decode, encode
 from .golden import Golden, GoldenImage
 from .image import ImageSpec
+from .image import check as check_image
 from .names import model_name, relative_path
-from .weights import Weights
+from .values import LARGEST, parse
+from .weights import LEVELS, Weights
 
 FILE_NAME = "edge_embed.json"
 FORMAT = 1
@@ -86,15 +88,20 @@ class ModelSpec:
     ) -> str:
         """Return the template for one call: `prompt` as given, else the named one, else the side's, else the default.
 
-        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given or the
-        name is unknown.
+        A `prompt` without `{text}` and `{image}` is a prefix of the text. Raises InputError when both are given, the
+        name is unknown, or the prompt takes the text twice.
         """
         if prompt is not None:
             if prompt_name is not None:
                 raise InputError(f"prompt_name={prompt_name!r} and prompt={prompt!r} were both given: give one of them")
+            if prompt.count(TEXT) > 1:
+                raise InputError(
+                    f"prompt={prompt!r} has {TEXT} {prompt.count(TEXT)} times: a template takes the text once, as a "
+                    "prefix in sentence-transformers does"
+                )
             places = TEXT in prompt or (self.image_token is not None and IMAGE in prompt)
             return prompt if places else prompt + TEXT
-        name = prompt_name or self._default_prompt(side, kind)
+        name = self._default_prompt(side, kind) if prompt_name is None else prompt_name
         if name is None:
             return TEXT
         if name not in self.prompts:
@@ -127,10 +134,7 @@ class ModelSpec:
     @staticmethod
     def from_json(text: str, where: Path | str = FILE_NAME) -> ModelSpec:
         """Read the text of `edge_embed.json`; unknown, missing or ill-typed keys raise CorruptModelError."""
-        try:
-            data = json.loads(text)
-        except ValueError as error:
-            raise CorruptModelError(f"{where} is not JSON: {error}") from error
+        data = parse(text, where)
         if not isinstance(data, dict) or data.pop("format", None) != FORMAT:
             raise UnsupportedModelError(f"{where}: `format` is not {FORMAT}; another version of edge_embed wrote it")
         spec: ModelSpec = decode(ModelSpec, data, str(where))
@@ -187,7 +191,7 @@ def with_values(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     """Replace values by those of parsed JSON; raise InputError for what `edge_embed.json` could not hold."""
     try:
         return ModelSpec.from_json(json.dumps({**json.loads(spec.to_json()), **values}), "spec")
-    except (CorruptModelError, UnsupportedModelError, TypeError) as error:
+    except (CorruptModelError, UnsupportedModelError, TypeError, ValueError, RecursionError) as error:
         raise InputError(str(error)) from error
 
 
@@ -215,24 +219,30 @@ def _check(spec: ModelSpec, where: str) -> None:
     model_name(spec.name, f"{where}: name")
     for file in (file for weights in spec.weights for file in weights.files):
         relative_path(file.path, f"{where}: weights.files.path")
-    wrong = [name for name in ("dim", "max_tokens") if getattr(spec, name) < 1]
+    wrong = [name for name in ("dim", "max_tokens") if not 1 <= getattr(spec, name) <= LARGEST]
     wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
     wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
     wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
     wrong += ["image_token"] * (spec.image_token == "")
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
+    wrong += ["weights.level" for weights in spec.weights if weights.level not in LEVELS[weights.format]]
+    wrong += ["weights.files.size" for w in spec.weights for file in w.files if file.size is not None and file.size < 0]
+    wrong += ["golden.max_tokens" for one in spec.golden if not 1 <= one.max_tokens <= LARGEST]
+    wrong += ["golden_pictures.seed" for one in spec.golden_images if not 0 <= one.seed <= LARGEST]
     known = {"text": len(spec.golden), "image": len(spec.golden_images)}
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+    if spec.image is not None:
+        check_image(spec.image, where)
 
 
 def _takes_input(template: str, spec: ModelSpec) -> bool:
-    """Whether a template has a place for a text, for one image where the model reads images so, or for both."""
+    """Whether a template has one place for a text, for an image where the model reads images so, or one for each."""
     if spec.image_token is None:
-        return TEXT in template
-    return template.count(IMAGE) <= 1 and (TEXT in template or IMAGE in template)
+        return template.count(TEXT) == 1
+    return template.count(IMAGE) <= 1 and template.count(TEXT) <= 1 and (TEXT in template or IMAGE in template)
 
 
 def _unfit_default(spec: ModelSpec, key: str) -> bool:

@@ -74,3 +74,35 @@ def test_a_private_model_type_is_told_by_its_tensors() -> None:
     assert architectures.public_type(private, ["layers.0.self_attn.q_norm.weight"]) == "qwen3"
     assert architectures.public_type(private, ["layers.0.self_attn.q_proj.weight"]) == "eurobert"
     assert architectures.public_type("bert", []) == "bert"
+
+
+BERT = {
+    **{"model_type": "bert", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 9},
+    **{"num_attention_heads": 2, "layer_norm_eps": 1e-12, "type_vocab_size": 2, "max_position_embeddings": 9},
+}
+LLAMA = {
+    **{"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 9},
+    **{"num_attention_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1e4},
+}
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (BERT, {"num_attention_heads": 0}, "num_attention_heads=0 is not a whole number from 1"),
+        (BERT, {"hidden_size": "8"}, "hidden_size='8' is not a whole number"),
+        (BERT, {"num_hidden_layers": 10**9}, "num_hidden_layers=1000000000 is more than 1024, which no model has"),
+        (BERT, {"layer_norm_eps": []}, r"layer_norm_eps=\[\] is not a number"),
+        (LLAMA, {"num_attention_heads": 0}, "num_attention_heads=0 is not a whole number from 1"),
+        (LLAMA, {"num_key_value_heads": -1}, "num_key_value_heads=-1 is not a whole number"),
+        (LLAMA, {"rope_scaling": "linear"}, "rope_scaling='linear' is not an object"),
+        (LLAMA, {"rope_theta": 0}, "rope_theta=0.0 and factor=1.0 must be above 0"),
+        (LLAVA, {"text_config": [1]}, r"text_config=\[1\] is not an object"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(config: dict[str, Any], change: dict[str, Any], message: str) -> None:
+    known = architectures.architecture(config["model_type"])
+    if config is not LLAVA:
+        known.read(config)
+    with pytest.raises(CorruptModelError, match=f"config.json: {message}"):
+        known.read({**config, **change})

@@ -9,7 +9,7 @@ import pytest
 
 from edge_embed.errors import CorruptModelError
 from edge_embed.formats.json_file import read_object
-from edge_embed.formats.safetensors import weight_map
+from edge_embed.formats.safetensors import safetensors_header, weight_map
 from edge_embed.layouts.folder import read_folder
 
 from support import tiny
@@ -67,3 +67,23 @@ def test_indices_that_cannot_be(tmp_path: Path, values: dict[str, object], messa
     path.write_text(json.dumps(values))
     with pytest.raises(CorruptModelError, match=message):
         weight_map(path)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        3,
+        {},
+        {"dtype": 1, "shape": [1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": 1, "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 4, 8]},
+        {"dtype": "F32", "shape": [1], "data_offsets": [0, 1 << 40]},
+        {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]},
+    ],
+)
+def test_a_safetensors_header_lists_tensors_within_the_file(tmp_path: Path, entry: object) -> None:
+    path, header = tmp_path / "model.safetensors", json.dumps({"a": entry}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
+    with pytest.raises(CorruptModelError, match=r"is not a whole safetensors file: 'a' is .*; fetch it again"):
+        safetensors_header(path)

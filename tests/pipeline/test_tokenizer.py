@@ -10,9 +10,11 @@ from tokenizers import Tokenizer
 
 from edge_embed import CorruptModelError, InputError
 from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer, check_texts
+from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 
 from support.corpus import texts
 from support.places import MINIATURES
+from support.vocabularies import LibraryVocabulary
 
 
 def words(path: Path, ids: list[int]) -> str:
@@ -73,6 +75,28 @@ def test_pieces_of_a_long_text_give_what_the_whole_gives(minilm: Path, truncatio
     expected = {"end": content[:room], "start": content[-room:], "middle": content[:48] + content[-47:]}[truncation]
     assert tokens.ids[0].tolist() == left + expected + right
     assert tokens.counts == [(len(ids), len(ids) - 100)]
+
+
+@pytest.mark.parametrize("blank", [" ", "\u200b", "\x01"])
+def test_pieces_without_tokens_lose_and_double_nothing(
+    tiny_tokenizer: Path, blank: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A long text whose first or last piece is blank, control or zero-width characters, which are no tokens."""
+    tokenizer = TextTokenizer(tiny_tokenizer, 40)
+    made = Tokenizer.from_file(str(tiny_tokenizer))
+    vocabulary = VocabularyTokenizer(LibraryVocabulary(made), 40)
+    for module in ("tokenizer", "vocabulary"):
+        monkeypatch.setattr(f"edge_embed.pipeline.{module}.PIECE", 32)
+    nothing = blank * 70
+    for template in ("{text}", "q: {text} .", "q: {text}", "{text} ."):
+        before, after = template.split("{text}")
+        for text in (f"a b{nothing}", f"{nothing}a b", f"a{nothing}b", nothing):
+            words = [word for word in text.replace(blank, " ").split() if word]
+            expected = made.encode(f"{before}{' '.join(words)}{after}").ids
+            for one in (tokenizer, vocabulary):
+                found = one.tokenize([text], template)
+                assert found.ids[0].tolist() == expected, (type(one), template, words)
+                assert found.counts == [(len(expected), 0)]
 
 
 def test_ten_megabytes_without_a_space(minilm: Path) -> None:

@@ -13,6 +13,7 @@ from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer, Truncation
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 
 from support import tiny
+from support.vocabularies import LibraryVocabulary
 
 TEMPLATES = ["{text}", "query: {text}", "{text} .", "ask: {text} now!"]
 TEXTS = [
@@ -54,7 +55,7 @@ def test_the_same_as_tokenizer_json(pair: tuple[Path, Tokenizer], template: str,
     path, made = pair
     for limit in (16, 24, 500):
         expected = TextTokenizer(path, limit).tokenize(TEXTS, template, truncation)
-        found = VocabularyTokenizer(lambda text: made.encode(text).ids, limit).tokenize(TEXTS, template, truncation)
+        found = VocabularyTokenizer(LibraryVocabulary(made), limit).tokenize(TEXTS, template, truncation)
         assert [row.tolist() for row in found.ids] == [row.tolist() for row in expected.ids]
         assert found.counts == expected.counts
         assert all(len(row) <= limit for row in found.ids)
@@ -63,26 +64,20 @@ def test_the_same_as_tokenizer_json(pair: tuple[Path, Tokenizer], template: str,
 @pytest.mark.parametrize("truncation", ["end", "start", "middle"])
 def test_long_texts_go_piece_by_piece(pair: tuple[Path, Tokenizer], truncation: Truncation) -> None:
     path, made = pair
-    longest = 0
-
-    def encode(text: str) -> list[int]:
-        nonlocal longest
-        longest = max(longest, len(text))
-        return list(made.encode(text).ids)
-
+    vocabulary = LibraryVocabulary(made)
     text = " ".join(f"word{n}" for n in range(30_000))
     assert len(text) > 4 * PIECE
     expected = TextTokenizer(path, 64).tokenize([text], "query: {text} !", truncation)
     start = time.perf_counter()
-    found = VocabularyTokenizer(encode, 64).tokenize([text], "query: {text} !", truncation)
+    found = VocabularyTokenizer(vocabulary, 64).tokenize([text], "query: {text} !", truncation)
     assert time.perf_counter() - start < 20, "measured: 0.5 s"
-    assert longest <= PIECE + 20
+    assert vocabulary.longest <= PIECE + 20
     assert found.ids[0].tolist() == expected.ids[0].tolist()
     assert found.counts == expected.counts
 
 
 def test_what_does_not_fit(pair: tuple[Path, Tokenizer]) -> None:
-    words = VocabularyTokenizer(lambda text: pair[1].encode(text).ids, 12)
+    words = VocabularyTokenizer(LibraryVocabulary(pair[1]), 12)
     with pytest.raises(InputError, match=r"input 7 has \d+ tokens, the limit is 12: shorten it, or pass truncation="):
         words.tokenize(["a", "b c d e f g h i j k l m n o"], truncation="error", first=6)
     with pytest.raises(InputError, match=r"the prompt 'a long prompt, much too long: \{text\}' alone takes \d+ of 12"):

@@ -89,7 +89,7 @@ def test_a_spec_with_an_ill_name_is_refused(name: str, checkpoint: Path, tmp_pat
 def test_an_ill_path_of_a_file_is_refused_wherever_it_stands(path: str, tmp_path: Path) -> None:
     weights = {"format": "onnx", "level": "int8", "files": [{"path": path}]}
     text = json.dumps({**json.loads(SPEC.to_json()), "weights": [weights]})
-    with pytest.raises(CorruptModelError, match=r"x: weights.files.path: .* cannot be a path below a folder: "):
+    with pytest.raises(CorruptModelError, match=r"x: weights.files.path: .* below a folder: |surrogates not allowed"):
         ModelSpec.from_json(text, "x")
     (tmp_path / "index.json").write_text(json.dumps({"weight_map": {"a": path}}))
     with pytest.raises(CorruptModelError, match="names files that do not lie beside it"):

@@ -72,11 +72,11 @@ class GgufBackend:
         with self._lock:
             model = self._open()
             for index, ids in enumerate(batch.ids):
-                _check(index, ids, model)
+                _check(batch.index(index), ids, model)
             out: list[Rows] = [np.empty((0, 0), np.float32)] * len(batch.ids)
             images = {n: image for n, image in enumerate(batch.image_rows) if image is not None}
             for n, image in images.items():
-                out[n] = self._call([self._with_image(n, batch.ids[n], image)], NO_IDS)[0]
+                out[n] = self._call([self._with_image(batch.index(n), batch.ids[n], image)], NO_IDS)[0]
             texts = [n for n in range(len(batch.ids)) if n not in images]
             prefix = self._prefix(batch)
             for call in calls([len(batch.ids[n]) for n in texts], len(prefix)):
@@ -85,12 +85,23 @@ class GgufBackend:
                     out[n] = rows
             return out
 
-    def encode_text(self, text: str) -> list[int]:
-        """Return a text's ids by the vocabulary inside the file; raise UnsupportedModelError when it has none."""
+    def encode_text(self, text: str, *, special: bool = True, add: bool = True) -> list[int]:
+        """Return a text's ids by the vocabulary inside the file; raise UnsupportedModelError when it has none.
+
+        `special`: what spells a special token becomes one; `add`: with those that belong around a text.
+        """
         with self._lock:
-            if self._vocabulary is None:
-                self._vocabulary = Vocabulary(self._open().path)
-            return self._vocabulary.encode(text)
+            return self._own_vocabulary().encode(text, special, add)
+
+    def special_tokens(self, text: str) -> set[str]:
+        """Return the special tokens that a text spells."""
+        with self._lock:
+            return self._own_vocabulary().special_tokens(text)
+
+    def _own_vocabulary(self) -> Vocabulary:
+        if self._vocabulary is None:
+            self._vocabulary = Vocabulary(self._open().path)
+        return self._vocabulary
 
     def close(self) -> None:
         """Free contexts, weights and vocabulary; calls that are running finish first."""

@@ -17,6 +17,7 @@ from .log import captured_warnings, last
 from .memory import MappedFiles
 
 PINNED = "0.3.36"
+SPECIAL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 FLOATS = (0, 1, 30)  # types of ggml that it never repacks: F32, F16, BF16
 
 
@@ -92,16 +93,25 @@ class Vocabulary:
             self.close()
             raise UnsupportedModelError(f"{path} has no vocabulary: put the model's tokenizer.json beside it")
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; what spells a special token becomes one, as `tokenizers` has it."""
+    def encode(self, text: str, special: bool = True, add: bool = True) -> list[int]:
+        """Return the ids of a text; `special`: what spells a special token becomes one, as `tokenizers` has it."""
         data = text.encode()
         size = len(data) + 8  # no more than one token a byte, and those that are added around the text
         ids = np.empty(size, np.int32)
         buffer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
-        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, True, True)
+        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, add, special)
         if count < 0:
             raise CorruptModelError(f"the vocabulary makes {-count} tokens of {len(data)} bytes")
         return [int(token) for token in ids[:count]]
+
+    def special_tokens(self, text: str) -> set[str]:
+        """Return the special tokens that a text spells: those of its ids that are no words, by their names."""
+        found = {
+            llama_cpp.llama_vocab_get_text(self._vocabulary, token).decode("utf-8", "replace")
+            for token in set(self.encode(text, add=False))
+            if llama_cpp.llama_vocab_get_attr(self._vocabulary, token) & SPECIAL
+        }
+        return {name for name in found if name and name in text}
 
     def close(self) -> None:
         """Free the vocabulary."""

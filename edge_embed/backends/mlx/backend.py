@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,6 +13,7 @@ import numpy as np
 from edge_embed.architectures import architecture
 from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend
 from edge_embed.errors import BackendError, CorruptModelError, InputError, listing
+from edge_embed.formats.json_file import read_object
 from edge_embed.spec.model import ModelSpec, Pooling
 from edge_embed.spec.weights import Weights
 
@@ -179,5 +179,5 @@ def _known_task(task: str | None, tasks: Iterable[str]) -> str:
 
 def _open(folder: Path, spec: ModelSpec, weights: Weights) -> Any:
     paths = [folder / file.path for file in weights.files if file.path.endswith(".safetensors")]
-    config = json.loads((folder / "config.json").read_text("utf-8"))
+    config = read_object(folder / "config.json")
     return load_model(paths, config, spec.architecture, weights.part)

@@ -23,7 +23,8 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     """Predict what a graph takes for a batch of `tokens` tokens whose longest text has `longest`."""
     graph = read_graph(model.header(weights.files[0].path))
     ops = {node.op for node in graph.nodes}
-    tables = {node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs[0] in graph.weights}
+    gathers = (node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs)
+    tables = {name for name in gathers if name in graph.weights}
     looked_up = sum(graph.weights[name].size for name in tables)
     packed = sum(weight.size for weight in graph.weights.values()) - looked_up
     products = (weight.shape for name, weight in graph.weights.items() if name not in tables and len(weight.shape) > 1)

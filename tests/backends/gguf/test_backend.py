@@ -24,6 +24,7 @@ from edge_embed.backends.gguf.calls import TOKENS_PER_CALL, calls, context_size
 from edge_embed.backends.gguf.memory import MappedFiles, check_memory
 from edge_embed.backends.gguf.model import PINNED, check_version
 from edge_embed.errors import BackendError, CorruptModelError, InputError, MissingDependencyError, UnsupportedModelError
+from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
 
@@ -327,6 +328,26 @@ def test_the_vocabulary_inside_is_the_tokenizer(models: tuple[Path, dict[str, Mo
         "a" * 99,
     ]:  # a word of more than 100 letters is [UNK] for tokenizers alone
         assert backend.encode_text(text) == tokenizer.encode(text).ids, text
+
+
+def test_special_tokens_in_a_text_are_text_where_that_is_asked(models: tuple[Path, dict[str, Model]]) -> None:
+    backend = open_gguf(models[0], "bert-F16")
+    own, library = VocabularyTokenizer(backend, 60, "text"), tiny.tokenizer()
+    library.add_special_tokens(["[SEP]", "[PAD]"])
+    library.encode_special_tokens = True
+    (plain,) = own.tokenize(["a [SEP] b [PAD]"]).ids
+    assert plain.tolist() == library.encode("a [SEP] b [PAD]").ids
+    (prompted,) = own.tokenize(["[PAD] b"], "[SEP] q: {text} [SEP] x").ids
+    cls, sep = (library.token_to_id(token) for token in ("[CLS]", "[SEP]"))
+    inner = library.encode("q: [PAD] b", add_special_tokens=False).ids
+    assert prompted.tolist() == [cls, sep, *inner, sep, library.token_to_id("x"), sep]
+    assert backend.special_tokens("é [SEP]") == {"[SEP]"}
+
+
+def test_a_refused_text_is_named_by_the_inputs_index(models: tuple[Path, dict[str, Model]]) -> None:
+    backend = open_gguf(models[0], "bert-F16")
+    with pytest.raises(InputError, match="input 70 has 0 tokens; the model takes 1 to"):
+        backend.forward(Batch([*some_ids(3), np.empty(0, np.int32)], indices=[5, 70]))
 
 
 def test_a_file_without_a_vocabulary(tmp_path: Path, models: tuple[Path, dict[str, Model]]) -> None:

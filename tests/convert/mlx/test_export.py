@@ -16,6 +16,7 @@ from safetensors import safe_open
 from edge_embed import Embedder, InputError
 from edge_embed.backends import Batch
 from edge_embed.backends.mlx.backend import load
+from edge_embed.backends.onnx.backend import OnnxBackend
 from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.weights import Weights
@@ -27,6 +28,7 @@ from edge_embed_convert.checkpoint.source import Source, Tensors, open_source
 from edge_embed_convert.export import Export
 from edge_embed_convert.mlx.export import ALL, LEVELS, write
 from edge_embed_convert.mlx.rounding import quantise
+from edge_embed_convert.onnx.export import to_onnx
 
 from support import tiny
 from support.corpus import texts
@@ -80,11 +82,36 @@ def miniature(name: str) -> Source:
 
 
 def embed(folder: Path, source: Source, weights: Weights) -> Vectors:
+    """Embed with a level's values in our ONNX graph, since MLX is slow on a CPU; the shortest text by both."""
     ids = TextTokenizer(source.folder / "tokenizer.json", 512).tokenize(texts(24), "Document: {text}").ids
-    backend = load(folder, replace(source.spec, pooling="last"), weights, 1)
-    rows = backend.forward(Batch(ids))
+    spec = replace(source.spec, pooling="last")
+    values = stored_values(folder / weights.files[0].path)
+    exact = OnnxBackend(to_onnx(source.config, values, "float32", folder / weights.level, pooling="last")[0], spec, 2)
+    rows = exact.forward(Batch(ids))
+    exact.close()
+    vectors = normalize(np.stack([row[-1] for row in rows]))
+    shortest = min(range(len(ids)), key=lambda n: len(ids[n]))
+    backend = load(folder, spec, weights, 1)
+    (row,) = backend.forward(Batch([ids[shortest]]))
     backend.close()
-    return normalize(np.stack([row[-1] for row in rows]))
+    np.testing.assert_allclose(normalize(row[-1:])[0], vectors[shortest], atol=1e-4)
+    return vectors
+
+
+def stored_values(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Read an MLX file's tensors as float32, integers multiplied out."""
+    read: Any = mx.load(str(path))
+    out = {}
+    for name, tensor in read.items():
+        module, _, kind = name.rpartition(".")
+        if kind in ("scales", "biases"):
+            continue
+        if tensor.dtype == mx.uint32:
+            scales, biases = (read[f"{module}.{part}"].astype(mx.float32) for part in ("scales", "biases"))
+            bits = next(bits for bits in (4, 6, 8) if scales.shape[-1] * 64 * bits == tensor.shape[-1] * 32)
+            tensor = mx.dequantize(tensor, scales, biases, group_size=64, bits=bits)
+        out[name] = np.array(tensor.astype(mx.float32))
+    return out
 
 
 @needs_miniatures
