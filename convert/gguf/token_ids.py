@@ -16,7 +16,7 @@ from edge_embed.errors import VerificationError
 from edge_embed.formats.json_file import read_object
 from edge_embed.pipeline.guarded import GuardedTokenizer
 
-from ..verification.probes import probes
+from ..verification.probes import LONGEST, probes
 
 HANGUL_VOWELS = "".join(map(chr, range(0x1160, 0x1200)))
 HARD = (
@@ -42,7 +42,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     exact = GuardedTokenizer(tokenizer)
     data = read_object(tokenizer)
     special = [token["content"] for token in data.get("added_tokens", [])]
-    all_texts = [*probes(512), *HARD, *(f"before {token} after{token}" for token in special)]
+    all_texts = [*probes(LONGEST), *HARD, *(f"before {token} after{token}" for token in special)]
     texts = [text for text in all_texts if _same_in_llama(text, data)]
     vocabulary = Vocabulary(model)
     try:

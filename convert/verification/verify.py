@@ -19,7 +19,7 @@ from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 from ..export import Bound
-from .probes import probes
+from .probes import LONGEST, probes
 
 IMAGES = 12
 THREADS = 2
@@ -40,7 +40,8 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vec
     """Embed the probes of the weights' part one by one, and together -> two arrays (probes, dim)."""
     if weights.part == "image":
         return _embed_images(folder, spec, weights)
-    with Embedder(f"{folder}:{weights.level}") as model, warnings.catch_warnings():
+    longest = min(spec.max_tokens, LONGEST)
+    with Embedder(f"{folder}:{weights.level}", max_tokens=longest) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
         alone = [model.encode(text, normalize_embeddings=True) for text in texts]
