@@ -92,7 +92,7 @@ def test_an_ill_path_of_a_file_is_refused_wherever_it_stands(path: str, tmp_path
     with pytest.raises(CorruptModelError, match=r"x: weights.files.path: .* below a folder: |surrogates not allowed"):
         ModelSpec.from_json(text, "x")
     (tmp_path / "index.json").write_text(json.dumps({"weight_map": {"a": path}}))
-    with pytest.raises(CorruptModelError, match="names files that do not lie beside it"):
+    with pytest.raises(CorruptModelError, match=r"names files that do not lie beside it|surrogates not allowed"):
         weight_map(tmp_path / "index.json")
     if path.isprintable():
         (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  {path}\n")
