@@ -90,7 +90,7 @@ def config_of(header: Header, path: Path) -> dict[str, Any]:
         "vision_config": {
             "model_type": "clip_vision_model",
             "hidden_act": "gelu" if metadata.get("clip.use_gelu") else "quick_gelu",
-            "layer_norm_eps": float(metadata.get("clip.vision.attention.layer_norm_epsilon", 1e-5)),
+            "layer_norm_eps": header.real("clip.vision.attention.layer_norm_epsilon", 1e-5),
             **tower,
         },
     }

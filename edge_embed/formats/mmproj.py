@@ -12,6 +12,7 @@ from typing import Any
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec import image as image_spec
+from edge_embed.spec import values
 from edge_embed.spec.image import ImageSpec
 
 from .gguf import Header, read_header
@@ -50,6 +51,8 @@ def read_mmproj(path: Path, dim: int | None = None) -> Header:
         missing.append(NEWLINES[0])
     if missing:
         raise CorruptModelError(f"{path} lacks {listing(missing)}, which LLaVA-1.6 needs: get another file")
+    if any(len(tensors[name].shape) != 2 for name in ("mm.0.weight", "mm.2.weight", "v.blk.0.ffn_up.weight")):
+        raise CorruptModelError(f"{path} has matrices that are none: get another file")
     width = tensors["mm.2.weight"].shape[-1]
     if dim not in (None, width):
         raise CorruptModelError(
@@ -74,20 +77,21 @@ def image_spec_of(header: Header, path: Path) -> ImageSpec:
 
 
 def vision(metadata: Mapping[str, Any], key: str) -> int:
-    """Return a number of the tower."""
-    return int(metadata[f"clip.vision.{key}"])
+    """Return a whole number of the tower; raise CorruptModelError for another value."""
+    return values.whole(metadata, f"clip.vision.{key}", "mmproj")
 
 
 def _pinpoints(metadata: Mapping[str, Any], path: Path) -> tuple[tuple[int, int], ...]:
     """Return pairs of height and width, which the file lists one after another."""
     flat = metadata["clip.vision.image_grid_pinpoints"]
-    if not isinstance(flat, list) or len(flat) % 2 or not all(isinstance(size, int) for size in flat):
+    if not isinstance(flat, list) or len(flat) % 2 or not all(type(size) is int for size in flat):
         raise CorruptModelError(f"{path}: clip.vision.image_grid_pinpoints={flat!r} is no short list of pairs")
     return tuple(zip(flat[::2], flat[1::2], strict=True))
 
 
 def _channels(metadata: Mapping[str, Any], key: str, usual: tuple[float, ...], path: Path) -> tuple[float, ...]:
     found = metadata.get(f"clip.vision.{key}", list(usual))
-    if not isinstance(found, list) or len(found) != 3:
+    numbers = isinstance(found, list) and all(type(part) in (int, float) and abs(part) < 1e9 for part in found)
+    if not numbers or len(found) != 3:
         raise CorruptModelError(f"{path}: clip.vision.{key}={found!r} is not three numbers")
     return tuple(float(part) for part in found)

@@ -118,7 +118,7 @@ def file_level(path: Path) -> str:
     if level := _named_level(path.name):
         return level
     number = read_header(path).metadata.get("general.file_type")
-    if number not in FILE_TYPES:
+    if not isinstance(number, int) or number not in FILE_TYPES:
         raise UnsupportedModelError(
             f"{path}: neither its name nor general.file_type={number!r} says a level that is known: "
             f"{listing(LEVELS['gguf'])}"
@@ -149,7 +149,8 @@ def check_pooling(spec: ModelSpec, path: Path) -> None:
     """Raise CorruptModelError when a file's metadata say another pooling or width than the model's other files."""
     metadata = read_header(path).metadata
     kind = metadata.get("general.architecture")
-    pooling = POOLING.get(metadata.get(f"{kind}.pooling_type", -1))
+    number = metadata.get(f"{kind}.pooling_type")
+    pooling = POOLING.get(number) if isinstance(number, int) else None
     if pooling not in (None, spec.pooling):
         raise CorruptModelError(f"{path} says pooling {pooling!r}, the files beside it {spec.pooling!r}: one is wrong")
     if (dim := metadata.get(f"{kind}.embedding_length")) != spec.dim:
@@ -166,22 +167,21 @@ def _foreign_spec(
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
     if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
-    limits = [metadata[f"{kind}.context_length"], facts.get("max_tokens")]
+    dim, limits = header.whole(f"{kind}.embedding_length"), [header.whole(f"{kind}.context_length")]
+    limits += [facts["max_tokens"]] if facts.get("max_tokens") else []
     values = {
         "name": name,
         "architecture": kind,
-        "dim": metadata[f"{kind}.embedding_length"],
+        "dim": dim,
         "normalize": True,
-        "attention": "causal" if metadata.get(f"{kind}.attention.causal", True) else "full",
-        "license": metadata.get("general.license"),
+        "attention": "causal" if header.causal else "full",
+        "license": header.text("general.license"),
         **facts,
         "pooling": overrides.get("pooling")
         or _pooling(metadata.get(f"{kind}.pooling_type"), facts.get("pooling"), path, kind),
-        "max_tokens": min(limit for limit in limits if limit),
-        "matryoshka_dims": [
-            dim for dim in facts.get("matryoshka_dims", []) if dim <= metadata[f"{kind}.embedding_length"]
-        ],
-        "image": _image(files, metadata[f"{kind}.embedding_length"]) if "image_token" in facts else None,
+        "max_tokens": min(limits),
+        "matryoshka_dims": [size for size in facts.get("matryoshka_dims", []) if size <= dim],
+        "image": _image(files, dim) if "image_token" in facts else None,
     }
     return with_overrides(ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path), overrides)
 

@@ -13,6 +13,7 @@ from edge_embed.errors import CorruptModelError, MissingDependencyError, Unsuppo
 from edge_embed.formats.gguf import Array, Header, parts_of, read_header
 from edge_embed.spec.model import ModelSpec
 
+from .checks import check_model, check_vocabulary
 from .log import captured_warnings, last
 from .memory import MappedFiles
 
@@ -36,10 +37,11 @@ class Model:
     def __init__(self, path: Path, spec: ModelSpec) -> None:
         check_version()
         header = read_header(path)
+        check_model(header)
         size = _vocabulary_size(header)
         self.path = path
         # Without its vocabulary (we have our own tokenizer, or open it apart) a model loads in a quarter of the time.
-        overrides: dict[str, str | int] = {} if size is None else {f"{_architecture(header, path)}.vocab_size": size}
+        overrides: dict[str, str | int] = {} if size is None else {f"{header.architecture}.vocab_size": size}
         if overrides:
             overrides["tokenizer.ggml.model"] = "no_vocab"
         self.handle = _load(path, overrides, quantized=any(t.type not in FLOATS for t in header.tensors.values()))
@@ -47,7 +49,7 @@ class Model:
             self.vocabulary_size = int(llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(self.handle)))
             self.context_length = int(llama_cpp.llama_model_n_ctx_train(self.handle))
             self.dim = int(llama_cpp.llama_model_n_embd_out(self.handle))
-            self.causal = bool(header.metadata.get(f"{_architecture(header, path)}.attention.causal", True))
+            self.causal = header.causal
             self._check(spec)
         except BaseException:
             self.close()
@@ -86,7 +88,7 @@ class Vocabulary:
 
     def __init__(self, path: Path) -> None:
         check_version()
-        read_header(path)
+        check_vocabulary(read_header(path))
         self._handle = _load(path, {}, vocabulary_only=True)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._handle)
         if llama_cpp.llama_vocab_type(self._vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
@@ -144,13 +146,6 @@ def _load(
     if any("unknown model architecture" in line for line in lines):
         raise UnsupportedModelError(f"{path}: this llama.cpp does not know the model's architecture; {last(lines)}")
     raise CorruptModelError(f"llama.cpp cannot load {path}; {last(lines)}")
-
-
-def _architecture(header: Header, path: Path) -> str:
-    name = header.metadata.get("general.architecture")
-    if not isinstance(name, str):
-        raise CorruptModelError(f"{path} does not name its architecture (general.architecture is {name!r})")
-    return name
 
 
 def _vocabulary_size(header: Header) -> int | None:

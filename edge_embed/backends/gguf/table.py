@@ -35,6 +35,8 @@ class Table:
         else:
             raise CorruptModelError(f"{path} has no {NAME}")
         tensor = header.tensors[NAME]
+        if len(tensor.shape) != 2:
+            raise CorruptModelError(f"{part}: {NAME} has the shape {tensor.shape}, not rows and columns")
         self._width, self._kind = int(tensor.shape[0]), _ggml.ggml_type_name(tensor.type).decode()
         self._dequantize = getattr(_ggml, f"dequantize_row_{self._kind}", None)
         if self._dequantize is None and self._kind not in (*FLOATS, "bf16"):

@@ -1,0 +1,108 @@
+"""What llama.cpp ends the process for is refused before it sees the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gguf
+import numpy as np
+import pytest
+
+from edge_embed import CorruptModelError
+from edge_embed.backends.gguf.checks import check_model, check_vocabulary
+from edge_embed.formats.gguf import ENCODERS, Header, Tensor, read_header
+
+BERT: dict[str, Any] = {
+    **{"general.architecture": "bert", "bert.block_count": 2, "bert.embedding_length": 32, "bert.context_length": 64},
+    **{"bert.attention.head_count": 4, "bert.attention.layer_norm_epsilon": 1e-12},
+}
+QWEN3: dict[str, Any] = {
+    **{"general.architecture": "qwen3", "qwen3.block_count": 2, "qwen3.embedding_length": 32},
+    **{"qwen3.context_length": 64, "qwen3.attention.head_count": 4, "qwen3.attention.head_count_kv": 2},
+    **{"qwen3.attention.key_length": 16, "qwen3.attention.value_length": 16, "qwen3.rope.dimension_count": 16},
+}
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *(f"word{n}" for n in range(100))]
+
+
+def header(metadata: dict[str, Any], tensors: dict[str, Tensor] | None = None) -> Header:
+    return Header(metadata, tensors or {}, 0, Path("a.gguf"))
+
+
+@pytest.mark.parametrize("metadata", [BERT, QWEN3])
+def test_usual_numbers_pass(metadata: dict[str, Any]) -> None:
+    check_model(header(metadata, {"a": Tensor((32,), 0, 0), "b": Tensor((32, 9), 14, 0)}))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"bert.block_count": 0}, "bert.block_count=0 is not a whole number from 1"),
+        ({"bert.block_count": 513}, "bert.block_count=513 should be at most 512"),
+        ({"bert.block_count": [2]}, r"bert.block_count=\[2\] is not a whole number"),
+        ({"bert.nextn_predict_layers": 3}, "bert.nextn_predict_layers=3 should be at most 2"),
+        ({"bert.rope.scaling.type": "odd"}, "bert.rope.scaling.type='odd' should be one of 'linear', 'longrope'"),
+        ({"bert.attention.layer_norm_epsilon": -1.0}, "bert.attention.layer_norm_epsilon=-1.0 is not a number from 0"),
+        ({"bert.rope.freq_base": 0.0}, "bert.rope.freq_base=0.0 should be above 0"),
+        ({"bert.expert_count": 2}, "bert.expert_used_count=None should be a share of 2 experts"),
+        ({"bert.expert_used_count": 2}, "bert.expert_used_count=2 should be a share of 0 experts"),
+        ({"bert.expert_group_count": 2}, "bert.expert_group_count=2 should be groups that share 0 experts"),
+        ({"bert.attention.head_count": 5}, "bert.attention.head_count=5 should be a divisor of 32"),
+        ({"bert.attention.head_count_kv": 3}, "bert.attention.head_count_kv=3 should be a divisor of 4"),
+        ({"bert.attention.value_length": 4}, "bert.attention.value_length=4 should be 8, as the keys are"),
+    ],
+)
+def test_numbers_that_llama_cpp_asserts(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(CorruptModelError, match=f"a.gguf: {message}"):
+        check_model(header({**BERT, **change}))
+
+
+@pytest.mark.parametrize("tensor", [Tensor((32,), 1, 0), Tensor((), 8, 0), Tensor((32, 9), 26, 0)])
+def test_types_that_no_operator_takes(tensor: Tensor) -> None:
+    with pytest.raises(CorruptModelError, match=r"tensor 'a' of shape .* which llama.cpp cannot compute with there"):
+        check_model(header(BERT, {"a": tensor}))
+
+
+def test_keys_that_turn_by_less_than_their_width() -> None:
+    with pytest.raises(CorruptModelError, match=r"qwen3.rope.dimension_count=8 should be even, and of 16"):
+        check_model(header({**QWEN3, "qwen3.rope.dimension_count": 8}))
+
+
+def vocabulary(path: Path, words: list[str], model: str = "bert", **ids: int) -> Header:
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_tokenizer_model(model)
+    writer.add_token_list(words)
+    for name, token in ids.items():
+        writer.add_uint32(f"tokenizer.ggml.{name}_token_id", token)
+    writer.add_tensor("token_embd.weight", np.ones((len(words), 4), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return read_header(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "model", "ids", "message"),
+    [
+        ([*WORDS, "word7"], "bert", {}, "tokenizer.ggml.tokens lists 'word7' twice: get another file"),
+        ([*WORDS[:9], "word1"], "gpt2", {"bos": 0, "eos": 0}, "tokenizer.ggml.tokens lists 'word1' twice"),
+        ([*WORDS, "", "[EMPTY_104]"], "bert", {}, r"lists '\[EMPTY_104\]' twice"),
+        (WORDS[:50], "bert", {"bos": 2}, "seperator_token_id=None is none of 50 tokens: get another file"),
+        (WORDS[:50], "bert", {"bos": 2, "seperator": 50}, "seperator_token_id=50 is none of 50 tokens"),
+        (WORDS, "llama", {}, "tokenizer.ggml.tokens lacks tokens for single bytes"),
+    ],
+)
+def test_vocabularies_that_llama_cpp_asserts(
+    tmp_path: Path, words: list[str], model: str, ids: dict[str, int], message: str
+) -> None:
+    with pytest.raises(CorruptModelError, match=message):
+        check_vocabulary(vocabulary(tmp_path / "a.gguf", words, model, **ids))
+    check_vocabulary(vocabulary(tmp_path / "b.gguf", WORDS, "bert"))
+
+
+@pytest.mark.parametrize(("kind", "causal"), [("gemma-embedding", False), ("bert", False), ("qwen3", True)])
+def test_a_file_that_does_not_say_whether_it_is_causal_is_what_llama_cpp_takes_it_for(kind: str, causal: bool) -> None:
+    assert header({"general.architecture": kind}).causal is causal
+    assert header({"general.architecture": kind, f"{kind}.attention.causal": not causal}).causal is not causal
+    assert (kind in ENCODERS) is not causal
