@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, listing
+from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, VerificationError, listing
 from edge_embed.formats.json_file import read_json
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.loading.find import find_model
@@ -35,6 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name of the model and its folder (default: the source's)")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing folder")
     parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="keep levels that fall below their bound, with what they lose in the card; loading them warns",
+    )
+    parser.add_argument(
         "--checkpoint",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -55,22 +60,31 @@ def run(args: argparse.Namespace) -> None:
     to = _words(args.to)
     merged = bool(tasks or args.adapter) and any(target.startswith("onnx:") for target in to)
     keep = args.checkpoint if args.checkpoint is not None else merged
+    refused = []
     for task in tasks or [None]:
-        folders = convert(
-            repo.folder,
-            args.out,
-            to,
-            name=args.name or name,
-            task=task,
-            adapter=args.adapter,
-            spec=values,
-            calibration=args.calibration,
-            group_size=args.group_size,
-            overwrite=args.overwrite,
-            keep_checkpoint=keep,
-            report=partial(print, file=sys.stderr),
-        )
-        print(*folders, sep="\n")
+        try:
+            folders = convert(
+                repo.folder,
+                args.out,
+                to,
+                name=args.name or name,
+                task=task,
+                adapter=args.adapter,
+                spec=values,
+                calibration=args.calibration,
+                group_size=args.group_size,
+                overwrite=args.overwrite,
+                keep_checkpoint=keep,
+                accept_loss=args.accept_loss,
+                report=partial(print, file=sys.stderr),
+            )
+        except VerificationError as error:  # the other tasks are converted all the same
+            refused.append(f"{task}: {error}" if task else str(error))
+            folders = error.kept
+        for folder in folders:
+            print(folder)
+    if refused:
+        raise VerificationError("\n".join(refused))
 
 
 def _words(text: str) -> list[str]:
@@ -102,7 +116,7 @@ def _values(path: Path | None) -> dict[str, Any]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 when the artefacts are there, 1 after an error, 130 after Ctrl-C."""
+    """Run the command; 0 when the artefacts are there, 1 after an error or when some were refused, 130 after Ctrl-C."""
     parser = argparse.ArgumentParser(prog="python -m edge_embed_convert", description=__doc__)
     configure(parser)
     try:

@@ -1,4 +1,4 @@
-"""SOURCE -> a folder a format, complete and verified, or nothing: every level, tokenizer, spec, card and sums."""
+"""SOURCE -> a folder a format of the levels that pass, complete: weights, tokenizer, spec, card and sums."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.architectures import parts
-from edge_embed.errors import InputError
+from edge_embed.errors import InputError, VerificationError
 from edge_embed.formats.mmproj import read_mmproj
 from edge_embed.spec.model import FILE_NAME, ModelSpec, space_fingerprint
-from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, Part, Weights
+from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, Weights
 
 from .calibrate import calibrate, read_texts
 from .checkpoint.mmproj import Tensors, config_of
 from .checkpoint.moments import Moments
 from .checkpoint.safetensors import write_safetensors
-from .checkpoint.source import Source
+from .checkpoint.smooth import levelled
+from .checkpoint.source import Array, Source
 from .export import Export, describe, exporter, targets
 from .onnx.export import to_onnx, write_image
-from .publishing.card import Results, write_card
+from .onnx.file import smooth_pairs
+from .publishing.card import write_card
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
 from .variant import open_variant
-from .verification.goldens import make_golden_images, make_goldens, with_fidelity
-from .verification.verify import Vectors, embed, verify
+from .verification.goldens import make_golden_images, make_goldens
+from .verification.verdicts import Verdicts, judge
+from .verification.verify import Reference, embed
 
 Report = Callable[[str], object]
-Reference = dict[Part, Vectors]  # the probes' exact vectors by the part that gives them
 PLAIN: Format = "onnx"  # the format of the folder without a suffix, which holds the reference and the merged checkpoint
 EXACT = "float32"
 FOLDER = "images"
@@ -47,9 +49,15 @@ def convert(
     calibration: Path | None = None,
     group_size: int = 64,
     keep_checkpoint: bool = False,
+    accept_loss: bool = False,
     report: Report = lambda line: None,
 ) -> list[Path]:
     """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> a folder a format, each whole or not there at all.
+
+    When it returns, every level asked for is there. When some fall below their bound, the others are published all the
+    same, and VerificationError is raised after that: it names those refused, with their figures, and its `kept` lists
+    the folders that were published; none, and nothing is left behind, when no level passed. With `accept_loss` a level
+    below its bound is kept: edge_embed.json and the card tell what it loses, and the runtime warns when it is loaded.
 
     ONNX -> OUT/<name>/, GGUF -> OUT/<name>-GGUF/, MLX -> OUT/<name>-mlx/. `task` merges one of the checkpoint's
     adapters -> <name>-<task>; `adapter` a PEFT LoRA folder from elsewhere -> <name>, or <source's>-<adapter's folder>.
@@ -57,7 +65,7 @@ def convert(
     line, instead of our own; `group_size` counts weights to one MLX scale. `keep_checkpoint` adds the weights, merged
     and in float32, as model.safetensors in OUT/<name>/.
     Raises InputError for an unknown level, task or key or an existing folder, ModelError for a checkpoint that cannot
-    be converted, VerificationError when an artefact falls below its bound; then nothing is left behind.
+    be converted; then nothing is left behind.
     """
     wanted = targets(to)
     texts = read_texts(calibration)
@@ -68,6 +76,9 @@ def convert(
     if existing := [str(place) for place in places.values() if place.exists()] if not overwrite else []:
         raise InputError(f"{' and '.join(existing)} exists: pass --overwrite, or another --out or --name")
     out.mkdir(parents=True, exist_ok=True)
+    found: dict[Format, Verdicts] = {}
+    weights = opened.tensors
+    opened = replace(opened, tensors=levelled(weights, smooth_pairs(opened.config, weights)))
     with staging(dict.fromkeys([PLAIN, *sorted(wanted)]), opened.spec.name, out) as stages:
         opened, reference = _reference(stages[PLAIN], opened)
         moments = _moments(opened, wanted, stages[PLAIN], texts, report)
@@ -81,9 +92,22 @@ def convert(
                 report=report,
             )
             if kind in places:
-                _fill(kind, export, reference, keep_checkpoint)
-        publish(stages, places)
+                found[kind] = _fill(kind, export, reference, accept_loss, weights if keep_checkpoint else None)
+        kept = {kind for kind, verdicts in found.items() if verdicts.kept}
+        if kept and keep_checkpoint:
+            kept.add(PLAIN)
+        places = {kind: place for kind, place in places.items() if kind in kept}
+        if places:
+            publish(stages, places)
+    if refused := [line for verdicts in found.values() for line in verdicts.refused]:
+        raise VerificationError(_refusal(refused, list(places.values())), list(places.values()))
     return list(places.values())
+
+
+def _refusal(refused: list[str], kept: list[Path]) -> str:
+    """Say which levels were refused, what became of the others, and what to do."""
+    others = f"kept are {', '.join(map(str, kept))}" if kept else "nothing was kept"
+    return f"{'; '.join(refused)}; {others}. --accept-loss (accept_loss=True) keeps levels below their bound"
 
 
 def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
@@ -112,32 +136,31 @@ def _moments(
     return calibrate(source.config, source.tensors, source.spec, stage / "tokenizer.json", texts)
 
 
-def _fill(kind: Format, export: Export, reference: Reference, keep_checkpoint: bool) -> None:
-    """Write everything into the staging folder: weights, verified, then what the folder says of itself."""
+def _fill(
+    kind: Format, export: Export, reference: Reference, accept_loss: bool, checkpoint: Mapping[str, Array] | None
+) -> Verdicts:
+    """Write everything into the staging folder: weights, those that are kept, then what the folder says of itself.
+
+    The folder of PLAIN also holds the `checkpoint`, if one is given.
+    """
     stage, spec = export.folder, export.source.spec
     if kind != PLAIN:
         write_layout(stage, export.source, spec)
-    weights = write_parts(kind, export)
+    try:
+        weights = write_parts(kind, export)
+    except VerificationError as error:  # nothing of this format can be right
+        return Verdicts(refused=[f"{kind} was not kept: {error}"])
     _write_spec(stage, spec, weights)
-    results: Results = {}
-    tested: list[Weights] = []
-    for one in weights:
-        bound = exporter(one.format).BOUNDS[one.level]  # the image part beside GGUF files is ONNX
-        result = verify(stage, spec, one, reference[one.part], bound)
-        results[one.part, one.level] = result
-        tested.append(with_fidelity(stage, spec, one, bound.batch_deviation))
-        part = ", image part," if one.part == "image" else ""
-        export.report(
-            f"{one.format}:{one.level}{part} verified: mean cosine {result.mean:.5f}, minimum {result.min:.5f}"
-        )
+    found = judge(stage, spec, weights, reference, accept_loss, export.report)
     if kind == PLAIN and EXACT not in export.levels:
         for path in (stage / "onnx").glob("*model.onnx*"):
             path.unlink()
-        if not export.levels:
-            (stage / "onnx").rmdir()
-    if kind == PLAIN and keep_checkpoint:
-        write_safetensors(export.source.tensors, stage / "model.safetensors")
-    write_card(stage, replace(spec, weights=tuple(tested)), results)
+    if kind == PLAIN and not found.kept:
+        (stage / "onnx").rmdir()
+    if kind == PLAIN and checkpoint is not None:
+        write_safetensors(checkpoint, stage / "model.safetensors")
+    write_card(stage, replace(spec, weights=tuple(found.kept)), found.results)
+    return found
 
 
 def write_parts(kind: Format, export: Export) -> list[Weights]:

@@ -76,8 +76,7 @@ def describe(path: Path, folder: Path) -> File:
 
 @dataclass(frozen=True, kw_only=True)
 class Bound:
-    """Least mean and least single cosine to float32, and the largest change of an element in another batch."""
+    """Least mean and least single cosine to float32."""
 
     mean: float
     min: float
-    batch_deviation: float

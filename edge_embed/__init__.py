@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
+    AcceptedLossWarning,
     BackendError,
     CorruptModelError,
     EdgeEmbedError,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AcceptedLossWarning",
     "BackendError",
     "Compatibility",
     "CorruptModelError",

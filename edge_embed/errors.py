@@ -12,19 +12,21 @@ EdgeEmbedError
 |   |-- OutOfMemoryError                    the engine got no memory for a batch
 |   `-- SelfTestError                       this machine computes other vectors than the model's maker did
 |-- MissingDependencyError (ImportError)    a package of an extra is not installed
-`-- VerificationError                       a converted model fell below its bound and was not kept
+`-- VerificationError                       levels of a converted model fell below their bound and were not kept
 
 TruncationWarning (UserWarning)             some texts were cut to the model's length
 FallbackWarning (UserWarning)               other weights than the first choice were loaded
 MemoryWarning (UserWarning)                 a batch was halved, for want of memory
 QualityWarning (UserWarning)                only coarse weights fit in the memory
+AcceptedLossWarning (UserWarning)           weights below their level's bound, which their maker kept, were loaded
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 OURS = (__package__, f"{__package__}_convert")  # a warning never names a line of these packages
 
@@ -81,7 +83,11 @@ class MissingDependencyError(EdgeEmbedError, ImportError):
 
 
 class VerificationError(EdgeEmbedError):
-    """Tell that a converted model fell below its bound and was not kept."""
+    """Tell that levels of a model fell below their bound and were not kept; `kept` are the folders of the others."""
+
+    def __init__(self, message: str, kept: Sequence[Path] = ()) -> None:
+        super().__init__(message)
+        self.kept = list(kept)
 
 
 class TruncationWarning(UserWarning):
@@ -98,6 +104,10 @@ class MemoryWarning(UserWarning):
 
 class QualityWarning(UserWarning):
     """Tell that only coarse weights fit in the memory, and how much accuracy they lose."""
+
+
+class AcceptedLossWarning(UserWarning):
+    """Tell that weights were loaded that lie below their level's bound, which their maker kept, and what they lose."""
 
 
 def printable(text: str) -> str:

@@ -8,9 +8,7 @@ from edge_embed.hub.checksums import SUMS
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 
 from ..export import describe
-from ..verification.verify import Result
-
-Results = dict[tuple[str, str], Result]  # by part and level
+from ..verification.verdicts import Results
 
 
 def write_card(folder: Path, spec: ModelSpec, results: Results) -> None:
@@ -28,7 +26,7 @@ def _readme(spec: ModelSpec, results: Results) -> str:
         size = sum(file.size or 0 for file in weights.files) / 1e6
         result = results[weights.part, weights.level]
         name, path = weights.name, weights.files[0].path
-        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.mean:.5f} | {result.min:.5f} |")
+        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.loss.mean:.5f} | {result.loss.min:.5f} |")
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
     task = f", task {spec.task}" if spec.task else ""
@@ -53,6 +51,13 @@ def _readme(spec: ModelSpec, results: Results) -> str:
     return "\n".join(lines)
 
 
+def _accepted(spec: ModelSpec) -> list[str]:
+    """Tell of weights that were kept below their bound."""
+    lost = [(weights.name, weights.fidelity.accepted) for weights in spec.weights if weights.fidelity]
+    lines = [f"`{name}` lies below the bound of its level: {loss}.\n" for name, loss in lost if loss is not None]
+    return lines
+
+
 def _use(spec: ModelSpec, rows: list[str], texts: int) -> list[str]:
     """Say how to load the folder, and what its levels keep."""
     return [
@@ -67,6 +72,7 @@ def _use(spec: ModelSpec, rows: list[str], texts: int) -> list[str]:
         "|---|---|---|---|---|",
         *rows,
         "",
+        *_accepted(spec),
         f"Cosines are to the float32 graph, over {texts} probe texts in many languages.",
         "",
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_ids, embed_images
 from edge_embed.pipeline.tokenizer import Ids, TextTokenizer
 from edge_embed.spec.golden import (
-    Fidelity,
     Golden,
     GoldenImage,
     golden,
@@ -55,8 +53,8 @@ def make_golden_images(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[G
     return tuple(golden_image(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
 
 
-def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, batch_deviation: float) -> Weights:
-    """Measure the cosine to each golden vector; `batch_deviation` is what verification allows."""
+def golden_cosines(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[float, ...]:
+    """Measure the cosine to each golden vector."""
     goldens: Sequence[Golden | GoldenImage] = spec.golden
     if weights.part == "image":
         goldens = spec.golden_images
@@ -66,8 +64,7 @@ def with_fidelity(folder: Path, spec: ModelSpec, weights: Weights, batch_deviati
         ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
         vectors = _embed_ids(folder, spec, weights, ids)
     cosines = (vectors * golden_vectors(goldens, spec.dim)).sum(axis=1)
-    found = tuple(round(float(cosine), 5) for cosine in cosines)
-    return replace(weights, fidelity=Fidelity(cosines=found, batch_deviation=batch_deviation))
+    return tuple(round(float(cosine), 5) for cosine in cosines)
 
 
 def _embed_ids(folder: Path, spec: ModelSpec, weights: Weights, ids: Sequence[Ids]) -> Vectors:

@@ -63,9 +63,13 @@ class Facts:
     def allowed_unasked(self, weights: Weights) -> bool:
         """Whether weights may be chosen unasked: not below the floor, and of ours where others' vectors are not exact.
 
+        Nor such as their maker kept although they fell below their level's bound.
+
         Other people's int8 graphs have one activation scale for a batch, so that a vector depends on its neighbours.
         """
-        return weights.level in self.levels and (weights.fidelity is not None or weights.level not in self.own_only)
+        if weights.fidelity is None:
+            return weights.level in self.levels and weights.level not in self.own_only
+        return weights.level in self.levels and weights.fidelity.accepted is None
 
 
 @cache

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
 from edge_embed.backends.facts import running
 from edge_embed.errors import (
+    AcceptedLossWarning,
     FallbackWarning,
     InputError,
     MissingDependencyError,
@@ -139,6 +140,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         if vision is not None:
             opened.callback(vision.close)
         hashing.finish()
+        _warn_of_loss(spec, weights)
         opened.pop_all()  # it stays open
     return LoadedModel(
         spec=base,
@@ -146,6 +148,17 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         batch_tokens=batch_tokens,
         why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
     )
+
+
+def _warn_of_loss(spec: ModelSpec, weights: Weights) -> None:
+    """Warn of weights that their maker kept although they fell below the bound of their level."""
+    if weights.fidelity is not None and (loss := weights.fidelity.accepted) is not None:
+        part = "" if weights.part == "text" else " (image part)"
+        warn(
+            f"{spec.name}: {weights.name}{part} lies below the bound of its level, and its maker kept it: vectors lose "
+            f"more than is usual there: {loss}. Another level is nearer",
+            AcceptedLossWarning,
+        )
 
 
 def _open_vision(
@@ -162,6 +175,7 @@ def _open_vision(
     vision = load_images(choice.backend if choice.backend in runs else runs[0], folder, spec, part, request.threads)
     try:
         check_images_once(folder, spec, part, vision, request.own_cache)
+        _warn_of_loss(spec, part)
     except BaseException:
         vision.close()
         raise

@@ -22,7 +22,7 @@ from edge_embed.hub.digests import identity
 from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
 from edge_embed.pipeline.tokenizer import Tokenizer
-from edge_embed.spec.golden import Golden, golden_vectors, ids_digest, sample_image
+from edge_embed.spec.golden import Golden, allowed_deviation, golden_vectors, ids_digest, sample_image
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
@@ -77,9 +77,11 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
     together, alone = embed_ids(backend, ids, spec), embed_ids(backend, ids[:1], spec)
     cosines = (together * expected).sum(axis=1)
     _compare(weights, "text", chosen, cosines)
-    change, allowed = float(np.abs(together[0] - alone[0]).max()), weights.fidelity.batch_deviation
-    if not change <= 2 * allowed:
-        what = f"a vector changed by {change:.1e} beside other texts; its maker allows {allowed}"
+    change = float(np.abs(together[0] - alone[0]).max())
+    lost = float(np.abs(alone[0] - expected[0]).max())  # other kernels may round more than its maker's
+    allowed = max(2 * weights.fidelity.batch_deviation, allowed_deviation(lost))
+    if not change <= allowed:
+        what = f"a vector changed by {change:.1e} beside other texts; {allowed:.1e} is allowed"
         raise SelfTestError(_message(weights, what))
 
 

@@ -35,11 +35,44 @@ class GoldenImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Loss:
+    """Mean and least cosine to float32 over the converter's probes, and the largest change of an element in a batch."""
+
+    mean: float
+    min: float
+    batch_deviation: float
+
+    def __str__(self) -> str:
+        """Say the figures in half a sentence."""
+        return (
+            f"their cosine to float32 is {self.mean:.5f} in the mean and {self.min:.5f} at least, and an element of a "
+            f"vector changes by up to {self.batch_deviation:.1e} among others"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """What weights kept: the cosine to each golden vector, and by how much an element may change in another batch."""
+    """What weights kept: the cosine to each golden vector, and by how much an element may change in another batch.
+
+    `accepted` is what was measured of weights below their level's bound, which their maker kept all the same.
+    """
 
     cosines: tuple[float, ...]
     batch_deviation: float = field(metadata={"key": "company"})  # as format 1 of edge_embed.json calls it
+    accepted: Loss | None = field(default=None, metadata={"optional": True})
+
+
+NOISE = 1e-5  # of float32: kernels for several rows add in another order
+COMPANY_SHARE = 0.4  # of what a level loses; GGUF F16 had 0.2, int8 with one scale for a whole batch 0.67 to 0.98
+
+
+def allowed_deviation(error: float) -> float:
+    """Return by how much an element may change in another batch, where a level changes elements by up to `error`.
+
+    A bound of its own would refuse honest levels of models whose channels are massive, and pass dishonest ones of tame
+    models: what a batch changes is rounded by the same steps as what the level loses.
+    """
+    return max(NOISE, COMPANY_SHARE * error)
 
 
 def golden(text: str, max_tokens: int, ids: NDArray[np.int32], vector: NDArray[np.float32]) -> Golden:

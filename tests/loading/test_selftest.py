@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from edge_embed import CorruptModelError, Embedder, ModelSpec, SelfTestError
 from edge_embed.backends import Batch
 from edge_embed.backends.onnx.backend import OnnxBackend
-from edge_embed.loading.selftest import SWITCH
-from edge_embed.spec.golden import golden_vectors
+from edge_embed.loading.selftest import SWITCH, self_test
+from edge_embed.spec.golden import Fidelity, golden, golden_vectors
+from edge_embed.spec.weights import Weights
 from edge_embed_convert import convert
 
 from support.places import MINIATURES
@@ -115,6 +117,38 @@ def test_faults_of_engines(
 
 
 @needs_miniatures
+@pytest.mark.parametrize(("step", "passes"), [(3, True), (0.5, False)])
+def test_what_a_batch_may_change_goes_with_what_the_level_loses(fake: Embedder, step: float, passes: bool) -> None:
+    """Massive channels: the vector is 0.02 off, alone; among others another 0.02 / step."""
+    exact = np.eye(1, 16, dtype=np.float32)[0]
+    near, far = exact.copy(), exact.copy()
+    near[1], far[1] = 0.02, 0.02 + 0.02 / step
+    spec = replace(fake.spec, dim=16, pooling="first", golden=(golden("a", 8, np.array([1], np.int32), exact),))
+    fidelity = Fidelity(cosines=(1.0,), batch_deviation=1e-5)
+    weights = Weights(format="onnx", level="int8", files=(), fidelity=fidelity)
+
+    class Engine:
+        runs = 0
+
+        def forward(self, batch: Batch) -> Rows:
+            self.runs += 1
+            return [(far if self.runs == 1 else near)[None]]  # together, then alone
+
+    class Words:
+        def limited(self, limit: int) -> Any:
+            return self
+
+        def tokenize(self, texts: list[str]) -> Any:
+            return SimpleNamespace(ids=[np.array([1], np.int32)])
+
+    given: Any = (spec, weights, Words(), Engine())
+    if passes:
+        self_test(*given)
+    else:
+        with pytest.raises(SelfTestError, match=r"changed by 4.0e-02 beside other texts; 8.0e-03 is allowed"):
+            self_test(*given)
+
+
 def test_a_missing_closing_token(last: Path, cache: Path, tmp_path: Path) -> None:
     folder = copy(last, tmp_path)
     data = json.loads((folder / "tokenizer.json").read_text())

@@ -172,7 +172,7 @@ def test_a_saved_checkpoint_is_read_whole(model: reference.JinaClip, tmp_path: P
 
 def test_smoothing_leaves_the_tower_as_it_was(model: reference.JinaClip, tmp_path: Path) -> None:
     from edge_embed_convert.checkpoint.moments import Moments
-    from edge_embed_convert.checkpoint.smooth import Smoothed
+    from edge_embed_convert.checkpoint.smooth import smoothed as smooth
 
     tensors = arrays(model)
     plain = Graph("image", "float32", TINY, tensors, tmp_path)
@@ -183,7 +183,7 @@ def test_smoothing_leaves_the_tower_as_it_was(model: reference.JinaClip, tmp_pat
     for pair in pairs:
         peak = rng.uniform(0.1, 9, tensors[pair.maker].size).astype(np.float32)
         moments.setdefault(pair.layer, Moments(peak**2, peak, 1))
-    smoothed = Graph("image", "float32", TINY, Smoothed(tensors, pairs, moments), tmp_path)
+    smoothed = Graph("image", "float32", TINY, smooth(tensors, pairs, moments), tmp_path)
     pixels = rng.standard_normal((2, 3, 40, 40)).astype(np.float32)
     np.testing.assert_allclose(smoothed.image(pixels), plain.image(pixels), atol=1e-5)
 

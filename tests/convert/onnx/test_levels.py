@@ -26,6 +26,7 @@ from edge_embed_convert.onnx.levels import by_block, by_row
 
 from support.corpus import texts
 from support.fake import SPEC
+from support.massive import plant
 from support.places import MINIATURES
 
 ABSENT = "the trained miniatures do not lie beside this checkout"
@@ -86,24 +87,12 @@ def test_every_level_is_near_float32(miniature: Miniature, tmp_path: Path) -> No
     assert share["model_int4.onnx_data"] < 0.24
 
 
-def plant(mini: Miniature, channels: list[int], factor: float) -> Miniature:
-    """Make a few channels of every norm's output huge, and undo it in the weights that read them."""
-    scale = np.ones(256, np.float32)
-    scale[channels] = factor
-    planted = {name: mini.tensors[name] for name in mini.tensors}
-    for name, tensor in planted.items():
-        if name.endswith(("input_layernorm.weight", "post_attention_layernorm.weight")):
-            planted[name] = tensor * scale
-        elif name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight", "gate_proj.weight", "up_proj.weight")):
-            planted[name] = tensor / scale
-    moments = calibrate(mini.config, planted, PROMPTED, mini.tokenizer, read_texts())
-    return replace(mini, tensors=planted, moments=moments)
-
-
 @needs_miniatures
 def test_smoothing_holds_where_channels_are_massive(miniature: Miniature, tmp_path: Path) -> None:
     exact = embed(miniature, "float32", tmp_path)
-    planted = plant(miniature, [3, 77, 200], 100)
+    tensors = plant(miniature.tensors, (100, 100, 100))
+    moments = calibrate(miniature.config, tensors, PROMPTED, miniature.tokenizer, read_texts())
+    planted = replace(miniature, tensors=tensors, moments=moments)
     assert cosines(exact, embed(planted, "float32", tmp_path))[1] > 0.99999
     without = cosines(exact, embed(planted, "int8", tmp_path))
     smoothed = cosines(exact, embed(planted, "int8", tmp_path, moments=planted.moments))
