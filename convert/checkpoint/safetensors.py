@@ -22,16 +22,19 @@ DTYPES: dict[str, tuple[str, Any]] = {  # name: name in safetensors, NumPy's
     "float16": ("F16", "<f2"),
     "bfloat16": ("BF16", ml_dtypes.bfloat16),
 }
+BUFFER = "position_ids"  # 0, 1, 2, ... in int64, which transformers saved up to 4.30 and reads no more
 
 
 def write_safetensors(tensors: Mapping[str, Array], path: Path, dtype: str = "float32") -> None:
     """Write tensors to one safetensors file, which appears whole or not at all, holding one at a time.
 
+    Tables of positions are left out.
+
     Raises InputError for an unknown dtype or a value that float16 cannot hold.
     """
     if dtype not in DTYPES:
         raise InputError(f"cannot write dtype {dtype!r}: choose from {listing(DTYPES)}")
-    shapes = {name: shape_of(tensors, name) for name in tensors}
+    shapes = {name: shape_of(tensors, name) for name in tensors if not name.endswith(BUFFER)}
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:

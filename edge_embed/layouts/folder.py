@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.architectures import PRIVATE, public_type
-from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, listing
+from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import parts_of
+from edge_embed.formats.json_file import read_object
+from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
 from edge_embed.formats.safetensors import safetensors_header, weight_map
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.names import as_model_name
@@ -127,6 +129,13 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     gguf, checkpoint = find_gguf(files), _checkpoint(files)
     if gguf and "modules.json" not in files and checkpoint is None:
         return _read_gguf(files, gguf, origin)
+    if "config.json" not in files and ADAPTER_CONFIG in files:
+        base = read_object(files.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
+        named = base if isinstance(base, str) and base else "BASE"
+        raise UnsupportedModelError(
+            f"{files.folder} holds an adapter and not its base, {named!r:.200}: merge them by edge-embed convert "
+            f"{named:.200} --adapter {files.folder} --out FOLDER --to onnx:int8, and open what that makes"
+        )
     if "config.json" not in files:
         raise NoWeightsError(f"{files.folder} holds no model: no {FILE_NAME}, no config.json and no .gguf is there")
     adapters = _adapters(files)

@@ -1,4 +1,4 @@
-"""preprocessor_config.json -> `ImageSpec`, in the two formats that are known.
+"""preprocessor_config.json, or since transformers 5 a part of processor_config.json -> `ImageSpec`, in two formats.
 
 That of transformers' CLIP and LLaVA-NeXT processors, and that of Jina's own (resize_mode, mean, std, fill_color). They
 differ by a pixel where the crop's border falls on a half.
@@ -7,10 +7,15 @@ differ by a pixel where the crop's border falls on a half.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.formats.json_file import read_object
 from edge_embed.spec.image import MEAN, RESAMPLE, STD, ImageSpec, check
+from edge_embed.spec.values import real, section
+
+PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 
 # What a class of transformers, or of Jina, does with its keys; "Fast" and "Pil" at the end of a name are the same.
 CLIP = ("CLIPImageProcessor", "CLIPFeatureExtractor")
@@ -41,8 +46,22 @@ ANYRES = {"aspect_ratio_setting", "image_grid_pinpoints"}
 JINA_KEYS = {"fill_color", "interpolation", "mean", "resize_mode", "size", "std"}
 
 
+def read_preprocessor(folder: Path) -> ImageSpec | None:
+    """Read how images become pixels from a folder's files, the one that transformers reads first; None without any.
+
+    Raises as `parse` does.
+    """
+    where, config = (
+        folder / PROCESSOR,
+        section(read_object(folder / PROCESSOR, {}), "image_processor", folder / PROCESSOR),
+    )
+    if not config:
+        where, config = folder / IMAGE_PROCESSOR, read_object(folder / IMAGE_PROCESSOR, {})
+    return parse(config, str(where)) if config else None
+
+
 def parse(config: Mapping[str, Any], where: str) -> ImageSpec:
-    """Read the parsed `preprocessor_config.json` that `where` names.
+    """Read the parsed config of an image processor, which lies in the file that `where` names.
 
     Raises UnsupportedModelError for a key or value that is not implemented, CorruptModelError for an impossible value.
     """
@@ -114,7 +133,7 @@ def _standard(config: Mapping[str, Any], where: str, tiled: bool) -> ImageSpec:
         resize="shortest" if edge is not None else "squash",
         edge=edge,
         resample=RESAMPLE[number],
-        rescale=float(config.get("rescale_factor", 1 / 255)),
+        rescale=real(config, "rescale_factor", where, 1 / 255),
         mean=_channels(config.get("image_mean", MEAN), "image_mean", where),
         std=_channels(config.get("image_std", STD), "image_std", where),
         pinpoints=tuple(_pair(pin, "image_grid_pinpoints", where) for pin in pinpoints or ()),

@@ -20,7 +20,7 @@ from edge_embed.spec.names import relative_path
 from edge_embed.spec.values import shown, texts, whole
 
 from .facts import facts_of, facts_of_folder
-from .preprocessor import parse
+from .preprocessor import read_preprocessor
 
 HEAD = 1 << 18  # characters of a model card in which its YAML head ends
 LICENSE = re.compile(r"license:\s*(\S+)\s*")
@@ -65,9 +65,8 @@ def read_spec(
     values["matryoshka_dims"] = [size for size in dims if size <= width]  # a namesake may be smaller
     if license := _license(path):
         values["license"] = license
-    if (path / "preprocessor_config.json").is_file():
-        where = path / "preprocessor_config.json"
-        values["image"] = dataclasses.asdict(parse(read_object(where), str(where)))
+    if image := read_preprocessor(path):
+        values["image"] = dataclasses.asdict(image)
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
     stated = {key: overrides[key] for key in ("pooling", "normalize") if key in overrides}

@@ -319,3 +319,11 @@ def test_a_memory_limit_makes_batches_smaller(converted: Path) -> None:
     with Embedder(f"{converted}:int8", max_memory=limit) as small, Embedder(f"{converted}:int8") as large:
         tokens = [int(model.explain().rpartition("batches of up to ")[2].split()[0]) for model in (small, large)]
     assert tokens == [512, 1024]
+
+
+def test_a_folder_of_an_adapter_alone_says_how_to_merge_it(tmp_path: Path) -> None:
+    (tmp_path / "modules.json").write_text("[]")
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "user/base"}))
+    message = rf"holds an adapter and not its base, 'user/base': .*edge-embed convert user/base --adapter {tmp_path}"
+    with pytest.raises(UnsupportedModelError, match=message):
+        read_folder(tmp_path)

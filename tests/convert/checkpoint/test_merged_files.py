@@ -147,3 +147,11 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     write_safetensors({"a": np.full(2, 1e5, np.float32)}, path, "bfloat16")
     assert [file.name for file in tmp_path.iterdir()] == ["model.safetensors"]
     assert list(load_torch(path)) == ["a"]
+
+
+def test_tables_of_positions_are_left_out(tmp_path: Path) -> None:
+    """Older releases of transformers saved them in int64 with every BERT."""
+    base = {"a.weight": np.ones((2, 2), np.float32), "embeddings.position_ids": np.arange(4)[None]}
+    save_file(base, tmp_path / "base.safetensors")
+    write_safetensors(Tensors([tmp_path / "base.safetensors"]), tmp_path / "model.safetensors")
+    assert [*load_file(tmp_path / "model.safetensors")] == ["a.weight"]
