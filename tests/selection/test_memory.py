@@ -32,6 +32,7 @@ from edge_embed.selection.memory import memory_plan, memory_plans, size_in_bytes
 from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.weights import File, Weights
 from edge_embed_convert import convert
+from edge_embed_convert.verification import verify
 
 from support.engines import set_speed
 
@@ -139,9 +140,12 @@ def test_the_plan_is_near_the_measured_peak(converted: Path, level: str, tokens:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the plan's figures are Linux'")
-def test_the_plan_of_mlx_is_near_the_measured_peak(minilm: Path, tmp_path: Path) -> None:
+def test_the_plan_of_mlx_is_near_the_measured_peak(
+    minilm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])  # all take a minute in MLX on a CPU
     (folder,) = convert(minilm, tmp_path, ["mlx:float32"])
-    for tokens, texts in ((16, 1), (256, 8)):
+    for tokens, texts in ((16, 1), (256, 2)):
         actual = measured(folder, "float32", tokens, texts, "mlx")
         (plan,) = memory_plans(read_folder(folder), tokens, tokens * texts)
         print(f"MLX {texts} x {tokens}: planned {plan.total / MB:.0f}, measured {actual / MB:.0f} MB")
