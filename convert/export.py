@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import InputError, MissingDependencyError, listing
+from edge_embed.errors import InputError, MissingDependencyError, listing, pip_install
 from edge_embed.hub.digests import SHA256, digest_of
 from edge_embed.spec.weights import LEVELS, File, Format
 
@@ -46,7 +46,7 @@ def exporter(name: str) -> Any:
     except ModuleNotFoundError as error:
         extras = "convert" if name == "onnx" else f"convert,{name}"
         raise MissingDependencyError(
-            f"converting to {name} needs {error.name}, which is not installed: pip install 'edge-embed[{extras}]'"
+            f"converting to {name} needs {error.name}, which is not installed: {pip_install(extras)}"
         ) from error
 
 

@@ -141,5 +141,5 @@ def _module(name: str) -> Any:
         return importlib.import_module(f".{name}.backend", __name__)
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"backend {name!r} needs {error.name}, which is not installed: pip install '{facts(name).install}'"
+            f"backend {name!r} needs {error.name}, which is not installed: {facts(name).install}"
         ) from error

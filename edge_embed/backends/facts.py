@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-from edge_embed.errors import InputError, listing
+from edge_embed.errors import InputError, listing, pip_install
 from edge_embed.spec.weights import LEVELS, Format, Level, Weights
 
 Machine = Literal["vnni", "cpu", "apple"]  # an x86 with 8-bit dot products, any other processor, Apple Silicon
@@ -47,8 +47,8 @@ class Facts:
 
     @property
     def install(self) -> str:
-        """What to tell pip to install it."""
-        return f"edge-embed[{self.extra}]" if self.extra else self.package
+        """The command that installs it."""
+        return pip_install(self.extra) if self.extra else f"pip install {self.package}"
 
     @property
     def levels(self) -> Sequence[Level]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, MissingDependencyError, listing
+from edge_embed.errors import InputError, MissingDependencyError, listing, pip_install
 from edge_embed.jobs.output import opened
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ def _check_pillow() -> None:
     try:
         import PIL  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(
-            "images need Pillow, which is not installed: pip install 'edge-embed[images]'"
-        ) from error
+        raise MissingDependencyError(f"images need Pillow, which is not installed: {pip_install('images')}") from error
 
 
 def _chessboard(pen: ImageDraw.ImageDraw) -> None:

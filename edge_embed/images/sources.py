@@ -22,7 +22,7 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.errors import InputError, MissingDependencyError, pip_install
 
 from .urls import fetch
 
@@ -80,7 +80,7 @@ def _pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise MissingDependencyError("images need Pillow: pip install 'edge-embed[images]'") from error
+        raise MissingDependencyError(f"images need Pillow: {pip_install('images')}") from error
     return PIL
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from edge_embed.errors import MissingDependencyError, ModelError
+from edge_embed.errors import MissingDependencyError, ModelError, pip_install
 from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
@@ -89,7 +89,7 @@ def _converter(module: str, what: str, out: Path) -> Any:
         stages = importlib.import_module("edge_embed_convert.publishing.staging")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{what}, to be converted once, and {error.name} is not installed: pip install 'edge-embed[convert]'"
+            f"{what}, to be converted once, and {error.name} is not installed: {pip_install('convert')}"
         ) from error
     for other in out.parent.iterdir():  # whatever they were converting
         stages.remove_leftovers(other)

@@ -185,6 +185,7 @@ class Encoder:
         truncation: Truncation = "end",
         batch_tokens: int | None = None,
         errors: Literal["raise", "return"] = "raise",
+        show_progress_bar: bool | None = False,
     ) -> Iterator[Any]:
         """Embed any iterable, yielding one vector an input in order; holds a few thousand texts at a time.
 
@@ -202,10 +203,7 @@ class Encoder:
         options = self._options(
             side, prompt_name, prompt, truncate_dim, precision, normalize_embeddings, truncation, batch_tokens
         )
-        options = replace(options, keep_errors=errors == "return")
-        pipeline = self._opened.pipeline
-        windows = pipeline.run(pipeline.parse(inputs, options), options)
-        return (window.errors.get(n, row) for window in windows for n, row in enumerate(window.vectors))
+        return self._iterate(inputs, replace(options, keep_errors=errors == "return"), show_progress_bar)
 
     @overload
     def count_tokens(  # type: ignore[overload-overlap]  # a str is a sequence of str too
@@ -278,6 +276,12 @@ class Encoder:
             batch_tokens=batch_tokens or self._opened.batch_tokens,
             sources=self._sources,
         )
+
+    def _iterate(self, inputs: Iterable[Input], options: Options, show_progress_bar: bool | None) -> Iterator[Any]:
+        pipeline = self._opened.pipeline
+        with progress_bar(None, show_progress_bar) as done:
+            for rows, errors in pipeline.run(pipeline.parse(inputs, options), options, done):
+                yield from (errors.get(n, row) for n, row in enumerate(rows))
 
     def _encode(self, inputs: object, options: Options, show_progress_bar: bool | None) -> Array:
         items, pipeline = as_list(inputs), self._opened.pipeline

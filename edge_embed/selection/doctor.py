@@ -11,6 +11,7 @@ from edge_embed.backends.engines import Engine, engines
 from edge_embed.backends.facts import facts
 from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import Device, this_device
+from edge_embed.errors import pip_install
 
 GB = 1 << 30
 
@@ -50,7 +51,7 @@ def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
     installed = {engine.backend for engine in found if engine.version is not None}
     advice = []
     if device.apple and "mlx" not in installed:
-        advice.append("The GPU is not used: pip install 'edge-embed[mlx]'.")
+        advice.append(f"The GPU is not used: {pip_install('mlx')}.")
     for engine in found:
         if engine.warning:
             advice.append(f"{engine.package}: {engine.warning}.")
@@ -94,10 +95,6 @@ def _installed(found: tuple[Engine, ...]) -> str:
         for engine in found
         if engine.version is not None
     ]
-    missing = [
-        f"{engine.backend} (pip install '{facts(engine.backend).install}')"
-        for engine in found
-        if engine.version is None
-    ]
+    missing = [f"{engine.backend} ({facts(engine.backend).install})" for engine in found if engine.version is None]
     text = f"Installed: {'; '.join(present) or 'no engine'}."
     return f"{text} Not installed: {', '.join(missing)}." if missing else text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -17,6 +18,7 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
 
 from edge_embed import InputError, ModelError
+from edge_embed.errors import pip_install
 from edge_embed.images import preprocess as images_module
 from edge_embed.images.preprocess import load_ahead, load_image
 from edge_embed.images.tiles import NEWLINE, packed_rows
@@ -223,7 +225,7 @@ def test_a_line_too_thin_to_scale() -> None:
 
 def test_pillow_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(ImportError, match=r"pip install 'edge-embed\[images\]'"):
+    with pytest.raises(ImportError, match=re.escape(pip_install("images"))):
         load_image(np.zeros((4, 4), np.uint8), SMALL)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, ModelError
+from edge_embed.errors import pip_install
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.loading.prepare import prepare
 from edge_embed.loading.request import own_cache
@@ -162,7 +163,7 @@ def test_a_killed_conversion_leaves_nothing_to_trip_over(start: Start, checkpoin
 def test_a_missing_package_names_the_command(package: str, start: Start, cache: Path) -> None:
     process = start(f"sys.modules[{package!r}] = None")
     errors = process.communicate()[1]
-    command = "pip install 'edge-embed[convert]'"
+    command = pip_install("convert")
     assert process.returncode == 1
     assert f"MissingDependencyError: {cache.parent / 'model'} holds safetensors" in errors
     assert f"{package} is not installed: {command}\n" in errors

@@ -24,14 +24,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_embed.architectures import architecture, implementation, parts
-from edge_embed.errors import MissingDependencyError, UnsupportedModelError
+from edge_embed.errors import MissingDependencyError, UnsupportedModelError, pip_install
 from edge_embed.spec.weights import Part
 
 try:
     import mlx.core  # noqa: F401  # without its engine the package mlx itself is there, and this fails
 except ImportError as error:
     COMMANDS = {
-        "Darwin": "pip install 'edge-embed[mlx]'",
+        "Darwin": pip_install("mlx"),
         "Linux": "pip install 'mlx[cpu]', or 'mlx[cuda]' for an NVIDIA GPU",
     }
     raise MissingDependencyError(

@@ -1,0 +1,197 @@
+"""The commands embed and similarity: texts and images in, vectors and scores out."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.backends.facts import names
+from edge_embed.errors import InputError, listing
+from edge_embed.jobs.output import STANDARD_OUTPUT, SUFFIXES, Format, check_output, opened, write
+from edge_embed.jobs.records import JSON_LINES, Input, Record, check_name, read_records
+from edge_embed.pipeline.special_tokens import SpecialTokens
+from edge_embed.vectors import Precision
+
+from .streams import standard_input
+
+if TYPE_CHECKING:
+    from edge_embed.embedder import Embedder
+
+SHOWN, WIDTH = 4, 40  # numbers of a vector and letters of its text that a summary shows
+
+
+def configure(commands: Any, default: str) -> None:
+    """Add the commands to the parser's; `default` is the model where none is named."""
+    embed = commands.add_parser("embed", help="turn texts and images into vectors")
+    embed.add_argument("texts", nargs="*", metavar="TEXT", help="texts, or - for lines of standard input")
+    embed.add_argument("-f", "--file", help="lines, or JSON lines (.jsonl), UTF-8; - is standard input")
+    embed.add_argument(
+        "--image", action="append", default=[], help="an image's file or URL, after the texts; may recur"
+    )
+    embed.add_argument(
+        "--jsonl", action="store_true", help="read JSON lines, with a `text`, an `image` or both, whatever the name"
+    )
+    embed.add_argument("--prompt", metavar="NAME", help="one of the model's prompts")
+    embed.add_argument("--prompt-text", metavar="TEXT", help="your own prefix, or template with {text}")
+    embed.add_argument("--dim", type=int, help="keep the first DIM numbers (Matryoshka)")
+    embed.add_argument("--precision", default="float32", choices=get_args(Precision))
+    embed.add_argument("--truncation", default="end", choices=["end", "start", "middle", "error"])
+    embed.add_argument("--format", choices=get_args(Format), help="default: by the output's suffix, else json")
+    embed.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="it appears when it is complete"
+    )
+    embed.add_argument(
+        "--progress", action=argparse.BooleanOptionalAction, help="a bar on standard error (default: on a terminal)"
+    )
+    embed.add_argument(
+        "--json", action="store_true", help="print all numbers as JSON, on a terminal too, where a summary is shown"
+    )
+    embed.set_defaults(run=_embed)
+    similarity = commands.add_parser("similarity", help="compare one text with others")
+    similarity.add_argument("first", metavar="A")
+    similarity.add_argument("others", nargs="+", metavar="B")
+    similarity.add_argument("--json", action="store_true", help="print the scores as JSON")
+    similarity.set_defaults(run=_similarity)
+    for command in (embed, similarity):
+        command.add_argument("--model", help=f"default: {default}")
+        command.add_argument(
+            "--task", help="one of the model's tasks, or retrieval.query or .passage for that side's prompt"
+        )
+        command.add_argument("--backend", default="auto", choices=["auto", *names()])
+        command.add_argument("--threads", type=int, metavar="N", help="default: every CPU that may be used")
+        command.add_argument("--max-memory", metavar="SIZE", help="such as 512MB or 1GB; smaller batches keep to it")
+        command.add_argument("--offline", action="store_true", default=None, help="never use the network")
+        command.add_argument(
+            "--special-tokens",
+            default="tokens",
+            choices=get_args(SpecialTokens),
+            help="how to read what spells one in a text, such as [PAD] (default: %(default)s)",
+        )
+        command.set_defaults(default_model=default)
+
+
+def writes_file(args: argparse.Namespace) -> bool:
+    """Whether a command writes to a file and prints nothing."""
+    return args.run is _embed and args.output is not None and str(args.output) not in STANDARD_OUTPUT
+
+
+def _open(args: argparse.Namespace) -> Embedder:
+    from edge_embed.embedder import Embedder
+
+    return Embedder(
+        args.model or args.default_model,
+        task=args.task,
+        backend=args.backend,
+        threads=args.threads,
+        max_memory=args.max_memory,
+        offline=args.offline,
+        special_tokens=args.special_tokens,
+    )
+
+
+def _embed(args: argparse.Namespace) -> None:
+    """Read texts, embed them as they come, write vectors as they are made."""
+    output = args.output if writes_file(args) else None
+    form = _format(args, output)
+    if output is not None:
+        check_output(output)
+    options: dict[str, Any] = {
+        "prompt_name": args.prompt,
+        "prompt": args.prompt_text,
+        "truncate_dim": args.dim,
+        "precision": args.precision,
+        "truncation": args.truncation,
+    }
+    told: deque[Record] = deque()  # of inputs whose vectors are still to come
+    with ExitStack() as stack:
+        records = stack.enter_context(_records(args))
+        model = stack.enter_context(_open(args))
+        none = model.encode([], **options)
+        show = args.progress if args.progress is not None or args.file else False
+        vectors = model.encode_iter(_remembered(records, told), **options, show_progress_bar=show)
+        if form is None:
+            _print_summary(vectors, told, args.precision)
+            return
+        fields = (told.popleft().fields for _ in itertools.count())
+        write(vectors, stack.enter_context(opened(output)), form, fields, none)
+
+
+def _format(args: argparse.Namespace, output: Path | None) -> Format | None:
+    """Return the format that was asked for, or that the file's suffix names; None for a summary on a terminal."""
+    form: Format | None = args.format
+    if args.json and form not in (None, "json"):
+        raise InputError(f"--json and --format {form} were both given: leave one out")
+    if form is None and output is not None and output.suffix:
+        form = SUFFIXES.get(output.suffix.lower())
+        if form is None:
+            raise InputError(
+                f"cannot tell a format by {output.suffix!r} of {output}: name it with --format, or a file with one of "
+                f"{listing(SUFFIXES)}"
+            )
+    if form == "npy" and output is None:
+        raise InputError("--format npy needs a file: add -o FILE.npy")
+    if form is not None or args.json or output is not None:
+        return form or "json"
+    return None if sys.stdout is not None and sys.stdout.isatty() else "json"
+
+
+@contextmanager
+def _records(args: argparse.Namespace) -> Iterator[Iterable[Record]]:
+    """Give the texts of the command line, of a file, or of standard input, read as they are needed; then images."""
+    source = "-" if args.texts == ["-"] else args.file
+    if (args.texts and args.file) or not (args.texts or args.file or args.image):
+        raise InputError("give texts, or -f FILE, or - for standard input, and images with --image FILE")
+    images = [Record({"image": image}) for image in args.image]
+    if source is None:
+        yield [*(Record(text) for text in args.texts), *images]
+        return
+    jsonl = args.jsonl or Path(source).suffix.lower() in JSON_LINES
+    if source == "-":
+        yield itertools.chain(read_records(standard_input(), jsonl), images)
+        return
+    if not jsonl:
+        check_name(source)
+    try:
+        file = open(source, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise InputError(f"cannot read {source}: {error.strerror}") from error
+    with file:
+        yield itertools.chain(read_records(file, jsonl), images)
+
+
+def _remembered(records: Iterable[Record], told: deque[Record]) -> Iterator[Input]:
+    for record in records:
+        told.append(record)
+        yield record.input
+
+
+def _print_summary(vectors: Iterable[NDArray[Any]], told: deque[Record], precision: str) -> None:
+    """Print a line for each vector: the text, the first numbers, how many there are."""
+    for vector in vectors:
+        given = told.popleft().input
+        label = " + ".join(map(str, given.values())) if isinstance(given, Mapping) else given
+        label = label if len(label) <= WIDTH else label[: WIDTH - 3] + "..."
+        numbers = " ".join(f"{number:.4f}" if vector.dtype == np.float32 else str(number) for number in vector[:SHOWN])
+        print(f"{label!r:{WIDTH + 2}}  [{numbers} ...] {len(vector)} numbers, {precision}")
+    print("All numbers: add --json, or -o vectors.npy. To compare texts: edge-embed similarity A B", file=sys.stderr)
+
+
+def _similarity(args: argparse.Namespace) -> None:
+    with _open(args) as model:
+        (scores,) = model.similarity(model.encode(args.first), model.encode(args.others))
+    if args.json:
+        rows = [{"text": text, "score": float(score)} for text, score in zip(args.others, scores, strict=True)]
+        print(json.dumps({"first": args.first, "others": rows}, indent=2))
+        return
+    for score, text in zip(scores, args.others, strict=True):
+        print(f"{score:.4f}\t{text}")
