@@ -47,9 +47,7 @@ def configure(commands: Any, default: str) -> None:
     embed.add_argument("--precision", default="float32", choices=get_args(Precision))
     embed.add_argument("--truncation", default="end", choices=["end", "start", "middle", "error"])
     embed.add_argument("--format", choices=get_args(Format), help="default: by the output's suffix, else json")
-    embed.add_argument(
-        "-o", "--output", type=Path, metavar="FILE", help="it appears when it is complete"
-    )
+    embed.add_argument("-o", "--output", type=Path, metavar="FILE", help="it appears when it is complete")
     embed.add_argument(
         "--progress", action=argparse.BooleanOptionalAction, help="a bar on standard error (default: on a terminal)"
     )

@@ -47,6 +47,8 @@ def configure(commands: Any) -> None:
         command.add_argument(
             "model", metavar="MODEL", help="[hf://]user/repo[:LEVEL][@REVISION], a folder, or package:"
         )
+    for command in (pull, path, verify, delete):
+        command.add_argument("--json", action="store_true", help="print what was done as JSON")
     for command in (pull, path):
         command.add_argument("--workload", default="bulk", choices=get_args(Workload), help=WORKLOAD)
     show = commands.add_parser("list", help="list the models in the caches: downloaded and converted")
@@ -57,11 +59,16 @@ def configure(commands: Any) -> None:
 
 
 def _pull(args: argparse.Namespace) -> None:
-    print(_fetched(args, offline=None).folder)
+    _print_folder(args, offline=None)
 
 
 def _path(args: argparse.Namespace) -> None:
-    print(_fetched(args, offline=True).folder)
+    _print_folder(args, offline=True)
+
+
+def _print_folder(args: argparse.Namespace, offline: bool | None) -> None:
+    folder = str(_fetched(args, offline).folder)
+    print(json.dumps({"model": args.model, "folder": folder}, indent=2) if args.json else folder)
 
 
 def _fetched(args: argparse.Namespace, offline: bool | None) -> ModelFolder:
@@ -89,7 +96,8 @@ def _verify(args: argparse.Namespace) -> None:
         remedy = "edge-embed rm, then pull" if reference.is_repository else "copy or convert it again"
         lines = "\n  ".join(wrong)
         raise CorruptModelError(f"{len(wrong)} of {count} files in {folder} are wrong ({remedy}):\n  {lines}")
-    print(f"{count} files in {folder} are as published")
+    told = f"{count} files in {folder} are as published"
+    print(json.dumps({"folder": str(folder), "files": count, "wrong": []}, indent=2) if args.json else told)
 
 
 def _rm(args: argparse.Namespace) -> None:
@@ -112,6 +120,9 @@ def _rm(args: argparse.Namespace) -> None:
     for folder, _ in converted:
         shutil.rmtree(folder.parent)  # with its lock
     freed = remove(downloaded) + sum(size for _, size in converted)
+    if args.json:
+        print(json.dumps({"downloads": len(downloaded), "conversions": len(converted), "bytes": freed}, indent=2))
+        return
     print(f"removed {len(downloaded)} downloads and {len(converted)} conversions: {freed / 1e6:,.1f} MB")
 
 

@@ -92,7 +92,7 @@ def load_request(
         memory_limit=limit or device.memory_limit,
         workload=workload,
         threads=threads or device.threads,
-        cache_dir=Path(cache_dir).expanduser() if cache_dir is not None else None,
+        cache_dir=_expanded(cache_dir) if cache_dir is not None else None,
         own_cache=own_cache(cache_dir),
         offline=offline,
         special_tokens=special_tokens,
@@ -103,15 +103,25 @@ def load_request(
 def hub_cache(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return where downloads are kept: `cache_dir`, or the folder that the hub's own variables name."""
     if cache_dir is not None:
-        return Path(cache_dir).expanduser()
+        return _expanded(cache_dir)
     from huggingface_hub import constants
 
-    return Path(constants.HF_HUB_CACHE)
+    return _expanded(constants.HF_HUB_CACHE)
 
 
 def own_cache(cache_dir: str | os.PathLike[str] | None = None) -> Path:
     """Return where conversions are kept: `cache_dir`, `$EDGE_EMBED_CACHE`, or `edge_embed` in the user's cache."""
     own = cache_dir or os.environ.get("EDGE_EMBED_CACHE")
     if own:
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "edge_embed"
+        return _expanded(own)
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "edge_embed"
+
+
+def _expanded(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # HOME is not set, and the system does not know the user
+        raise InputError(
+            f"{path} cannot be found, since no home folder is known: set HOME, or give a cache by cache_dir or "
+            "EDGE_EMBED_CACHE and HF_HOME"
+        ) from error

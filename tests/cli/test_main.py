@@ -186,7 +186,8 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals work differently there")
-def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_no_half_written_file(model: str, tmp_path: Path, number: signal.Signals, code: int) -> None:
     command = [
         sys.executable,
         "-m",
@@ -202,7 +203,7 @@ def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
         command,
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # whatever the parent of the tests ignores
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # whatever the parent of the tests ignores
     )
     assert process.stdin is not None
     process.stdin.write(b"some text\n" * 5000)
@@ -211,8 +212,8 @@ def test_ctrl_c_leaves_no_half_written_file(model: str, tmp_path: Path) -> None:
     while not any(path.stat().st_size for path in tmp_path.iterdir()) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert any(path.stat().st_size for path in tmp_path.iterdir())
-    os.kill(process.pid, signal.SIGINT)
-    assert process.wait(30) == 130
+    os.kill(process.pid, number)
+    assert process.wait(30) == code
     assert list(tmp_path.iterdir()) == []
     process.stdin.close()
     assert process.stderr is not None

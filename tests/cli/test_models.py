@@ -35,6 +35,8 @@ def test_a_model_comes_is_found_is_checked_and_goes(shell: Shell, server: HubSer
     assert {path.name for path in folder.iterdir()} == {name.partition("/")[0] for name in METADATA} | {"onnx"}
     server.forget()
     assert shell("path", "hf://user/graphs:int8") == str(folder)
+    assert json.loads(shell("path", "user/graphs:int8", "--json"))["folder"] == str(folder)
+    assert json.loads(shell("verify", "user/graphs", "--json")) == {"folder": str(folder), "files": 6, "wrong": []}
     assert shell("verify", "user/graphs") == f"6 files in {folder} are as published"
     (listed,) = json.loads(shell("list", "--json"))
     assert (listed["name"], listed["holds"], listed["folder"]) == ("user/graphs", "main", str(folder))
