@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
+from .bounded_regex import match
 from .json_file import read_object
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -82,7 +83,7 @@ class LoraConfig:
     def targets(self, module: str, dims: int) -> bool:
         """Say whether PEFT puts LoRA on a module whose weight has `dims` dimensions (`check_target_module_exists`)."""
         saved = (rf"(^|.*\.){name}($|\..*)" for name in self.modules_to_save)
-        if self.matches(self.exclude_modules, module) or any(self._regex(name).match(module) for name in saved):
+        if self.matches(self.exclude_modules, module) or any(match(name, module, self.path) for name in saved):
             return False
         if self.all_linear:
             name = module.rpartition(".")[2]
@@ -94,7 +95,7 @@ class LoraConfig:
     def matches(self, names: Names, module: str) -> bool:
         """Say whether a module is meant by a regular expression for all of its name, or by a list of ends of names."""
         if isinstance(names, str):
-            return self._regex(names).fullmatch(module) is not None
+            return match(names, module, self.path, whole=True) is not None
         return any(module == name or module.endswith(f".{name}") for name in names)
 
     def rank(self, module: str) -> int:
@@ -112,22 +113,14 @@ class LoraConfig:
         if not self.layers_to_transform:
             return True
         stems = [rf"(?:^|.*?\.){name}" for name in self.layers_pattern] or [r".*?\.[^.]*"]
-        found = (self._regex(rf"{stem}\.(?P<layer>\d+)\.").match(module) for stem in stems)
-        first = next((match for match in found if match), None)
+        found = (match(rf"{stem}\.(?P<layer>\d+)\.", module, self.path) for stem in stems)
+        first = next(filter(None, found), None)
         return first is not None and int(first["layer"]) in self.layers_to_transform
 
     def _by_pattern(self, patterns: Mapping[str, T], module: str, default: T) -> T:
         """Return the value of the first pattern that matches the end of a module's name (`get_pattern_key`)."""
-        found = (value for name, value in patterns.items() if self._regex(rf"(.*\.)?({name})$").match(module))
+        found = (value for name, value in patterns.items() if match(rf"(.*\.)?({name})$", module, self.path))
         return next(found, patterns.get(module, default))
-
-    def _regex(self, pattern: str) -> re.Pattern[str]:
-        try:
-            return re.compile(pattern)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise CorruptModelError(
-                f"{self.path}: {pattern!r} is not a regular expression: {error}; correct it"
-            ) from error
 
 
 def read_lora_config(path: Path) -> LoraConfig:
