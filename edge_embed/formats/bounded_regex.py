@@ -36,7 +36,7 @@ def match(pattern: str, name: str, where: object, *, whole: bool = False) -> re.
 def _compiled(pattern: str, where: str) -> tuple[re.Pattern[str], int | None]:
     if len(pattern) > LONGEST:
         raise CorruptModelError(
-            f"{where}: {pattern!r:.80} is not a regular expression of a model: it is longer than {LONGEST} characters"
+            f"{where}: {pattern!r:.80} is not a regular expression: it is longer than {LONGEST}; correct it"
         )
     try:
         return re.compile(pattern), _repeats(pattern)
