@@ -18,7 +18,6 @@ from edge_embed.backends.onnx.names import ALL_ROWS, FEATURES, PIXELS, TEXT_INPU
 
 PAGE = 4096  # ONNX Runtime maps external data from the file
 Made = TypeVar("Made")
-Call = tuple[str, tuple[str, ...], dict[str, Any]]
 MICROSOFT = "com.microsoft"  # ONNX Runtime's own operators
 INLINE = 1024  # bytes; smaller constants stay in the graph
 
@@ -92,16 +91,6 @@ class Builder:
     def rms_norm(self, x: str, name: str, weight: NDArray[Any], epsilon: float) -> str:
         """Divide by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv 1910.07467)."""
         return self.node("SimplifiedLayerNormalization", x, self.weight(f"{name}.weight", weight), epsilon=epsilon)
-
-    def if_else(self, condition: str, then: Call, otherwise: Call) -> str:
-        """Add one of two calls `(op, inputs, attributes)`, chosen at run time, and return the name of its output."""
-        branches = {}
-        for key, (op, inputs, attributes) in (("then_branch", then), ("else_branch", otherwise)):
-            name = f"{key}_{len(self._nodes)}"
-            node = helper.make_node(op, list(inputs), [name], **attributes)
-            shape = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-            branches[key] = helper.make_graph([node], key, [], [shape])
-        return self.node("If", condition, **branches)
 
     def layer_norm(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], epsilon: float) -> str:
         """Normalise the last axis."""

@@ -32,12 +32,13 @@ class Weight:
 
 @dataclass
 class Node:
-    """One operator: what it reads and writes by name, and its attributes that are whole numbers."""
+    """One operator: what it reads and writes by name, its attributes that are whole numbers, operators of branches."""
 
     op: str = ""
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
     ints: dict[str, int] = field(default_factory=dict)
+    inside: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -128,7 +129,9 @@ def _node(data: memoryview, depth: int) -> Node:
             if isinstance(whole := parts.get(3), int):
                 node.ints[_text(parts.get(1, 0))] = whole
             if isinstance(branch := parts.get(6), memoryview):
-                node.inputs += [name for inner in _graph(branch, depth + 1).nodes for name in inner.inputs]
+                nodes = _graph(branch, depth + 1).nodes
+                node.inputs += [name for inner in nodes for name in inner.inputs]
+                node.inside += [op for inner in nodes for op in (inner.op, *inner.inside)]
     return node
 
 

@@ -1,15 +1,14 @@
 """What Llama-like encoders and decoders share: RMSNorm, rotary positions, attention, SwiGLU, a last layer for one row.
 
-Attention runs through ONNX Runtime's memory-linear kernels wherever it can: GroupQueryAttention for causal models, and
-MultiHeadAttention without a mask for batches without padding (Dao et al. 2022, arXiv 2205.14135). At 4,096 tokens of
-nano's shape these took 61 and 106 MB where the masked kernel took 873.
+Attention runs through ONNX Runtime's memory-linear kernels, each for texts of one length (see _apart):
+GroupQueryAttention for causal models, else MultiHeadAttention without a mask. At 4,096 tokens of nano's shape these
+took 61 and 106 MB where the masked kernel took 873.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from onnx import TensorProto
@@ -22,6 +21,7 @@ from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
 from ..levels import linear, table
+from . import _apart
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,12 @@ class Context:
 
     cos: str  # (tokens, head_dim / 2)
     sin: str
-    mask: str  # int32 (batch, tokens)
-    no_padding: str  # bool
+    lengths: str  # int64 (batch,)
     last: str  # int64 (batch,): index of each text's last token
-    last32: str  # the same, int32
-    total: str  # int32 scalar: tokens of the longest text
 
 
 def context(b: Builder, config: Config) -> Context:
-    """Add the rotary tables for as many tokens as there are, and the mask in the forms that the kernels take."""
-    mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
-    ones = b.node("ReduceMin", mask, keepdims=0)
+    """Add the rotary tables for as many tokens as there are, and the texts' lengths."""
     lengths = b.node("ReduceSum", "attention_mask", b.constant([1], np.int64), keepdims=0)
     last = b.node("Sub", lengths, b.constant(1, np.int64))
     tokens = b.node("Gather", b.node("Shape", "input_ids"), b.constant(1, np.int64))
@@ -51,11 +46,8 @@ def context(b: Builder, config: Config) -> Context:
     return Context(
         cos=b.node("Cos", angles),
         sin=b.node("Sin", angles),
-        mask=mask,
-        no_padding=b.node("Cast", ones, to=TensorProto.BOOL),
+        lengths=lengths,
         last=last,
-        last32=b.node("Cast", last, to=TensorProto.INT32),
-        total=b.node("Cast", tokens, to=TensorProto.INT32),
     )
 
 
@@ -121,7 +113,7 @@ def _layer(b: Builder, read: Reader, config: Config, ctx: Context, at: str, x: s
     if config.qk_norm:
         q = _head_norm(b, read, config, f"{at}self_attn.q_norm", q)
         k = _head_norm(b, read, config, f"{at}self_attn.k_norm", k)
-    attended = _attend(b, config, ctx, q, k, v, row)
+    attended = _attend(b, config, ctx, at, q, k, v, row)
     x = b.node("Add", x, linear(b, attended, f"{at}self_attn.o_proj", read(f"{at}self_attn.o_proj.weight", dim, q_dim)))
     h = b.rms_norm(x, f"{at}post_attention_layernorm", read(f"{at}post_attention_layernorm.weight", dim), epsilon)
     gate = linear(b, h, f"{at}mlp.gate_proj", read(f"{at}mlp.gate_proj.weight", inner, dim))
@@ -153,27 +145,17 @@ def _head_norm(b: Builder, read: Reader, config: Config, at: str, x: str) -> str
     return b.node("Reshape", normed, b.constant([0, 0, -1], np.int64))
 
 
-def _attend(b: Builder, config: Config, ctx: Context, q: str, k: str, v: str, row: str | None) -> str:
+def _attend(b: Builder, config: Config, ctx: Context, at: str, q: str, k: str, v: str, row: str | None) -> str:
     """Rotate queries and keys and attend; the one row sees every token of its text, causal or not."""
     start = b.constant([0], np.int64)
-    at = start if row is None else b.node("Unsqueeze", row, b.constant([1], np.int64))
-    q = b.node("RotaryEmbedding", q, at, ctx.cos, ctx.sin, domain=MICROSOFT, num_heads=config.num_attention_heads)
+    place = start if row is None else b.node("Unsqueeze", row, b.constant([1], np.int64))
+    q = b.node("RotaryEmbedding", q, place, ctx.cos, ctx.sin, domain=MICROSOFT, num_heads=config.num_attention_heads)
     k = b.node("RotaryEmbedding", k, start, ctx.cos, ctx.sin, domain=MICROSOFT, num_heads=config.num_key_value_heads)
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     if row is None and config.causal:
-        inputs = (q, k, v, "", "", ctx.last32, ctx.total)
-        sizes = {"num_heads": config.num_attention_heads, "kv_num_heads": config.num_key_value_heads}
-        out, keys, values = b.nodes("GroupQueryAttention", *inputs, outputs=3, domain=MICROSOFT, **sizes)
-        # Without keys and values as outputs the kernel is not the linear one; with outputs that nobody reads, ONNX
-        # Runtime keeps every layer's until the run ends. So their shape is read, which frees them.
-        batch, tokens = b.node("Shape", values, start=0, end=1), b.node("Shape", keys, start=2, end=3)
-        size = b.constant([config.num_attention_heads * config.head_dim], np.int64)
-        return b.node("Reshape", out, b.node("Concat", batch, tokens, size, axis=0))
+        return _apart.attend_causal(b, heads, kv_heads, q, k, v, ctx.lengths, at)
     k, v = _repeat_heads(b, config, k), _repeat_heads(b, config, v)
-    attributes: dict[str, Any] = {"domain": MICROSOFT, "num_heads": config.num_attention_heads}
-    masked = ("MultiHeadAttention", (q, k, v, "", ctx.mask), attributes)
-    if row is not None:
-        return b.node(masked[0], *masked[1], **attributes)
-    return b.if_else(ctx.no_padding, ("MultiHeadAttention", (q, k, v), attributes), masked)
+    return _apart.attend(b, heads, q, k, v, ctx.lengths, at, one_row=row is not None)
 
 
 def _repeat_heads(b: Builder, config: Config, x: str) -> str:

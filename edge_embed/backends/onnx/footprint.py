@@ -22,7 +22,7 @@ BYTES_PER_WEIGHT: dict[Level, float] = {"float32": 4.0, "int8": 1.0, "int4": 0.6
 def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Footprint:
     """Predict what a graph takes for a batch of `tokens` tokens whose longest text has `longest`."""
     graph = read_graph(model.header(weights.files[0].path))
-    ops = {node.op for node in graph.nodes}
+    ops = {op for node in graph.nodes for op in (node.op, *node.inside)}
     gathers = (node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs)
     tables = {name for name in gathers if name in graph.weights}
     looked_up = sum(graph.weights[name].size for name in tables)
