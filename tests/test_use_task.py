@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_embed import BackendError, Embedder, InputError
+from edge_embed import BackendError, Embedder, InputError, OutOfMemoryError
 from edge_embed.backends import Batch
+from edge_embed.loading import load as load_module
 
 from support.corpus import texts
 from support.miniatures import shallow
@@ -48,6 +49,27 @@ def test_other_backends_load_the_tasks_own_weights() -> None:
         assert (model.encode_query("a text") == query).all()
         with pytest.raises(BackendError, match="was closed"):
             before.forward(Batch([np.array([5], np.int32)]))
+
+
+def test_one_of_the_weights_is_in_memory_and_a_failure_brings_the_former_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Embedder(MINIATURES / BASES[0], task="retrieval") as model:
+        query, former = model.encode_query("a text"), model._opened.pipeline.backend
+        sound, seen = load_module.load, []
+
+        def short(*arguments: object, **named: object) -> object:
+            with pytest.raises(BackendError, match="was closed"):
+                former.forward(Batch([np.array([5], np.int32)]))
+            seen.append(arguments)
+            if len(seen) == 1:
+                raise OutOfMemoryError("no memory")
+            return sound(*arguments, **named)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(load_module, "load", short)
+        with pytest.raises(OutOfMemoryError, match="no memory"):
+            model.use_task("clustering")
+        assert model.spec.task == "retrieval"
+        assert (model.encode_query("a text") == query).all()
+        assert len(seen) == 2
 
 
 def test_unknown_tasks_change_nothing(fake: Embedder, tmp_path: Path) -> None:

@@ -32,10 +32,7 @@ def _engine(name: str, features: frozenset[str]) -> Engine:
     known = facts(name)
     if not known.installed:
         return Engine(name, known.package, None)
-    try:
-        version = importlib.metadata.version(known.package)
-    except importlib.metadata.PackageNotFoundError:
-        version = "unknown"
+    version = known.version
     try:
         uses, warning = importlib.import_module(f".{name}.about", __package__).describe(features)
     except Exception as error:  # a broken shared library raises anything, and that is what is to be told

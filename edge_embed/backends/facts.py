@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import importlib.util
 import pkgutil
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,15 @@ class Facts:
     def installed(self) -> bool:
         """Whether the engine can be imported."""
         return importlib.util.find_spec(self.module) is not None
+
+    @property
+    def version(self) -> str:
+        """The release of the engine, whichever package brings its module: onnxruntime-gpu brings onnxruntime's."""
+        try:
+            return importlib.metadata.version(self.package)
+        except importlib.metadata.PackageNotFoundError:
+            others = importlib.metadata.packages_distributions().get(self.module.partition(".")[0], [])
+            return importlib.metadata.version(others[0]) if others else "unknown"
 
     @property
     def install(self) -> str:

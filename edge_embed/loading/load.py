@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,6 +11,7 @@ from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, Text
 from edge_embed.backends.facts import running
 from edge_embed.errors import (
     AcceptedLossWarning,
+    EdgeEmbedError,
     FallbackWarning,
     InputError,
     MissingDependencyError,
@@ -46,8 +47,8 @@ class LoadedModel:
     why: str
 
 
-def load_model(request: LoadRequest) -> LoadedModel:
-    """Find the model, choose its weights, fetch or convert them, and load them.
+def load_model(request: LoadRequest, before_opening: Callable[[], object] = lambda: None) -> LoadedModel:
+    """Find the model, choose its weights, fetch or convert them, and, after what is to come before, load them.
 
     Weights that fail their self-test are passed over for others of the folder, unless a level was named.
     Raises InputError or ModelError; then nothing stays loaded.
@@ -58,8 +59,10 @@ def load_model(request: LoadRequest) -> LoadedModel:
             batch_budget(found.model, choice, spec.max_tokens, request.max_memory)
         origin = explain_place(request, found)
         model = found.fetch(files_of(found.model, choice))
+        ready = _made_ready(model, choice, request)
+        before_opening()
         try:
-            return _open(*_made_ready(model, choice, request), request, model.spec, origin)
+            return _open(*ready, request, model.spec, origin)
         except SelfTestError as error:
             rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
             texts = (weights for weights in rest.spec.weights if weights.part == "text")
@@ -67,8 +70,8 @@ def load_model(request: LoadRequest) -> LoadedModel:
             if request.reference.level or not usable:
                 raise
             failure = error
-    ready = _made_ready(rest, choose(rest, request.constraints), request)
-    loaded = _open(*ready, request, model.spec, origin)
+    others = _made_ready(rest, choose(rest, request.constraints), request)
+    loaded = _open(*others, request, model.spec, origin)
     warn(f"{failure}; {loaded.why} is used instead", FallbackWarning)
     return loaded
 
@@ -96,18 +99,34 @@ def files_of(model: ModelFolder, choice: Choice) -> list[str]:
 def switch_task(loaded: LoadedModel, request: LoadRequest, task: str) -> LoadedModel:
     """Return the model with another task: its adapter where the backend has it loaded, else the task's own weights.
 
-    What was opened for the former task is closed once the new one is there. Raises InputError for an unknown task.
+    What was opened for the former task is closed when the new one's files lie ready, so that memory holds one of them;
+    if those cannot be opened, it is opened again. Raises InputError for an unknown task.
     """
     spec, pipeline = with_task(loaded.spec, task), loaded.pipeline
     assert spec.task is not None
     if isinstance(pipeline.backend, SwitchesTasks):
         pipeline.backend.use_task(spec.task)
     elif spec.task != pipeline.spec.task:
-        other = load_model(replace(request, task=task))
-        pipeline.close()
-        return other
+        return _change(pipeline, request, task)
     spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
     return replace(loaded, pipeline=replace(pipeline, spec=spec))
+
+
+def _change(pipeline: Pipeline, request: LoadRequest, task: str) -> LoadedModel:
+    """Close the pipeline, and load another task's; whatever fails, the pipeline is open after it."""
+    closed = False
+
+    def make_room() -> None:
+        nonlocal closed
+        closed = True
+        pipeline.close()
+
+    try:
+        return load_model(replace(request, task=task), make_room)
+    except EdgeEmbedError:
+        if closed:
+            vars(pipeline).update(vars(load_model(request).pipeline))
+        raise
 
 
 def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tuple[ModelFolder, Choice]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
 import logging
 import os
@@ -92,20 +91,33 @@ def rank(
     if os.environ.get(SWITCH) == "off" or len(close) < 2:
         return estimates
     note = cache / "tuned" / f"{_key(model, close, threads, workload)}.json"
-    with contextlib.suppress(CorruptModelError):  # what cannot be read is measured again
-        known = read_object(note)
-        return Ranking({one.name: real(known, one.name, note) for one in close}, True)
-    if not measure:
+    known = _noted(note, close)
+    missing = [one for one in close if one.name not in known]  # all, or what failed: memory may have been short then
+    if missing and not measure:
         return estimates
-    found = dict.fromkeys((one.name for one in close), 0.0)
-    for one in [*close, *reversed(close)]:  # each twice, so that what disturbs one moment decides nothing
+    found = dict.fromkeys((one.name for one in missing), 0.0)
+    for one in [*missing, *reversed(missing)]:  # each twice, so that what disturbs one moment decides nothing
         found[one.name] = max(found[one.name], _measure(model, one, threads, workload))
+    if any(found.values()):
+        _keep(note, known | {name: speed for name, speed in found.items() if speed})
+    return Ranking(known | found, True)
+
+
+def _noted(note: Path, candidates: Sequence[Candidate]) -> dict[str, float]:
+    """Return the speeds of candidates that ran here before; a note that cannot be read is none."""
+    with contextlib.suppress(CorruptModelError):
+        known = read_object(note)
+        speeds = {one.name: real(known, one.name, note) for one in candidates if one.name in known}
+        return {name: speed for name, speed in speeds.items() if speed > 0}
+    return {}
+
+
+def _keep(note: Path, speeds: Mapping[str, float]) -> None:
     with contextlib.suppress(OSError):
         note.parent.mkdir(parents=True, exist_ok=True)
         partial = note.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(found), "utf-8")
+        partial.write_text(json.dumps(speeds), "utf-8")
         partial.replace(note)
-    return Ranking(found, True)
 
 
 def _machine() -> Machine:
@@ -145,7 +157,7 @@ def _key(model: ModelFolder, candidates: Sequence[Candidate], threads: int, work
     """Name what was measured: shape and levels of the model, engines' releases, machine, threads and workload."""
     device = this_device()
     sizes = [sum(model.files.sizes.get(file.path) or 0 for file in one.weights.files) for one in candidates]
-    engines = [importlib.metadata.version(facts(one.backend).package) for one in candidates]
+    engines = [facts(one.backend).version for one in candidates]
     shape = (model.spec.architecture, model.spec.dim, [one.name for one in candidates], sizes)
     text = repr((shape, engines, device.processor, sorted(device.features), device.cpus, threads, workload))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -197,6 +198,42 @@ def test_a_candidate_that_fails_is_the_slowest(
 
     monkeypatch.setattr(OnnxBackend, "forward", broken)
     assert set(speeds_of(repo, 2, tmp_path).speeds.values()) == {0.0}
+
+
+def test_a_failure_of_one_moment_is_not_kept(
+    repo: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What failed is measured again by the next load, alone."""
+    set_speed(monkeypatch, "onnx", "int8", (1.1, 1.1))
+    sound, opened = OnnxBackend.__init__, []
+
+    def short_once(self: OnnxBackend, path: Path, *rest: Any) -> None:
+        opened.append(path.name)
+        if len(opened) <= 4 and "int8" in path.name:
+            raise OutOfMemoryError("no memory")
+        sound(self, path, *rest)
+
+    monkeypatch.setattr(OnnxBackend, "__init__", short_once)
+    first = speeds_of(repo, 2, tmp_path).speeds
+    assert first["onnx:int8"] == 0.0 < first["onnx:float32"]
+    second = speeds_of(repo, 2, tmp_path).speeds
+    assert second["onnx:int8"] > 0.0
+    assert second["onnx:float32"] == first["onnx:float32"]
+    assert opened[4:] == ["model_int8.onnx"] * 2
+    assert speeds_of(repo, 2, tmp_path).speeds == second
+    assert len(opened) == 6
+
+
+def test_the_gpu_package_brings_the_same_module(
+    repo: ModelFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """onnxruntime-gpu alone: no package is called as the module is."""
+    set_speed(monkeypatch, "onnx", "int8", (1.1, 1.1))
+    change_facts(monkeypatch, "onnx", package="no-such-package")
+    assert facts("onnx").version == importlib.metadata.version("onnxruntime")
+    assert speeds_of(repo, 2, tmp_path).measured
+    change_facts(monkeypatch, "onnx", module="no_such_module")
+    assert facts("onnx").version == "unknown"
 
 
 def test_a_batch_without_memory_is_halved_once(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ import llama_cpp
 import numpy as np
 
 from edge_embed.backends import Batch, ImageRows, Rows, check_no_adapters
+from edge_embed.backends.fork import settle
 from edge_embed.errors import BackendError, InputError, UnsupportedModelError
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
@@ -46,6 +47,7 @@ class GgufBackend:
     engine = f"llama-cpp-python {llama_cpp.__version__}"
 
     def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
+        self._home = settle("llama.cpp", threads)
         self._lock = threading.Lock()
         self._threads, self._pooling = threads, spec.pooling
         self._attention = None if spec.attention is None else spec.attention == "causal"
@@ -69,6 +71,7 @@ class GgufBackend:
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Run the texts in as few calls as there may be; raise InputError for ids that the model does not have."""
+        self._home.check()
         with self._lock:
             model = self._open()
             for index, ids in enumerate(batch.ids):
@@ -90,6 +93,7 @@ class GgufBackend:
 
         `special`: what spells a special token becomes one; `add`: with those that belong around a text.
         """
+        self._home.check()
         with self._lock:
             return self._own_vocabulary().encode(text, special, add)
 
@@ -104,7 +108,9 @@ class GgufBackend:
         return self._vocabulary
 
     def close(self) -> None:
-        """Free contexts, weights and vocabulary; calls that are running finish first."""
+        """Free contexts, weights and vocabulary; calls that are running finish first. In a fork: nothing."""
+        if self._home.left:
+            return
         with self._lock:
             for owned in (self._short, self._long, self._vocabulary, self._model):
                 if owned is not None:

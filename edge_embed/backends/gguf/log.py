@@ -18,18 +18,19 @@ logger = logging.getLogger("edge_embed.llama_cpp")
 logger.addHandler(logging.NullHandler())  # without it warnings would reach stderr by way of logging's last resort
 
 LEVELS = {2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}  # ggml.h; what is not here is for debugging
-_listeners: list[Callable[[int, str], object]] = []
+_listeners: dict[object, Callable[[int, str], object]] = {}
 
 
 @contextmanager
 def listening(listener: Callable[[int, str], object]) -> Iterator[None]:
     """Pass every piece of the log to `listener(severity, text)`; a piece need not be a whole line."""
     llama_cpp.llama_log_set(_callback, ctypes.c_void_p(0))  # another user of the library may have set its own
-    _listeners.append(listener)
+    key = object()  # listeners of two threads may be equal
+    _listeners[key] = listener
     try:
         yield
     finally:
-        _listeners.remove(listener)
+        del _listeners[key]
 
 
 @contextmanager
@@ -54,7 +55,7 @@ def _receive(level: int, data: bytes, user_data: Any) -> None:
     text, severity = data.decode("utf-8", "replace"), LEVELS.get(level, logging.DEBUG)
     if text.strip().strip("."):  # no progress dots
         logger.log(severity, "%s", text.strip())
-    for listener in tuple(_listeners):
+    for listener in tuple(_listeners.values()):
         listener(severity, text)
 
 

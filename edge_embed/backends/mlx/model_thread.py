@@ -6,13 +6,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import mlx.core as mx
 
+from edge_embed.backends.fork import settle
 from edge_embed.errors import BackendError
 
 MAX_FREE_BUFFERS = 256 << 20  # bytes that MLX may keep for the next batch; by itself it never gives one back
+MANY = 2  # threads, at least: how many is not ours to choose
 T = TypeVar("T")
 _local = threading.local()
 
@@ -29,22 +31,38 @@ def _start() -> None:
 
 
 class OneThread:
-    """Runs functions in a thread of its own, one after another; callable from any thread."""
+    """Runs functions in a thread of its own, one after another; callable from any thread.
+
+    A thread is used again after `close`: for each that ends, MLX 0.32 keeps one of its own for ever.
+    """
+
+    _idle: ClassVar[list[ThreadPoolExecutor]] = []
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1, "mlx", initializer=_start)
+        self._home, self._lock = settle("MLX", MANY), threading.Lock()
+        try:
+            self._pool: ThreadPoolExecutor | None = self._idle.pop()
+        except IndexError:
+            self._pool = ThreadPoolExecutor(1, "mlx", initializer=_start)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Run a function there and return what it returns; raise BackendError after `close`."""
-        try:
+        """Run a function there and return what it returns; raise BackendError after `close`, and in a fork."""
+        self._home.check()
+        with self._lock:
+            if self._pool is None:
+                raise BackendError("this model was closed")
             future = self._pool.submit(work)
-        except RuntimeError as error:
-            raise BackendError("this model was closed") from error
         return future.result()
 
-    def close(self) -> None:
-        """End the thread once the functions that wait for it have run."""
-        self._pool.shutdown()
+    def close(self, last: Callable[[], object] = lambda: None) -> None:
+        """Give the thread back once the functions that wait for it, and then `last`, have run; in a fork do nothing."""
+        if self._home.left:
+            return
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.submit(last).result()
+            self._idle.append(pool)
 
 
 class ModelThread:
@@ -62,9 +80,7 @@ class ModelThread:
 
     def close(self) -> None:
         """Drop the model; calls that are running finish first."""
-        if self._model is not None:
-            self._thread.run(self._drop)
-            self._thread.close()
+        self._thread.close(self._drop)
 
     def _open(self, open_model: Callable[[], Any]) -> None:
         self._model = open_model()

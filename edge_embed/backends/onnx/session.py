@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,18 @@ SHRINK = ort.RunOptions()  # give what a call took back to the system after it
 SHRINK.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
 
 
+class Session(ort.InferenceSession):  # type: ignore[misc]
+    """A session that a forked process computes with, in one thread, and never frees: that would wait for the others."""
+
+    def __init__(self, path: Path, options: Any) -> None:
+        super().__init__(str(path), options, providers=["CPUExecutionProvider"])
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        if getattr(self, "_process", os.getpid()) != os.getpid():
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
+
+
 def open_session(path: Path, threads: int) -> Any:
     """Open a graph; raise CorruptModelError when ONNX Runtime cannot."""
     options = ort.SessionOptions()
@@ -26,7 +40,7 @@ def open_session(path: Path, threads: int) -> Any:
     if int8_products_overflow():  # ask for the exact kernels, which take 1.5 times as long
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        session = Session(path, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
         raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
     drop_mapped(path)

@@ -19,6 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch
+from edge_embed.backends.gguf import log
 from edge_embed.backends.gguf.backend import SINGLE_CALL, GgufBackend, load
 from edge_embed.backends.gguf.calls import TOKENS_PER_CALL, calls, context_size
 from edge_embed.backends.gguf.memory import MappedFiles, check_memory
@@ -375,3 +376,18 @@ def test_a_context_that_could_not_be_made_is_tried_again(
             ):
                 backend.forward(Batch(ids))
     assert [len(rows) for rows in backend.forward(Batch(ids))] == [70, 20]
+
+
+def test_a_listener_that_leaves_takes_no_equal_one_along() -> None:
+    class Listener(list[str]):
+        """As empty lists are, equal to the next."""
+
+        def __call__(self, severity: int, text: str) -> None:
+            self.append(text)
+
+    first, second = Listener(), Listener()
+    with log.listening(first):
+        with log.listening(second):
+            pass
+        log._receive(4, b"heard", None)
+    assert (first, second) == (["heard"], [])

@@ -49,6 +49,13 @@ def test_pages_of_the_data_file_are_dropped_and_come_back(tmp_path: Path) -> Non
     assert len(other[:]) == SIZE
 
 
+def test_a_kernel_that_tells_nothing_of_its_pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_onnx_pages, "MAPS", tmp_path / "none")
+    view = mapped(tmp_path / "model.onnx_data")
+    assert drop_mapped(tmp_path / "model.onnx") == 0
+    assert len(view[:]) == SIZE
+
+
 def test_what_was_written_is_kept(tmp_path: Path) -> None:
     view = mapped(tmp_path / "model.onnx_data")
     view[5:8] = b"abc"
