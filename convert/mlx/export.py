@@ -2,20 +2,23 @@
 
 Quantised from the merged checkpoint, embedding tables included. What stays: norms, biases and rows whose length is no
 multiple of the group size, in bfloat16, as mlx-lm leaves them. An image part is one file, vision_model.safetensors,
-beside the text part's of all levels.
+beside the text part's of all levels. A folder of one level of a language model opens in mlx-lm and mlx-embeddings too:
+they take every model*.safetensors of a folder as one model, so several levels cannot.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 
-from edge_embed.architectures import parts
+from edge_embed.architectures import architecture, parts
 from edge_embed.backends.mlx.models import PartModel, build
 from edge_embed.errors import InputError, listing
+from edge_embed.formats.json_file import read_object
 from edge_embed.layouts.mlx import IMAGE, PLAIN
 from edge_embed.spec.weights import Weights
 
@@ -30,6 +33,7 @@ BITS = {"8bit": 8, "4bit": 4}
 SENSITIVE_BITS = {8: 8, 4: 6}  # where an architecture says so: 4 bits there cost more than in all the other layers
 GROUPS = (32, 64, 128)
 LEVELS = (*FULL, *BITS)
+MODEL = "model."  # what stands before a language model's tensors
 EXACT, IMAGE_LEVEL = "float32", "bfloat16"
 ALL = ("float32", *BITS)
 BOUNDS = {
@@ -55,8 +59,10 @@ def write(export: Export) -> list[Weights]:
     """Write each level's file, and the image part's; of several full-precision levels one, the most exact, is PLAIN."""
     if export.group_size not in GROUPS:
         raise InputError(f"group_size={export.group_size}: MLX has groups of {', '.join(map(str, GROUPS))}")
-    architecture, config = export.source.spec.architecture, export.source.config
-    part = build(architecture, config)
+    name, config = export.source.spec.architecture, export.source.config
+    part = build(name, config)
+    if _named_as_models(name):
+        _change_config(export.folder, tie_word_embeddings=True)  # there is no head, and mlx-lm would look for one
     full = sorted(set(export.levels) & set(FULL), key=FULL.index)
     weights = []
     for level in export.levels:
@@ -65,15 +71,17 @@ def write(export: Export) -> list[Weights]:
         if level in FULL:
             _write_full(export, part, level, path)
         else:
-            _write_quantised(export, part, BITS[level], path)
+            bits = _write_quantised(export, part, BITS[level], path)
+            if list(export.levels) == [level]:
+                _change_config(export.folder, quantization=_quantization(bits, export.group_size))
         weights.append(Weights(format="mlx", level=level, files=(describe(path, export.folder),)))
-    if "image" in parts(architecture):
+    if "image" in parts(name):
         # One level for all: the activations of CLIP towers have outliers that 4 bits magnify, and a tower is small
         # beside what 4 bits are for (E5-V's has 0.3 of 8.4 billion weights). A random tower of jina-clip-v1's size
         # kept a mean cosine of 0.973 at int4 and of 0.9991 at int8 in ONNX.
         level = EXACT if list(export.levels) == [EXACT] else IMAGE_LEVEL
         export.report(f"mlx:{level}, image part")
-        _write_full(export, build(architecture, config, "image"), level, export.folder / IMAGE)
+        _write_full(export, build(name, config, "image"), level, export.folder / IMAGE)
         files = (describe(export.folder / IMAGE, export.folder),)
         weights.append(Weights(format="mlx", level=level, files=files, part="image"))
     return weights
@@ -81,18 +89,42 @@ def write(export: Export) -> list[Weights]:
 
 def _write_full(export: Export, part: PartModel, level: str, path: Path) -> None:
     """Store a part's tensors at one precision."""
-    tensors = export.source.tensors
-    write_safetensors(_Some(tensors, [name for name in tensors if part.reads(name)]), path, level)
+    write_safetensors(_Named(export.source.tensors, _names(export, part)), path, level)
 
 
-class _Some(Mapping[str, Array]):
-    """Some of the tensors, each read when asked for."""
+def _names(export: Export, part: PartModel) -> dict[str, str]:
+    """Map what a part's tensors are called in the file to their names in the checkpoint."""
+    names = [name for name in export.source.tensors if part.reads(name)]
+    if _named_as_models(export.source.spec.architecture):
+        return {MODEL + part.plain(name): name for name in names}
+    return {name: name for name in names}
 
-    def __init__(self, tensors: Mapping[str, Array], names: Sequence[str]) -> None:
-        self._tensors, self._names = tensors, dict.fromkeys(names)
+
+def _named_as_models(model_type: str) -> bool:
+    """Whether mlx-lm and mlx-embeddings look for the architecture's tensors below `model.`."""
+    return bool(architecture(model_type).PREFIXES == (MODEL,))
+
+
+def _change_config(folder: Path, **values: Any) -> None:
+    path = folder / "config.json"
+    path.write_text(json.dumps(read_object(path, {}) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _quantization(bits: Mapping[str, int], group_size: int) -> dict[str, Any]:
+    """Say how layers are quantised, as mlx-lm does: most of them, and by name those that have other bits."""
+    usual = min(bits.values())
+    others = {name: {"group_size": group_size, "bits": n} for name, n in bits.items() if n != usual}
+    return {"group_size": group_size, "bits": usual, **others}
+
+
+class _Named(Mapping[str, Array]):
+    """Some of the tensors under other names, each read when asked for."""
+
+    def __init__(self, tensors: Mapping[str, Array], names: Mapping[str, str]) -> None:
+        self._tensors, self._names = tensors, names
 
     def __getitem__(self, name: str) -> Array:
-        return self._tensors[name]
+        return self._tensors[self._names[name]]
 
     def __iter__(self) -> Any:
         return iter(self._names)
@@ -102,13 +134,13 @@ class _Some(Mapping[str, Array]):
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without computing its values."""
-        return shape_of(self._tensors, name)
+        return shape_of(self._tensors, self._names[name])
 
 
-def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> None:
-    """Quantise the rows of every linear layer and table that MLX can, and store the rest in bfloat16."""
-    tensors, size = export.source.tensors, export.group_size
-    names = [name for name in tensors if part.reads(name)]
+def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> dict[str, int]:
+    """Quantise the rows of every linear layer and table that MLX can -> their bits, and store the rest in bfloat16."""
+    tensors, size = _Named(export.source.tensors, _names(export, part)), export.group_size
+    names = list(tensors)
     able = {f"{name}.weight" for name, module in part.model.named_modules() if hasattr(module, "to_quantized")}
     whole = [name for name in names if part.plain(name) in able]
     chosen = {name for name in whole if shape_of(tensors, name)[-1] % size == 0}
@@ -118,13 +150,16 @@ def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> 
     if left := [name for name in whole if name not in chosen]:
         export.report(f"rows are no multiple of {size}, and stay bfloat16: {listing(left)}")
     out: dict[str, mx.array] = {}
+    used: dict[str, int] = {}
     for name in names:
         if name not in chosen:
             out[name] = mx.array(tensors[name]).astype(mx.bfloat16)
             continue
         at = name.removesuffix(".weight")
-        made = quantise(tensors[name], SENSITIVE_BITS[bits] if at.endswith(part.sensitive) else bits, size)
+        used[at] = SENSITIVE_BITS[bits] if at.endswith(part.sensitive) else bits
+        made = quantise(tensors[name], used[at], size)
         out[name] = mx.array(made.packed)
         out[f"{at}.scales"] = mx.array(made.scales).astype(mx.bfloat16)
         out[f"{at}.biases"] = mx.array(made.biases).astype(mx.bfloat16)
     mx.save_safetensors(str(path), out, {"format": "mlx"})
+    return used

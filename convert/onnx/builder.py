@@ -14,7 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_embed.backends.onnx.names import ALL_ROWS, FEATURES, PIXELS, TEXT_INPUTS
+from edge_embed.backends.onnx.names import ALL_ROWS, FEATURES, ONE_ROW, PIXELS, POOLED, TEXT_INPUTS
 
 PAGE = 4096  # ONNX Runtime maps external data from the file
 Made = TypeVar("Made")
@@ -108,8 +108,25 @@ class Builder:
             self._nodes.append(helper.make_node("Shape", [x], [f"{x}.rows"], end=-1))
             self._more_outputs.append(helper.make_tensor_value_info(f"{x}.rows", TensorProto.INT64, None))
 
+    def _outputs_of_others(self, row: str, dim: int) -> list[onnx.ValueInfoProto]:
+        """Give out each text's one row as its vector, and in the place of every token.
+
+        There optimum, transformers.js and fastembed pool: whatever row they take, it is the one.
+        """
+        tokens = self.node("Shape", "input_ids", start=1, end=2)
+        one = self.constant([1], np.int64)
+        rows = self.node("Expand", self.node("Unsqueeze", row, one), self.node("Concat", one, tokens, one, axis=0))
+        named: list[tuple[str, str, list[str | int]]] = [
+            (ALL_ROWS, rows, ["batch", "tokens", dim]),
+            (POOLED[0], row, ["batch", dim]),
+        ]
+        self._nodes += [helper.make_node("Identity", [value], [name]) for name, value, _ in named]
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, _, shape in named]
+
     def finish(self, output: str, output_name: str, dim: int, pixels: tuple[int, int] | None = None) -> onnx.ModelProto:
         """Return the model: `input_ids` and `attention_mask`, int64 (batch, tokens) -> ALL_ROWS or ONE_ROW, float32.
+
+        Beside ONE_ROW stand the outputs that other readers look for: see `_outputs_of_others`.
 
         With `pixels` (height, width) it is `pixel_values`, float32 (batch, 3, height, width) -> IMAGE_ROW or
         FEATURES.
@@ -125,6 +142,8 @@ class Builder:
             ]
         inputs += self._more_inputs
         outputs = [helper.make_tensor_value_info(output_name, TensorProto.FLOAT, shape), *self._more_outputs]
+        if output_name == ONE_ROW:
+            outputs = [*self._outputs_of_others(output, dim), *outputs]
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
         opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")

@@ -37,6 +37,7 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
     for pattern in COPIED:
         for path in source.folder.glob(pattern):
             shutil.copy(path, folder / path.name)
+    _pad_right(folder / "tokenizer_config.json")
     _write(folder / "config.json", _config(source))
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] * spec.normalize)]
     modules = [
@@ -51,6 +52,12 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
     )
     _write(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_tokens, "do_lower_case": False})
     _write(folder / PROMPTS, _prompts(source, spec))
+
+
+def _pad_right(path: Path) -> None:
+    """Have other readers of the folder pad as its graphs expect it: texts first, whatever the checkpoint's did."""
+    if path.is_file() and (values := read_object(path)).get("padding_side", "right") != "right":
+        _write(path, {**values, "padding_side": "right"})
 
 
 def _config(source: Source) -> dict[str, Any]:

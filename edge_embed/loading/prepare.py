@@ -21,7 +21,7 @@ from edge_embed.spec.weights import Weights
 
 from .integrity import check_files
 
-CONVERTER = 4  # raise it when the converter's output changes, so that older copies are not used
+CONVERTER = 5  # raise it when the converter's output changes, so that older copies are not used
 NOT_READ = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".ot", ".pt", ".pth"}  # large, and not converted
 CHECKED = {".json", ".safetensors", ".txt"}  # what is read of a model, not of what people are told of it
 logger = logging.getLogger(__name__)
