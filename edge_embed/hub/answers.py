@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urljoin, urlsplit
 
 from edge_embed.errors import ModelNotFoundError
 from edge_embed.spec.names import is_commit
@@ -23,6 +23,7 @@ FILES = 50_000
 ERROR, SHOWN = 1 << 16, 500  # bytes of an error's body, and characters of what it says
 BODY_HEADERS = ("content-encoding", "content-length", "content-type", "transfer-encoding")
 SECONDS = 60.0  # for a listing as a whole
+REDIRECTS = 5
 WAITS: tuple[float, ...] = (1, 2, 4)  # seconds before each new try of what the hub could not do just then
 BUSY = (429, 500, 502, 503, 504)
 Answer = TypeVar("Answer")
@@ -55,6 +56,34 @@ def describe(repo: str, revision: str | None) -> Described:
         raise ModelNotFoundError(f"{repo}: the hub lists {count}; expected a list of at most {FILES:,}")
     found = (_listed(file) for file in files)
     return Described(str(commit), {entry.name: entry for entry in found if entry}, _licence(answer))
+
+
+def hub_headers() -> dict[str, str]:
+    """Return the headers of every request to the hub: who asks, and the user's token, as the hub's client finds it.
+
+    The client's own headers tell of the machine as well, and are made with a list that the hub is asked for first.
+    """
+    from huggingface_hub import constants, get_token
+
+    token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+    asked_by = {"User-Agent": "edge-embed", "Accept-Encoding": "identity"}
+    return asked_by | ({"Authorization": f"Bearer {token}"} if token else {})
+
+
+def head_of(url: str) -> Mapping[str, str]:
+    """Return the headers that the hub itself has of a file; its storage, to which it redirects, is not asked."""
+    from huggingface_hub import constants, get_session
+
+    for _ in range(REDIRECTS):
+        timeout = constants.HF_HUB_ETAG_TIMEOUT
+        response = get_session().request("HEAD", url, headers=hub_headers(), timeout=timeout, follow_redirects=False)
+        raise_for_status(response)
+        target = urljoin(url, response.headers.get("Location", url))
+        if target == url or urlsplit(target)[:2] != urlsplit(url)[:2]:
+            found: Mapping[str, str] = response.headers
+            return found
+        url = target
+    raise OSError(f"the hub redirects more than {REDIRECTS} times, lastly to {url:.200}")
 
 
 def raise_for_status(response: Any) -> None:
@@ -107,13 +136,13 @@ def is_transient(error: Exception) -> bool:
 
 def _ask(repo: str, revision: str | None) -> dict[str, Any]:
     from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import build_hf_headers, validate_repo_id  # type: ignore[attr-defined]
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     validate_repo_id(repo)
     url = f"{constants.ENDPOINT}/api/models/{repo}"
     if revision is not None:
         url += f"/revision/{quote(revision, safe='')}"
-    headers, timeout = build_hf_headers(), constants.HF_HUB_ETAG_TIMEOUT
+    headers, timeout = hub_headers(), constants.HF_HUB_ETAG_TIMEOUT
     with get_session().stream("GET", url, headers=headers, timeout=timeout, params={"blobs": True}) as response:
         raise_for_status(response)
         data = _read(response, LISTING, SECONDS)

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from edge_embed.errors import CorruptModelError, EdgeEmbedError
 from edge_embed.spec.names import path_fault
 
-from .answers import is_transient, raise_for_status, retry
+from .answers import head_of, hub_headers, is_transient, raise_for_status, retry
 from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot
 
@@ -72,13 +72,17 @@ def bytes_missing(snapshot: Snapshot, entry: Entry) -> int:
 
 def _ask(snapshot: Snapshot, entry: Entry) -> tuple[str, str, int | None]:
     """Return where the file is, the ETag that names its content, and its size."""
-    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+    from huggingface_hub import hf_hub_url
 
     url = hf_hub_url(snapshot.repo, entry.name, revision=snapshot.commit)
-    facts = retry(get_hf_file_metadata, is_transient)(url, timeout=constants.HF_HUB_ETAG_TIMEOUT)
-    if facts.etag is None or not ETAG.fullmatch(facts.etag) or path_fault(facts.etag) or facts.commit_hash is None:
+    head = retry(head_of, is_transient)(url)
+    etag = head.get("X-Linked-Etag") or head.get("ETag") or ""
+    etag = etag.removeprefix("W/").strip('"')
+    if not ETAG.fullmatch(etag) or path_fault(etag) or "X-Repo-Commit" not in head:
         raise RuntimeError(f"{url} was answered by something that is no hub: a login page, or a wrong HF_ENDPOINT")
-    return url, facts.etag, facts.size if entry.size is None and (facts.size or 0) >= 0 else entry.size
+    stated = head.get("X-Linked-Size") or ("" if "Location" in head else head.get("Content-Length") or "")
+    size = int(stated) if re.fullmatch("[0-9]{1,15}", stated) else None
+    return url, etag, size if entry.size is None else entry.size
 
 
 def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
@@ -111,7 +115,7 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
 def _receive(url: str, partial: Path, entry: Entry) -> None:
     """Append the missing bytes and fsync, before the file is renamed."""
     from huggingface_hub import constants, get_session
-    from huggingface_hub.utils import build_hf_headers, tqdm  # type: ignore[attr-defined]
+    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     with partial.open("ab") as file:
         have = file.tell()
@@ -119,7 +123,7 @@ def _receive(url: str, partial: Path, entry: Entry) -> None:
             have = _empty(file)
         if have == entry.size:
             return
-        headers = {**build_hf_headers(), "Accept-Encoding": "identity"} | ({"Range": f"bytes={have}-"} if have else {})
+        headers = hub_headers() | ({"Range": f"bytes={have}-"} if have else {})
         with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             raise_for_status(response)
             if response.status_code != 206:  # all of it comes, although the rest was asked for

@@ -11,12 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
 from edge_embed.formats.safetensors import LONGEST
-from edge_embed.hub.answers import is_transient, raise_for_status, retry
+from edge_embed.hub.answers import hub_headers, is_transient, raise_for_status, retry
 from edge_embed.hub.entries import Entry, Snapshot
 from edge_embed.hub.repository import Repository, hub_errors
 
@@ -153,11 +154,10 @@ class _Remote:
 
     def __init__(self, snapshot: Snapshot, entry: Entry) -> None:
         from huggingface_hub import hf_hub_url
-        from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
         self._snapshot, self._entry = snapshot, entry
         self._url = hf_hub_url(snapshot.repo, entry.name, revision=snapshot.commit)
-        self._headers: dict[str, str] = {**build_hf_headers()}
+        self._headers = hub_headers()
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from `start` to `stop`."""
@@ -167,7 +167,7 @@ class _Remote:
     def _ask(self, start: int, stop: int) -> bytes:
         from huggingface_hub import constants, get_session
 
-        headers = {**self._headers, "Accept-Encoding": "identity", "Range": f"bytes={start}-{stop - 1}"}
+        headers = self._headers | {"Accept-Encoding": "identity", "Range": f"bytes={start}-{stop - 1}"}
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
         with get_session().stream("GET", self._url, headers=headers, timeout=timeout) as response:
             raise_for_status(response)
@@ -179,7 +179,9 @@ class _Remote:
                 )
             data = _first_bytes(response, stop - start)
             if response.history:
-                self._url, self._headers = str(response.url), {}
+                here = str(response.url)
+                same = urlsplit(here)[:2] == urlsplit(self._url)[:2]
+                self._url, self._headers = here, self._headers if same else {}
         if len(data) != stop - start:
             raise OSError(f"{self._entry.name}: {len(data)} bytes came instead of {stop - start}")
         return data

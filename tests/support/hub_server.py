@@ -66,8 +66,8 @@ class HubServer(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, handler: type[Handler] | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), handler or Handler)
         self.repositories: dict[str, Repository] = {}
         self.asked: list[str] = []  # "GET /path" and "HEAD /path", in order
         self.sent: list[str] = []  # names of the files whose contents were asked for, in order
@@ -288,10 +288,10 @@ for line in sys.stdin:
 class Client:
     """A Python process that knows no hub but the server, and reads the hub's variables as a user's process does."""
 
-    def __init__(self, server: HubServer, home: Path, **variables: str) -> None:
+    def __init__(self, server: HubServer, home: Path, code: str = WORKER, **variables: str) -> None:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("HF_", "TRANSFORMERS_"))}
         variables |= {"HF_ENDPOINT": server.url(), "HF_HOME": str(home), "NO_PROXY": "127.0.0.1,localhost"}
-        command = [sys.executable, "-W", "error", "-c", WORKER]
+        command = [sys.executable, "-W", "error", "-c", code]
         self.process = subprocess.Popen(
             command, env=inherited | variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
