@@ -27,7 +27,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from edge_embed.images.sources import ImageSources
+    from edge_embed.images.sources import UNTRUSTED, ImageSources
     from edge_embed.spec.model import ModelSpec
 
     from .compat import Compatibility, compare
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "UNTRUSTED",
     "AcceptedLossWarning",
     "BackendError",
     "Compatibility",
@@ -70,6 +71,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "UNTRUSTED": "images.sources",
     "Compatibility": "compat",
     "Embedder": "embedder",
     "ImageSources": "images.sources",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,10 +14,12 @@ from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.reference import local_path
 from edge_embed.hub.repository import find_cached
 from edge_embed.layouts.folder import ModelFolder
+from edge_embed.loading.conversions import conversions
+from edge_embed.loading.conversions import remove as remove_conversion
 from edge_embed.loading.load import files_of, find_and_choose
 from edge_embed.loading.request import hub_cache, load_request, own_cache
 from edge_embed.selection.speed import Workload
-from edge_embed.spec.model import FILE_NAME, ModelSpec
+from edge_embed.spec.model import FILE_NAME
 
 WORKLOAD = "what it is to be fast for: many texts at a time, or one short text after the other"
 
@@ -106,9 +107,7 @@ def _rm(args: argparse.Namespace) -> None:
     if reference.level is not None:
         raise InputError(f"{args.model!r}: a level cannot be removed alone; leave :{reference.level} out")
     converted = [
-        (folder, size)
-        for folder, spec, size in _converted(request.own_cache)
-        if reference.place in (spec.source, str(folder)) and reference.revision in (None, spec.revision)
+        one for one in conversions(request.own_cache) if one.is_of(reference.place, reference.path, reference.revision)
     ]
     downloaded = [
         one
@@ -117,9 +116,9 @@ def _rm(args: argparse.Namespace) -> None:
     ]
     if not converted and not downloaded:
         raise ModelNotFoundError(f"{args.model} is in no cache, so there is nothing to remove; see edge-embed list")
-    for folder, _ in converted:
-        shutil.rmtree(folder.parent)  # with its lock
-    freed = remove(downloaded) + sum(size for _, size in converted)
+    for one in converted:
+        remove_conversion(one)
+    freed = remove(downloaded) + sum(one.size for one in converted)
     if args.json:
         print(json.dumps({"downloads": len(downloaded), "conversions": len(converted), "bytes": freed}, indent=2))
         return
@@ -128,9 +127,7 @@ def _rm(args: argparse.Namespace) -> None:
 
 def _list(args: argparse.Namespace) -> None:
     models = [_local(cached) for cached in cached_models(hub_cache(args.cache_dir))]
-    for folder, spec, size in _converted(own_cache(args.cache_dir)):
-        levels = ", ".join(weights.name for weights in spec.weights)
-        models.append(Local(spec.source or spec.name, f"converted to {levels}", size, folder))
+    models += [Local(one.source, one.holds, one.size, one.folder) for one in conversions(own_cache(args.cache_dir))]
     if args.json:
         print(json.dumps([vars(model) | {"folder": str(model.folder)} for model in models], indent=2))
         return
@@ -143,12 +140,3 @@ def _list(args: argparse.Namespace) -> None:
 def _local(cached: Cached) -> Local:
     revisions = ", ".join(cached.revisions) or cached.snapshot.commit[:12]
     return Local(cached.snapshot.repo, revisions, cached.size, cached.snapshot.folder)
-
-
-def _converted(cache: Path) -> list[tuple[Path, ModelSpec, int]]:
-    """List the finished conversions in the cache: folder, spec, bytes."""
-    found = []
-    for path in sorted((cache / "converted").glob(f"*/[!.]*/{FILE_NAME}")):
-        size = sum(file.stat().st_size for file in path.parent.rglob("*") if file.is_file())
-        found.append((path.parent, ModelSpec.read(path), size))
-    return found

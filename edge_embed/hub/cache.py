@@ -83,7 +83,9 @@ def cached_models(cache: Path) -> list[Cached]:
 
 def _revisions(folder: Path) -> tuple[str, ...]:
     refs = folder.parents[1] / "refs"
-    named = (path for path in refs.rglob("*") if path.is_file() and path.read_text("utf-8").strip() == folder.name)
+    named = (
+        path for path in refs.rglob("*") if path.is_file() and path.read_text("utf-8", "replace").strip() == folder.name
+    )
     return tuple(sorted(path.relative_to(refs).as_posix() for path in named))
 
 

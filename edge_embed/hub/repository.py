@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edge_embed.errors import EdgeEmbedError, ModelNotFoundError, RepositoryAbsentError, listing, printable
 
@@ -21,6 +20,8 @@ from .entries import Entry, Snapshot
 from .fetch import bytes_missing, fetch_file
 
 MOST_METADATA, LARGEST_METADATA = 64, 256 << 20  # files, and bytes of one: the longest tokenizer.json has some 40 MB
+# The HTTP library depends on the client's version.
+CLIENT = {"h11", "hf_xet", "httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub"}
 logger = logging.getLogger(__name__)
 
 
@@ -175,20 +176,25 @@ def hub_errors(repo: str, revision: str | None) -> Iterator[None]:
     """Raise ModelNotFoundError, with the remedy, for whatever the hub's client raises within."""
     from huggingface_hub import errors
 
-    # What the HTTP library raises depends on the hub client's version; RuntimeError is hf_xet's, ValueError is of an
-    # answer that is not JSON.
-    broken: Any = (*errors.HfHubHTTPError.__bases__, OSError, RuntimeError, ValueError)
     try:
         yield
     except EdgeEmbedError:
         raise
     except errors.HFValidationError as error:
         raise ModelNotFoundError(f"{repo} is no local folder, and cannot be a repository: {error}") from None
-    except broken as error:
+    except Exception as error:  # the client's and its HTTP library's have no base in common; see _of_client
+        if not _of_client(error):
+            raise
         absent = isinstance(error, errors.RepositoryNotFoundError) and not isinstance(error, errors.GatedRepoError)
         kind = RepositoryAbsentError if absent else ModelNotFoundError
         logger.debug("what the hub's client raised", exc_info=True)
         raise kind(f"{repo} {_problem(error, revision)}") from None  # the client's own errors take a hundred lines
+
+
+def _of_client(error: Exception) -> bool:
+    """Whether an error is of the hub's client, its HTTP library, the system, or of an answer that no hub gives."""
+    packages = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return isinstance(error, OSError | RuntimeError | ValueError) or bool(packages & CLIENT)
 
 
 def _incomplete(repo: str) -> RepositoryAbsentError:

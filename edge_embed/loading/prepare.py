@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import importlib
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
-from edge_embed.errors import MissingDependencyError, ModelError, pip_install
+from edge_embed.errors import CorruptModelError, MissingDependencyError, ModelError, ModelNotFoundError, pip_install
 from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
@@ -19,6 +20,7 @@ from edge_embed.layouts.onnx import find_onnx
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import Weights
 
+from .conversions import note_origin, place_of
 from .integrity import check_files
 
 CONVERTER = 5  # raise it when the converter's output changes, so that older copies are not used
@@ -37,9 +39,20 @@ def prepare(
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
-    folder = cache / "converted" / _key(model, to, task, spec or {}, cache)
-    _once(folder, _made, model.folder, to, lambda: _convert(model, folder, to, task, spec or {}))
-    return read_folder(_made(folder)[0])
+    folder = place_of(cache, _key(model, to, task, spec or {}, cache))
+
+    def once() -> ModelFolder:
+        _once(folder, _made, model.folder, to, lambda: _convert(model, folder, to, task, spec or {}))
+        return read_folder(_made(folder)[0])
+
+    try:
+        return once()
+    except (CorruptModelError, ModelNotFoundError) as error:
+        if not _made(folder):  # it is the source that is damaged
+            raise
+        logger.warning("a conversion in the cache is damaged, and is made again: %s", error)
+        _discard(folder)
+    return once()
 
 
 def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Weights]:
@@ -50,17 +63,17 @@ def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Wei
     check_files(mmproj.parent, [mmproj.name], cache)
     facts = (str(mmproj.resolve()), remembered_digest(mmproj, cache), level, CONVERTER)
     key = hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
-    folder = cache / "converted" / key
+    folder = place_of(cache, key)
 
     def made(folder: Path) -> list[Path]:
-        return [*folder.glob("[!.]*/onnx")]
+        return [path.parent for path in folder.glob("[!.]*/onnx") if any(path.glob("*.onnx"))]
 
     def convert() -> None:
         converter = _converter("edge_embed_convert.conversion", f"{mmproj} is an image tower", folder)
         converter.write_image_part(mmproj, folder, level)
 
     _once(folder, made, mmproj, f"onnx:{level}", convert)
-    place = made(folder)[0].parent
+    place = made(folder)[0]
     (weights,) = find_onnx(Listing.of(place))
     return place, weights
 
@@ -74,12 +87,23 @@ def _once(folder: Path, made: Callable[[Path], list[Path]], source: Path, to: st
         with FileLock(folder / "lock"):
             if not made(folder):
                 logger.info("converting %s to %s, once", source, to)
+                note_origin(folder, source)
                 convert()
     except OSError as error:
         raise ModelError(
             f"{source} cannot be converted into {folder}: {error}; "
             "set EDGE_EMBED_CACHE or cache_dir to a folder that can be written"
         ) from error
+
+
+def _discard(folder: Path) -> None:
+    """Remove what was made in a folder of the cache, unless another process has just made it anew."""
+    with FileLock(folder / "lock"):
+        for made in _made(folder):
+            try:
+                read_folder(made)
+            except ModelError:
+                shutil.rmtree(made)
 
 
 def _converter(module: str, what: str, out: Path) -> Any:

@@ -11,7 +11,9 @@ import pytest
 
 from edge_embed import Embedder
 from edge_embed.cli.main import main
+from edge_embed.loading.conversions import note_origin
 
+from support.fake import SPEC
 from support.hub_server import CHECKPOINT, GRAPHS, METADATA, HubServer, Shell
 
 
@@ -88,12 +90,74 @@ def test_conversions_are_listed_and_removed(
         model.encode("a")
     assert main(["list", "--json", "--cache-dir", str(tmp_path / "own")]) == 0
     (listed,) = json.loads(capsys.readouterr().out)
-    assert listed["holds"] == "converted to onnx:int8"
+    assert (listed["name"], listed["holds"]) == (str(source), "converted to onnx:int8")
     assert main(["verify", listed["folder"]]) == 0
     assert "are as published" in capsys.readouterr().out
     assert main(["rm", listed["folder"], "--cache-dir", str(tmp_path / "own")]) == 0
     assert "removed 0 downloads and 1 conversions" in capsys.readouterr().out
     assert not Path(listed["folder"]).exists()
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    assert main([*words]) == 0
+    return capsys.readouterr().out
+
+
+def put(cache: Path, key: str, source: Path, spec: str | None = None) -> Path:
+    """Put a conversion into the cache, as `prepare` leaves it; without a spec, an image part."""
+    folder = cache / "converted" / key / "m"
+    (folder / "onnx").mkdir(parents=True)
+    (folder / "onnx" / "model.onnx").write_text("graph")
+    note_origin(folder.parent, source)
+    if spec is not None:
+        (folder / "edge_embed.json").write_text(spec)
+    return folder
+
+
+def test_one_damaged_conversion_breaks_no_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache = tmp_path / "own"
+    good = put(cache, "a" * 16, tmp_path / "good", SPEC.to_json())
+    newer = put(cache, "b" * 16, tmp_path / "newer", '{"format": 99}')
+    empty = put(cache, "c" * 16, tmp_path / "empty", "")
+    listed = json.loads(run(capsys, "list", "--json", "--cache-dir", str(cache)))
+    assert [one["folder"] for one in listed] == [str(good), str(newer), str(empty)]
+    assert [one["holds"] for one in listed[1:]] == ["converted, and edge_embed.json cannot be read"] * 2
+    assert "removed 0 downloads and 1 conversions" in run(capsys, "rm", str(newer), "--cache-dir", str(cache))
+    assert "removed 0 downloads and 1 conversions" in run(
+        capsys, "rm", str(tmp_path / "empty"), "--cache-dir", str(cache)
+    )
+    assert [one["folder"] for one in json.loads(run(capsys, "list", "--json", "--cache-dir", str(cache)))] == [
+        str(good)
+    ]
+    (cache / "converted" / ("a" * 16) / "origin.json").write_text("[")
+    assert len(json.loads(run(capsys, "list", "--json", "--cache-dir", str(cache)))) == 1
+
+
+def test_what_was_converted_of_a_folder_goes_with_its_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Image parts, too; the folder itself stays, and what was converted of the one around it."""
+    cache, source = tmp_path / "own", tmp_path / "models" / "m"
+    source.mkdir(parents=True)
+    put(cache, "a" * 16, source, SPEC.to_json())
+    part = put(cache, "b" * 16, source / "mmproj-F16.gguf")
+    other = put(cache, "c" * 16, tmp_path / "models" / "other", SPEC.to_json())
+    assert f"{source}/mmproj-F16.gguf  (converted, its image part)  {part}" in run(
+        capsys, "list", "--cache-dir", str(cache)
+    )
+    assert main(["rm", str(tmp_path / "models"), "--cache-dir", str(cache)]) == 1
+    monkeypatch.chdir(tmp_path)
+    assert "0 downloads and 2 conversions" in run(capsys, "rm", "models/m", "--cache-dir", str(cache))
+    assert source.is_dir()
+    assert other.is_dir()
+
+
+def test_image_parts_of_a_repository_go_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    snapshot = tmp_path / "hub" / "models--user--m" / "snapshots" / ("0" * 40)
+    put(tmp_path, "a" * 16, snapshot / "mmproj-F16.gguf")
+    assert "user/m  (converted, its image part)" in run(capsys, "list", "--cache-dir", str(tmp_path))
+    assert main(["rm", f"user/m@{'1' * 40}", "--cache-dir", str(tmp_path)]) == 1
+    assert "1 conversions" in run(capsys, "rm", "user/m", "--cache-dir", str(tmp_path))
 
 
 def test_a_folder_is_compared_with_its_own_sums(

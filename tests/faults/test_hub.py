@@ -8,6 +8,7 @@ import random
 import re
 import select
 import shutil
+import signal
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -97,6 +98,9 @@ class Victim:
         self.client.process.stdin.write(json.dumps(arguments) + "\n")
         self.client.process.stdin.flush()
         ready, _, _ = select.select([self.client.process.stdout], [], [], PATIENCE)
+        if not ready:
+            self.client.process.send_signal(signal.SIGUSR1)  # it tells where it is
+            time.sleep(1)
         assert ready, f"no answer within {PATIENCE} s"
         line = self.client.process.stdout.readline()
         assert line, "the process ended"

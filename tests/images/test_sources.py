@@ -299,6 +299,26 @@ def test_private_addresses_when_switched_off(server: str, monkeypatch: pytest.Mo
         rgb("http://public.example/inside", UNTRUSTED)
 
 
+def test_a_name_that_is_looked_up_for_ever_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver cannot be called off; so many may hang, and more are refused in the same time."""
+    answer = threading.Event()
+
+    def look_up(host: str, port: int, **options: Any) -> list[Any]:
+        answer.wait(30)
+        raise OSError("no such name")
+
+    monkeypatch.setattr(image_urls.socket, "getaddrinfo", look_up)
+    monkeypatch.setattr(image_urls, "LOOKUPS", threading.BoundedSemaphore(2))
+    for _ in range(4):
+        with pytest.raises(InputError, match=r"http://slow.example/a.png took longer than the limit of 0.05 s"):
+            rgb("http://slow.example/a.png", replace(ANY, timeout=0.05))
+    hanging = [thread for thread in threading.enumerate() if thread.name == "edge_embed.look_up"]
+    answer.set()
+    for thread in hanging:
+        thread.join()
+    assert len(hanging) == 2
+
+
 @pytest.mark.parametrize(
     ("address", "public"),
     [
@@ -317,6 +337,29 @@ def test_private_addresses_when_switched_off(server: str, monkeypatch: pytest.Mo
         ("2002:7f00:1::", False),
         ("64:ff9b::7f00:1", False),
         ("64:ff9b::808:808", True),
+        ("2001:4860:4860::8888", True),
+        ("2a00:1450:4001::1", True),
+        ("168.63.129.16", False),  # where Azure answers its machines
+        ("::ffff:168.63.129.16", False),
+        ("100.100.100.200", False),
+        ("192.88.99.1", False),
+        ("198.18.0.1", False),
+        ("240.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::7f00:1", False),
+        ("::808:808", False),
+        ("fec0::1", False),
+        ("64:ff9b:1::1", False),
+        ("64:ff9b:1:ffff::7f00:1", False),
+        ("5f00::1", False),
+        ("100::1", False),
+        ("2001::1", False),  # Teredo
+        ("2001:db8::1", False),
+        ("3fff::1", False),
+        ("2002:a9fe:a9fe::1", False),
+        ("4000::1", False),
+        ("ff02::1", False),
     ],
 )
 def test_which_addresses_are_public(address: str, public: bool) -> None:

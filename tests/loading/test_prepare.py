@@ -133,6 +133,21 @@ def test_a_changed_checkpoint_is_converted_again(checkpoint: Path, cache: Path) 
     assert convert(checkpoint, cache).spec.pooling == "first"
 
 
+def test_a_damaged_conversion_is_made_again(checkpoint: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = convert(checkpoint, cache).folder
+    (folder / "edge_embed.json").write_text("")
+    assert convert(checkpoint, cache).folder == folder
+    assert "a conversion in the cache is damaged, and is made again: " in caplog.text
+    shutil.rmtree(folder / "onnx")
+    assert convert(checkpoint, cache).levels() == ["onnx:float32"]
+
+
+def test_a_folder_whose_name_begins_with_a_dot_is_converted(checkpoint: Path, cache: Path) -> None:
+    hidden = checkpoint.rename(checkpoint.with_name(".model"))
+    assert convert(hidden, cache).folder.name == "model"
+    assert convert(hidden, cache).levels() == ["onnx:float32"]
+
+
 def test_two_processes_at_once_convert_once(start: Start) -> None:
     first = start(PAUSE)
     wait_for(first, "middle")

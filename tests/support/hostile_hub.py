@@ -42,6 +42,7 @@ BODIES = (
     *(b'{"sha": ' + b"9" * 10_000 + b"}", b'{"siblings": {}}', b'{"sha": "' + b"0" * 40 + b'"}', b" " * (20 << 20)),
 )
 ENDLESS = b"x" * (1 << 16)
+CLOSE = {"Connection": "close"}
 Answer = tuple[int, dict[str, str], bytes, bool]  # status, headers, body; whether the body is sent for ever
 Spoil = Callable[[str, Answer], Answer]  # the path that was asked for, and what an honest hub answers
 
@@ -68,7 +69,7 @@ class HostileHandler(Handler):
         status, sent, body, endless = answer
         with contextlib.suppress(OSError, UnicodeError):
             self.send_response_only(status)
-            for key, value in ({} if endless else {"Content-Length": str(len(body))} | sent).items():
+            for key, value in (CLOSE | ({} if endless else {"Content-Length": str(len(body))} | sent)).items():
                 self._headers_buffer.append(f"{key}: {value}\r\n".encode("latin-1", "replace"))  # type: ignore[attr-defined]
             self.end_headers()
             if self.command == "GET":
@@ -230,7 +231,8 @@ def _body(draw: random.Random, _: str) -> Any:
 
 # Notes every path that is written to, before anything of ours is imported; `written` answers and forgets them.
 HOOK = """
-import os, sys
+import faulthandler, os, signal, sys
+faulthandler.register(signal.SIGUSR1)  # where it hangs
 _paths = set()
 
 def _note(event, arguments):
