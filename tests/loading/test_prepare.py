@@ -35,14 +35,14 @@ print("at", prepare(read_folder(Path(sys.argv[1])), "onnx:float32", Path(sys.arg
 # Stop in the middle of the conversion until a line comes.
 PAUSE = """
 from edge_embed_convert import conversion as artefacts
-verify = artefacts.verify
+judge = artefacts.judge
 
 def pause(*arguments):
     print("middle", flush=True)
     sys.stdin.readline()
-    return verify(*arguments)
+    return judge(*arguments)
 
-artefacts.verify = pause
+artefacts.judge = pause
 """
 Start = Callable[..., "subprocess.Popen[str]"]
 
