@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import gguf
+import numpy as np
 import pytest
 
 from edge_embed import ModelNotFoundError, ModelSpec
 from edge_embed.spec.weights import File, Weights
 
-from support.hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer
+from support.hub_server import CHECKPOINT, GRAPHS, METADATA, OTHERS, Client, HubServer, Shell
 
 
 def own_layout() -> dict[str, str]:
@@ -50,6 +52,39 @@ def test_a_checkpoint_is_fetched_where_there_is_no_graph(server: HubServer, clie
     shards = {f"model-0000{n}-of-00002.safetensors": "part" for n in (1, 2)}
     server.push("user/shards", METADATA | OTHERS | shards | {"model.safetensors.index.json": "{}"})
     assert names_in(client.resolve("user/shards", tmp_path)) == {*METADATA, *shards, "model.safetensors.index.json"}
+
+
+def quantised(folder: Path, level: str) -> bytes:
+    """Return a GGUF file that says how to pool, with one tensor."""
+    writer = gguf.GGUFWriter(folder / "made.gguf", "qwen3")
+    writer.add_embedding_length(64)
+    writer.add_context_length(512)
+    writer.add_pooling_type(gguf.PoolingType.LAST)
+    writer.add_name(level)
+    writer.add_tensor("token_embd.weight", np.ones((200, 64), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return (folder / "made.gguf").read_bytes()
+
+
+def test_of_gguf_files_in_sub_folders_one_level_is_fetched(server: HubServer, client: Client, tmp_path: Path) -> None:
+    """Of a split one every part; of several models nothing, and it is said before anything is fetched."""
+    parts = {f"F16/m-F16-0000{n}-of-00002.gguf": quantised(tmp_path, f"F16, {n}") for n in (1, 2)}
+    files = {"README.md": "", "Q8_0/m-Q8_0.gguf": quantised(tmp_path, "Q8_0"), **parts}
+    server.push("user/sub-GGUF", files)
+    assert names_in(client.resolve("user/sub-GGUF:Q8_0", tmp_path)) == {"README.md", "Q8_0/m-Q8_0.gguf"}
+    assert client.levels == ["gguf:Q8_0"]
+    server.forget()
+    assert names_in(client.resolve("user/sub-GGUF:Q8_0", tmp_path, offline=True)) == {"README.md", "Q8_0/m-Q8_0.gguf"}
+    assert server.asked == []
+    assert names_in(client.resolve("user/sub-GGUF:F16", tmp_path)) == {*files}
+    server.push("user/many-GGUF", files | {"other/n-Q8_0.gguf": "x" * 1000})
+    server.forget()
+    with pytest.raises(ModelNotFoundError, match="user/many-GGUF has no weights at level 'Q8_0' that can be used"):
+        client.resolve("user/many-GGUF:Q8_0", tmp_path)
+    assert server.sent == []
 
 
 def test_a_level_is_fetched_alone(server: HubServer, client: Client, tmp_path: Path) -> None:
@@ -244,3 +279,13 @@ def test_nobody_listening_is_an_error_like_another(tmp_path: Path) -> None:
         pytest.raises(ModelNotFoundError, match=r"user/nobody could not be fetched from the hub: .*; try again"),
     ):
         alone.resolve("user/nobody")
+
+
+def test_an_error_of_the_hub_is_told_without_the_clients_own(server: HubServer, tmp_path: Path) -> None:
+    """A refused connection took 105 lines, of which 71 were of the client and its HTTP library."""
+    server.push("user/down", CHECKPOINT)
+    server.down = "hang up"
+    code = "from edge_embed import Embedder\nimport traceback\ntry:\n    Embedder('user/down')\nexcept Exception:"
+    told = Shell(server, tmp_path).run(f"{code}\n    print(traceback.format_exc())")
+    assert told.splitlines()[-1].startswith("edge_embed.errors.ModelNotFoundError: user/down could not be fetched from")
+    assert "site-packages" not in told
