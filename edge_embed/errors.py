@@ -116,13 +116,18 @@ class AcceptedLossWarning(UserWarning):
 
 
 def printable(text: str) -> str:
-    """Return a text with every character that cannot be seen as its escape (`\\x1b`), but for line breaks and tabs.
+    """Return a text with every character that cannot be seen as JSON's escape, but for line breaks and tabs.
 
     Names, licences and messages come from files and hubs of others, and a terminal obeys what they hold.
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in "\n\t" else ascii(char)[1:-1] for char in text)
+    return "".join(char if char.isprintable() or char in "\n\t" else _escape(char) for char in text)
+
+
+def _escape(char: str) -> str:
+    units = char.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def warn(message: str, category: type[Warning]) -> None:

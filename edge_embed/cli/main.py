@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import edge_embed
-from edge_embed.errors import EdgeEmbedError, MissingDependencyError, pip_install
+from edge_embed.errors import EdgeEmbedError, MissingDependencyError, pip_install, printable
 
 from . import advice as cli_advice
 from . import completion, streams
@@ -104,7 +104,7 @@ def _info(args: argparse.Namespace) -> None:
 
     with find_model(load_request(args.model)) as found:
         spec = found.model.spec
-    print(spec.to_json().rstrip() if args.json else describe(spec))
+    print(printable(spec.to_json().rstrip() if args.json else describe(spec)))
 
 
 def _demo(args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
+from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError, printable
 from edge_embed.hub.cache import Cached, cached_models, remove, wrong_files
 from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.reference import local_path
@@ -132,7 +132,7 @@ def _list(args: argparse.Namespace) -> None:
         print(json.dumps([vars(model) | {"folder": str(model.folder)} for model in models], indent=2))
         return
     for model in models:
-        print(f"{model.size / 1e6:10,.1f} MB  {model.name}  ({model.holds})  {model.folder}")
+        print(printable(f"{model.size / 1e6:10,.1f} MB  {model.name}  ({model.holds})  {model.folder}"))
     if not models:
         print("no models in the caches: edge-embed pull user/repo")
 

@@ -20,6 +20,7 @@ from .entries import Entry, Snapshot
 from .fetch import bytes_missing, fetch_file
 
 MOST_METADATA, LARGEST_METADATA = 64, 256 << 20  # files, and bytes of one: the longest tokenizer.json has some 40 MB
+MOST_NAMED = 20  # files in an error
 # The HTTP library depends on the client's version.
 CLIENT = {"h11", "hf_xet", "httpcore", "httpcore2", "httpx", "httpx2", "huggingface_hub"}
 logger = logging.getLogger(__name__)
@@ -44,7 +45,8 @@ class Repository:
 
     def no_weights(self, level: str | None) -> RepositoryAbsentError:
         """Return the error for a repository that holds no weights, or none of a level."""
-        others = listing(name for name in self.entries if not METADATA.fullmatch(name))
+        names = [name for name in self.entries if not METADATA.fullmatch(name)]
+        others = listing(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED:,} more" if names[MOST_NAMED:] else "")
         wanted = f" at level {level!r}" if level else ""
         return RepositoryAbsentError(
             f"{self.snapshot.repo} has no weights{wanted} that can be used; beside small files it has {others}"

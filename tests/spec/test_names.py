@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed import CorruptModelError, InputError, ModelSpec
+from edge_embed.cli.main import main
 from edge_embed.errors import FallbackWarning, printable, warn
 from edge_embed.formats.safetensors import weight_map
 from edge_embed.hub.checksums import named_sums
@@ -117,7 +118,26 @@ def test_a_folder_of_any_name_gives_a_name_that_can_be_one(source: Path) -> None
 
 def test_what_is_said_holds_nothing_that_a_terminal_would_obey() -> None:
     assert printable("plain ä\n\t日本") == "plain ä\n\t日本"
-    assert printable("\x1b]0;x\x07\x9b2J\r\u202e\ud800") == r"\x1b]0;x\x07\x9b2J\r\u202e\ud800"
-    assert str(CorruptModelError("a \x1b[2J name")) == r"a \x1b[2J name"
-    with pytest.warns(FallbackWarning, match=r"^a \\x1b\[2J name$"):
+    assert printable("\x1b]0;x\x07\x9b2J\r\u202e\ud800") == r"\u001b]0;x\u0007\u009b2J\u000d\u202e\ud800"
+    assert str(CorruptModelError("a \x1b[2J name")) == r"a \u001b[2J name"
+    with pytest.warns(FallbackWarning, match=r"^a \\u001b\[2J name$"):
         warn("a \x1b[2J name", FallbackWarning)
+    said = json.dumps({"a": "\x9b\xa0\u202e\U000e0001"}, ensure_ascii=False)
+    assert json.loads(printable(said)) == json.loads(said)
+
+
+def test_the_command_line_prints_no_more_than_can_be_seen(
+    converted: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "converted" / ("a" * 16) / "m"
+    folder.mkdir(parents=True)
+    spec = json.loads((converted / "edge_embed.json").read_text())
+    spec |= {"license": "\x9b2J\x1b[2J", "source": "user/\x1b]0;m", "weights": []}
+    (folder / "edge_embed.json").write_text(json.dumps(spec))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "model.safetensors").write_text("")
+    for words in (["info", str(folder)], ["info", "--json", str(folder)], ["list", "--cache-dir", str(tmp_path)]):
+        assert main(words) == 0
+        told = capsys.readouterr().out
+        assert r"\u001b" in told
+        assert told.replace("\n", "").isprintable()
