@@ -109,13 +109,14 @@ def _standard(config: Mapping[str, Any], where: str, tiled: bool) -> ImageSpec:
     off = [step for step in needed if not config.get(step, True)]
     if off:
         raise UnsupportedModelError(f"{where}: {off[0]}=false is not implemented; true is")
-    if tiled and (not pinpoints or config.get("aspect_ratio_setting", "anyres") != "anyres"):
+    listed = isinstance(pinpoints, list) and bool(pinpoints)
+    if tiled and not (listed and config.get("aspect_ratio_setting", "anyres") == "anyres"):
         raise UnsupportedModelError(f"{where}: expected image_grid_pinpoints, and aspect_ratio_setting 'anyres'")
     number = config.get("resample", RESAMPLE.index("bicubic"))
     if type(number) is not int or number not in range(len(RESAMPLE)):
         raise UnsupportedModelError(f"{where}: resample={number!r} is not one of Pillow's 0 to {len(RESAMPLE) - 1}")
     keys = set(size) if isinstance(size, Mapping) else None
-    edge = size["shortest_edge"] if keys == {"shortest_edge"} else None
+    edge = _whole(size["shortest_edge"], "size", where) if keys == {"shortest_edge"} else None
     if edge is None and keys != {"height", "width"}:
         raise UnsupportedModelError(
             f"{where}: size={size!r} is not implemented; shortest_edge, or height and width, are"
@@ -166,6 +167,7 @@ def _whole(value: Any, key: str, where: str) -> int:
 def _channels(value: Any, key: str, where: str) -> tuple[float, ...]:
     """Read one number for each of three channels, or one for all."""
     values = [value] * 3 if isinstance(value, int | float) else value
-    if not isinstance(values, Sequence) or not all(type(part) in (int, float) for part in values):
+    numbers = isinstance(values, Sequence) and all(type(part) in (int, float) and abs(part) < 1e9 for part in values)
+    if not numbers:
         raise CorruptModelError(f"{where}: {key}={value!r} is not three numbers")
     return tuple(float(part) for part in values)
