@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +40,12 @@ def test_python(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "lines.txt").write_text("one\ntwo\n")
+    shutil.copy(ROOT / "README.md", tmp_path)  # a clone's
     (block,) = blocks("sh", "edge-embed")
     for line in block.splitlines():
         _, *words = shlex.split(line)
         assert main(words) == 0, line
-    assert np.load(tmp_path / "vectors.npy").shape == (2, 384)
+    assert np.load(tmp_path / "vectors.npy").shape == (len((ROOT / "README.md").read_text("utf-8").splitlines()), 384)
     assert "name         all-MiniLM-L6-v2" in capsys.readouterr().out
 
 

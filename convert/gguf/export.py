@@ -18,6 +18,7 @@ from edge_embed.spec.weights import Weights, image_level
 
 from ..checkpoint.moments import Moments
 from ..checkpoint.source import Source
+from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
 from .file import TYPES, entries, write_file
 from .imatrix import importance, mean_squares, write_imatrix
@@ -74,7 +75,9 @@ def write(export: Export) -> list[Weights]:
     tokenizer = source.folder / "tokenizer.json"
     for level in [BASE, *(set(export.levels) & set(TYPES) - {BASE})]:
         export.report(f"gguf:{level}")
-        if large := write_file(paths[level], source, level, tokenizer):
+        with watched(source, f"gguf:{level}") as read:
+            large = write_file(paths[level], read, level, tokenizer)
+        if large:
             export.report(f"gguf:{level}: {len(large)} matrices stay F32, which float16 cannot hold: {large[0]}, ...")
     texts, left_out = check_ids(paths[BASE], tokenizer)
     beyond = f"; {left_out} are beyond it" if left_out else ""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from edge_embed.spec.weights import Weights
 from ..checkpoint.matching import shape_of
 from ..checkpoint.safetensors import write_safetensors
 from ..checkpoint.source import Array, Source
+from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
 from .rounding import quantise
 
@@ -68,12 +70,14 @@ def write(export: Export) -> list[Weights]:
     for level in export.levels:
         export.report(f"mlx:{level}")
         path = export.folder / (PLAIN if level in full[:1] else f"model-{level}.safetensors")
-        if level in FULL:
-            _write_full(export, part, level, path)
-        else:
-            bits = _write_quantised(export, part, BITS[level], path)
-            if list(export.levels) == [level]:
-                _change_config(export.folder, quantization=_quantization(bits, export.group_size))
+        with watched(export.source, f"mlx:{level}") as source:
+            read = replace(export, source=source)
+            if level in FULL:
+                _write_full(read, part, level, path)
+            else:
+                bits = _write_quantised(read, part, BITS[level], path)
+        if level not in FULL and list(export.levels) == [level]:
+            _change_config(export.folder, quantization=_quantization(bits, export.group_size))
         weights.append(Weights(format="mlx", level=level, files=(describe(path, export.folder),)))
     if "image" in parts(name):
         # One level for all: the activations of CLIP towers have outliers that 4 bits magnify, and a tower is small

@@ -15,6 +15,7 @@ from edge_embed.spec.weights import Part, Weights
 from ..checkpoint.moments import Moments
 from ..checkpoint.smooth import smoothed
 from ..checkpoint.source import Array, Source
+from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
 from .file import data_file, smooth_pairs, write_graph
 from .levels import LEVELS
@@ -47,17 +48,18 @@ def image_levels(levels: Sequence[str]) -> list[str]:
 
 def write(export: Export) -> list[Weights]:
     """Write the text part's graph at each level into `onnx/`."""
-    source, weights = export.source, []
+    weights = []
     for level in export.levels:
         export.report(f"onnx:{level}")
-        files = to_onnx(
-            source.config,
-            source.tensors,
-            level,
-            export.folder,
-            pooling=source.spec.pooling,
-            moments=export.moments,
-        )
+        with watched(export.source, f"onnx:{level}") as source:
+            files = to_onnx(
+                source.config,
+                source.tensors,
+                level,
+                export.folder,
+                pooling=source.spec.pooling,
+                moments=export.moments,
+            )
         described = tuple(describe(path, export.folder) for path in files)
         weights.append(Weights(format="onnx", level=level, files=described))
     return weights
@@ -65,7 +67,8 @@ def write(export: Export) -> list[Weights]:
 
 def write_image(source: Source, folder: Path, level: str) -> Weights:
     """Write the image part's graph at a level into `onnx/` of the folder, for whatever format its text part has."""
-    files = to_onnx(source.config, source.tensors, level, folder, pooling=source.spec.pooling, part="image")
+    with watched(source, f"onnx:{level}, image part") as read:
+        files = to_onnx(read.config, read.tensors, level, folder, pooling=read.spec.pooling, part="image")
     described = tuple(describe(path, folder) for path in files)
     return Weights(format="onnx", level=level, files=described, part="image")
 

@@ -6,6 +6,7 @@ import hashlib
 import importlib
 import logging
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,8 @@ def _once(folder: Path, made: Callable[[Path], list[Path]], source: Path, to: st
             if not made(folder):
                 logger.info("converting %s to %s, once", source, to)
                 note_origin(folder, source)
+                if sys.stderr is not None and sys.stderr.isatty():  # whoever waits there is told why
+                    print(f"converting {source} to {to}, once ...", file=sys.stderr)
                 convert()
     except OSError as error:
         raise ModelError(

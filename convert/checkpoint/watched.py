@@ -1,0 +1,44 @@
+"""A source whose tensors are counted as they are read: how far a level has come, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+
+from tqdm import tqdm
+
+from .matching import shape_of
+from .source import Array, Source
+
+
+@contextmanager
+def watched(source: Source, what: str) -> Iterator[Source]:
+    """Give the source with a bar of its tensors on standard error, where that is a terminal and it takes a second."""
+    with tqdm(total=len(source.tensors), desc=what, unit=" tensors", delay=1, disable=None, leave=False) as bar:
+        yield replace(source, tensors=_Watched(source.tensors, bar.update))
+
+
+class _Watched(Mapping[str, Array]):
+    """Tensors that tell when each is read for the first time."""
+
+    def __init__(self, tensors: Mapping[str, Array], done: Callable[[int], object]) -> None:
+        self._tensors, self._done = tensors, done
+        self._read: set[str] = set()
+
+    def __getitem__(self, name: str) -> Array:
+        tensor = self._tensors[name]
+        if name not in self._read:
+            self._read.add(name)
+            self._done(1)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without computing its values."""
+        return shape_of(self._tensors, name)
