@@ -106,6 +106,22 @@ class Header:
         return values.text(self.metadata, key, self.path) if self.metadata.get(key) not in (None, "") else None
 
 
+def read_numbers(header: Header, key: str) -> list[Any]:
+    """Return an array of numbers, however long; an empty list where there is none."""
+    found = header.metadata.get(key)
+    if isinstance(found, list) and not any(isinstance(one, str) for one in found):
+        return found
+    if not isinstance(found, Array) or found.type not in SCALARS:
+        return []
+    form = f"<{found.length}{SCALARS[found.type]}"
+    try:
+        with header.path.open("rb") as file:
+            file.seek(found.at)
+            return [*struct.unpack(form, file.read(struct.calcsize(form)))]
+    except (OSError, struct.error) as error:
+        raise CorruptModelError(f"{header.path} cannot be read: {error}") from error
+
+
 def read_strings(header: Header, key: str) -> list[bytes]:
     """Return an array of texts, however long, as bytes; an empty list where there is none."""
     found = header.metadata.get(key)

@@ -37,9 +37,10 @@ for module in ("llama_cpp", "onnxruntime", "edge_embed.backends.gguf.backend", "
 
 def run(path: Path, engine: str) -> None:
     """Load a file as whoever opens it does, and embed two texts by its engine, and by a GGUF file's own vocabulary."""
-    model = (
-        read_folder(path) if engine == "gguf" else read_folder(path.parent.parent if engine == "onnx" else path.parent)
-    )
+    if engine == "vocabulary":
+        encode(path)
+        return
+    model = read_folder({"gguf": path, "onnx": path.parent.parent, "mlx": path.parent}[engine])
     text = model.spec.weights[0] if engine != "mlx" else checkpoint_as_mlx(model.files, path.name)[0]
     backend = load(engine, model.folder, model.spec, text, 1)
     try:
@@ -51,6 +52,16 @@ def run(path: Path, engine: str) -> None:
         backend.close()
 
 
+def encode(path: Path) -> None:
+    """Tokenise by a GGUF file's own vocabulary."""
+    vocabulary = importlib.import_module("edge_embed.backends.gguf.model").Vocabulary(path)
+    try:
+        for words in WORDS:
+            vocabulary.encode(words)
+    finally:
+        vocabulary.close()
+
+
 def lone(data: bytes, rng: random.Random) -> bytes:
     """Spoil the data of the tensors as well: NaN, infinity and large numbers."""
     return mutants.spoil_bytes(data, rng)
@@ -60,6 +71,8 @@ def lone(data: bytes, rng: random.Random) -> bytes:
 KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes], str]] = {
     "gguf of bert": ("bert-F32.gguf", mutants.spoil_gguf, "gguf"),
     "gguf of qwen3": ("qwen3-F32.gguf", mutants.spoil_gguf, "gguf"),
+    "vocabulary of llama": ("llama-F32.gguf", mutants.spoil_gguf, "vocabulary"),
+    "vocabulary of t5": ("t5-F32.gguf", mutants.spoil_gguf, "vocabulary"),
     "data of gguf": ("qwen3-F32.gguf", lone, "gguf"),
     "onnx": ("graph/onnx/model.onnx", mutants.spoil_protobuf, "onnx"),
     "mlx": ("bert/model.safetensors", mutants.spoil_safetensors, "mlx"),

@@ -59,10 +59,36 @@ def samples(folder: Path) -> Path:
         (folder / name).parent.mkdir()
         (folder / name).write_text(json.dumps(values))
     _mmproj(folder / "mmproj-F32.gguf")
+    for model in ("llama", "t5"):
+        _vocabulary(folder / f"{model}-F32.gguf", model)
     drawn = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3)).astype(np.uint8))
     for kind in ("png", "jpg", "gif", "webp", "tiff", "bmp"):
         drawn.save(folder / f"image.{kind}")
     return folder
+
+
+def _vocabulary(path: Path, model: str) -> None:
+    """Write a vocabulary of SentencePiece, with tokens of single bytes, and no model."""
+    writer = gguf.GGUFWriter(path, "bert")
+    writer.add_tokenizer_model(model)
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    tokens = [*special, *(f"<0x{n:02X}>" for n in range(256)), *(f"\u2581{c}" for c in "abcdrw"), *"abcdrow", "or"]
+    kinds = [gguf.TokenType.CONTROL] * 4 + [gguf.TokenType.BYTE] * 256
+    kinds[0] = gguf.TokenType.UNKNOWN
+    writer.add_token_list(tokens)
+    writer.add_token_types([*kinds, *[gguf.TokenType.NORMAL] * (len(tokens) - 260)])
+    writer.add_token_scores([-float(n) for n in range(len(tokens))])
+    for name, token in {"bos": 1, "eos": 2, "unknown": 0, "padding": 3}.items():
+        writer.add_uint32(f"tokenizer.ggml.{name}_token_id", token)
+    writer.add_add_bos_token(True)
+    writer.add_add_eos_token(True)
+    if model == "t5":
+        writer.add_precompiled_charsmap((1024).to_bytes(4, "little") + bytes(1024) + b"a\0bc\0")
+    writer.add_tensor("token_embd.weight", np.ones((len(tokens), 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
 
 
 def _mmproj(path: Path) -> None:

@@ -7,11 +7,12 @@ What it refuses by itself, such as tensors of other shapes than the numbers say,
 from __future__ import annotations
 
 from edge_embed.errors import CorruptModelError, listing
-from edge_embed.formats.gguf import Header, read_strings
+from edge_embed.formats.gguf import Header, read_numbers, read_strings
 
 MOST_LAYERS, MOST_EXPERTS = 512, 1024
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
 FLOAT32 = 0
+BYTE = 6  # the type of a token that stands for a byte which no other has
 NO_WEIGHTS = {24, 25, 26, 27, 28}  # types of ggml that are whole numbers, or float64
 # Architectures whose keys turn by all of their width, and whose keys and values are equally wide.
 WHOLE_ROPE = {"llama", "llama-embed", "mistral3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma-embedding"}
@@ -62,6 +63,11 @@ def check_vocabulary(header: Header) -> None:
             f"{header.path}: {key} lists {twice.decode('utf-8', 'replace')!r} twice: get another file"
         )
     model = header.metadata.get("tokenizer.ggml.model")
+    if model == "bert" and BYTE in read_numbers(header, "tokenizer.ggml.token_type"):
+        raise CorruptModelError(
+            f"{header.path}: tokenizer.ggml.token_type has tokens for single bytes, which WordPiece has not: get "
+            "another file"
+        )
     for name, usual in AROUND.get(str(model), {}).items():
         stated = header.metadata.get(f"tokenizer.ggml.{name}_token_id")
         if usual >= len(tokens) and not (isinstance(stated, int) and 0 <= stated < len(tokens)):

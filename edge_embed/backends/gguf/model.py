@@ -98,13 +98,15 @@ class Vocabulary:
     def encode(self, text: str, special: bool = True, add: bool = True) -> list[int]:
         """Return the ids of a text; `special`: what spells a special token becomes one, as `tokenizers` has it."""
         data = text.encode()
-        size = len(data) + 8  # no more than one token a byte, and those that are added around the text
-        ids = np.empty(size, np.int32)
-        buffer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
-        count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, add, special)
-        if count < 0:
-            raise CorruptModelError(f"the vocabulary makes {-count} tokens of {len(data)} bytes")
-        return [int(token) for token in ids[:count]]
+        # A token a byte, and those that are added around the text; a vocabulary without a token for blanks, which
+        # SentencePiece writes in three bytes, makes three of each.
+        for size in (len(data) + 8, 3 * len(data) + 16):
+            ids = np.empty(size, np.int32)
+            buffer = ids.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
+            count = llama_cpp.llama_tokenize(self._vocabulary, data, len(data), buffer, size, add, special)
+            if count >= 0:
+                return [int(token) for token in ids[:count]]
+        raise CorruptModelError(f"the vocabulary makes {-count} tokens of {len(data)} bytes")
 
     def special_tokens(self, text: str) -> set[str]:
         """Return the special tokens that a text spells: those of its ids that are no words, by their names."""

@@ -68,10 +68,12 @@ def test_keys_that_turn_by_less_than_their_width() -> None:
         check_model(header({**QWEN3, "qwen3.rope.dimension_count": 8}))
 
 
-def vocabulary(path: Path, words: list[str], model: str = "bert", **ids: int) -> Header:
+def vocabulary(path: Path, words: list[str], model: str = "bert", types: list[int] | None = None, **ids: int) -> Header:
     writer = gguf.GGUFWriter(path, "bert")
     writer.add_tokenizer_model(model)
     writer.add_token_list(words)
+    if types is not None:
+        writer.add_token_types(types)
     for name, token in ids.items():
         writer.add_uint32(f"tokenizer.ggml.{name}_token_id", token)
     writer.add_tensor("token_embd.weight", np.ones((len(words), 4), np.float32))
@@ -99,6 +101,12 @@ def test_vocabularies_that_llama_cpp_asserts(
     with pytest.raises(CorruptModelError, match=message):
         check_vocabulary(vocabulary(tmp_path / "a.gguf", words, model, **ids))
     check_vocabulary(vocabulary(tmp_path / "b.gguf", WORDS, "bert"))
+
+
+def test_tokens_of_single_bytes_in_wordpiece(tmp_path: Path) -> None:
+    """llama.cpp asks for every token's bytes as it loads them, and has none for these."""
+    with pytest.raises(CorruptModelError, match="token_type has tokens for single bytes, which WordPiece has not"):
+        check_vocabulary(vocabulary(tmp_path / "a.gguf", WORDS, types=[gguf.TokenType.BYTE] * len(WORDS)))
 
 
 @pytest.mark.parametrize(("kind", "causal"), [("gemma-embedding", False), ("bert", False), ("qwen3", True)])
