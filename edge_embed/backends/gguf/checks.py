@@ -68,7 +68,10 @@ def check_vocabulary(header: Header) -> None:
             f"{header.path}: tokenizer.ggml.token_type has tokens for single bytes, which WordPiece has not: get "
             "another file"
         )
-    for name, usual in AROUND.get(str(model), {}).items():
+    around = dict(AROUND.get(str(model), {}))
+    if model == "t5" and header.metadata.get("tokenizer.ggml.add_bos_token") is True:
+        around["bos"] = len(tokens)  # of which there is no usual id
+    for name, usual in around.items():
         stated = header.metadata.get(f"tokenizer.ggml.{name}_token_id")
         if usual >= len(tokens) and not (isinstance(stated, int) and 0 <= stated < len(tokens)):
             raise CorruptModelError(

@@ -74,6 +74,7 @@ def vocabulary(path: Path, words: list[str], model: str = "bert", types: list[in
     writer.add_token_list(words)
     if types is not None:
         writer.add_token_types(types)
+    writer.add_add_bos_token(True)
     for name, token in ids.items():
         writer.add_uint32(f"tokenizer.ggml.{name}_token_id", token)
     writer.add_tensor("token_embd.weight", np.ones((len(words), 4), np.float32))
@@ -92,6 +93,7 @@ def vocabulary(path: Path, words: list[str], model: str = "bert", types: list[in
         ([*WORDS, "", "[EMPTY_104]"], "bert", {}, r"lists '\[EMPTY_104\]' twice"),
         (WORDS[:50], "bert", {"bos": 2}, "seperator_token_id=None is none of 50 tokens: get another file"),
         (WORDS[:50], "bert", {"bos": 2, "seperator": 50}, "seperator_token_id=50 is none of 50 tokens"),
+        (WORDS, "t5", {}, "bos_token_id=None is none of 104 tokens"),
         (WORDS, "llama", {}, "tokenizer.ggml.tokens lacks tokens for single bytes"),
     ],
 )
