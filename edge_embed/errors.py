@@ -23,12 +23,9 @@ AcceptedLossWarning (UserWarning)           weights below their level's bound, w
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shlex
 import sys
-import urllib.parse
-import urllib.request
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -158,6 +155,10 @@ def pip_install(extra: str) -> str:
 
 def _checkout() -> tuple[Path, bool] | None:
     """Return the folder that was installed, as pip notes it, and whether that was for editing."""
+    import importlib.metadata  # not with the package, whose import is to stay light
+    import urllib.parse
+    import urllib.request
+
     try:
         note = json.loads(importlib.metadata.distribution("edge-embed").read_text("direct_url.json") or "{}")
         url, editable = urllib.parse.urlparse(note.get("url", "")), bool(note.get("dir_info", {}).get("editable"))
