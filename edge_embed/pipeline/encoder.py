@@ -190,7 +190,8 @@ class Encoder:
         """Embed any iterable, yielding one vector an input in order; holds a few thousand texts at a time.
 
         Arguments are checked at once, inputs as they come. With `errors` "return" an input that cannot be embedded,
-        such as a damaged image, gives its InputError in its place, and the others their vectors.
+        such as a damaged image, gives its InputError in its place, and the others their vectors. A bar is shown where
+        that is asked for; None is as in `encode`.
 
         >>> vectors = model.encode_iter(f"line {n}" for n in range(3))
         >>> [vector.shape for vector in vectors]
