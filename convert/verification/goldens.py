@@ -18,9 +18,9 @@ from edge_embed.spec.golden import (
     golden,
     golden_image,
     golden_vectors,
-    sample_image,
 )
 from edge_embed.spec.model import TEXT, ModelSpec
+from edge_embed.spec.sample_image import NEWEST, sample_image
 from edge_embed.spec.weights import Weights
 
 from .probes import probes
@@ -49,7 +49,7 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
 
 def make_golden_images(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[GoldenImage, ...]:
     """Embed sample images with the exact weights of the image part."""
-    vectors = _embed_images(folder, spec, exact, SEEDS)
+    vectors = _embed_images(folder, spec, exact, [(seed, NEWEST) for seed in SEEDS])
     return tuple(golden_image(seed, vector) for seed, vector in zip(SEEDS, vectors, strict=True))
 
 
@@ -58,7 +58,7 @@ def golden_cosines(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[flo
     goldens: Sequence[Golden | GoldenImage] = spec.golden
     if weights.part == "image":
         goldens = spec.golden_images
-        vectors = _embed_images(folder, spec, weights, [one.seed for one in spec.golden_images])
+        vectors = _embed_images(folder, spec, weights, [(one.seed, one.drawing) for one in spec.golden_images])
     else:
         tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
         ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
@@ -75,10 +75,10 @@ def _embed_ids(folder: Path, spec: ModelSpec, weights: Weights, ids: Sequence[Id
         backend.close()
 
 
-def _embed_images(folder: Path, spec: ModelSpec, weights: Weights, seeds: Sequence[int]) -> Vectors:
-    """Embed the sample images of these seeds."""
+def _embed_images(folder: Path, spec: ModelSpec, weights: Weights, drawings: Sequence[tuple[int, int]]) -> Vectors:
+    """Embed the sample images of these seeds and drawings."""
     assert spec.image is not None
-    images = [load_image(sample_image(seed), spec.image) for seed in seeds]
+    images = [load_image(sample_image(*drawing), spec.image) for drawing in drawings]
     backend = load_images(weights.format, folder, spec, weights, THREADS)
     try:
         return embed_images(backend, images)

@@ -14,8 +14,9 @@ from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning
 from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_images
-from edge_embed.spec.golden import Loss, allowed_deviation, sample_image
+from edge_embed.spec.golden import Loss, allowed_deviation
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.sample_image import sample_image
 from edge_embed.spec.weights import Part, Weights
 
 from ..export import Bound

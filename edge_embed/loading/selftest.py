@@ -22,9 +22,10 @@ from edge_embed.hub.digests import identity
 from edge_embed.images.preprocess import load_image
 from edge_embed.pipeline.pooling import pool
 from edge_embed.pipeline.tokenizer import Tokenizer
-from edge_embed.spec.golden import Golden, allowed_deviation, golden_vectors, ids_digest, sample_image
+from edge_embed.spec.golden import Golden, allowed_deviation, golden_vectors, ids_digest
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.sample_image import sample_image
 from edge_embed.spec.weights import Weights
 from edge_embed.vectors import normalize
 
@@ -89,7 +90,7 @@ def image_self_test(spec: ModelSpec, weights: Weights, backend: ImageBackend) ->
     """Embed the golden images in one batch; raise SelfTestError for other vectors."""
     assert weights.fidelity is not None
     assert spec.image is not None
-    images = [load_image(sample_image(one.seed), spec.image) for one in spec.golden_images]
+    images = [load_image(sample_image(one.seed, one.drawing), spec.image) for one in spec.golden_images]
     cosines = (embed_images(backend, images) * golden_vectors(spec.golden_images, spec.dim)).sum(axis=1)
     _compare(weights, "image", range(len(images)), cosines)
 

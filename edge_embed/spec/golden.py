@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError
 
+from .sample_image import FIRST, NEWEST
+
 
 @dataclass(frozen=True, kw_only=True)
 class Golden:
@@ -28,10 +30,11 @@ class Golden:
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenImage:
-    """The image that `sample_image(seed)` draws, and its vector, kept as Golden's is."""
+    """The image that `sample_image(seed, drawing)` draws, and its vector, kept as Golden's is."""
 
     seed: int
     vector: str
+    drawing: int = FIRST  # what folders mean that do not say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +89,8 @@ def ids_digest(ids: NDArray[np.int32]) -> str:
 
 
 def golden_image(seed: int, vector: NDArray[np.float32]) -> GoldenImage:
-    """Record the vector (dim,) of a sample image."""
-    return GoldenImage(seed=seed, vector=_pack(vector))
-
-
-def sample_image(seed: int) -> NDArray[np.uint8]:
-    """Draw an image (height, width, 3) of waves, patches and noise, which is the same on every machine."""
-    rng = np.random.default_rng(seed)
-    height, width = (int(size) for size in rng.integers(180, 420, 2))
-    y, x = np.mgrid[0:height, 0:width] / 100
-    waves = [np.sin(rng.uniform(1, 20) * x + rng.uniform(1, 20) * y + rng.uniform(0, 6)) for _ in range(3)]
-    canvas = 128 + 70 * np.stack(waves, axis=-1) + rng.normal(0, 12, (height, width, 3))
-    for _ in range(6):
-        top, left = rng.integers(0, height - 40), rng.integers(0, width - 40)
-        canvas[top : top + rng.integers(20, 150), left : left + rng.integers(20, 150)] = rng.integers(0, 256, 3)
-    return np.clip(np.round(canvas), 0, 255).astype(np.uint8)
+    """Record the vector (dim,) of the sample image of a seed, as it is drawn now."""
+    return GoldenImage(seed=seed, vector=_pack(vector), drawing=NEWEST)
 
 
 def golden_vectors(goldens: Sequence[Golden | GoldenImage], dim: int) -> NDArray[np.float32]:

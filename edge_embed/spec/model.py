@@ -19,6 +19,7 @@ from .golden import Golden, GoldenImage
 from .image import ImageSpec
 from .image import check as check_image
 from .names import model_name, relative_path
+from .sample_image import FIRST, NEWEST
 from .values import LARGEST, parse
 from .weights import LEVELS, Weights
 
@@ -230,6 +231,7 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["weights.files.size" for w in spec.weights for file in w.files if file.size is not None and file.size < 0]
     wrong += ["golden.max_tokens" for one in spec.golden if not 1 <= one.max_tokens <= LARGEST]
     wrong += ["golden_pictures.seed" for one in spec.golden_images if not 0 <= one.seed <= LARGEST]
+    wrong += ["golden_pictures.drawing" for one in spec.golden_images if not FIRST <= one.drawing <= NEWEST]
     known = {"text": len(spec.golden), "image": len(spec.golden_images)}
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     if wrong:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from edge_embed import CorruptModelError, Embedder, ModelSpec, SelfTestError
 from edge_embed.backends import Batch
 from edge_embed.backends.onnx.backend import OnnxBackend
+from edge_embed.loading import selftest
 from edge_embed.loading.selftest import SWITCH, self_test
-from edge_embed.spec.golden import Fidelity, golden, golden_vectors
+from edge_embed.spec.golden import Fidelity, golden, golden_image, golden_vectors
+from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.weights import Weights
 from edge_embed_convert import convert
 
+from support.fake import SPEC
 from support.places import MINIATURES
 
 Rows = list[NDArray[np.float32]]
@@ -212,6 +215,20 @@ def test_another_level_stands_in_where_none_was_named(
     assert [one.filename for one in caught] == [__file__]
     assert sorted(opened) == ["float32", "int8"]
     assert f"onnx:{opened[1]}" in model.explain()
+
+
+def test_golden_images_are_drawn_as_their_folder_means(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of before carry vectors of the first drawing."""
+    drawn: list[tuple[int, int]] = []
+    monkeypatch.setattr(selftest, "sample_image", lambda *drawing: drawn.append(drawing))
+    monkeypatch.setattr(selftest, "load_image", lambda *arguments: None)
+    monkeypatch.setattr(selftest, "embed_images", lambda backend, images: np.eye(2, SPEC.dim, dtype=np.float32))
+    images = [replace(golden_image(n, np.eye(2, SPEC.dim, dtype=np.float32)[n]), drawing=n + 1) for n in (0, 1)]
+    fidelity = Fidelity(cosines=(1.0, 1.0), batch_deviation=0.0)
+    weights = Weights(format="onnx", level="int8", files=(), part="image", fidelity=fidelity)
+    spec = replace(SPEC, image=cast(ImageSpec, object()), golden_images=tuple(images))
+    selftest.image_self_test(spec, weights, cast(Any, None))
+    assert drawn == [(0, 1), (1, 2)]
 
 
 def test_damaged_golden_vectors(converted: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.images.sources import UNTRUSTED
 from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.spec.golden import sample_image
+from edge_embed.spec.sample_image import sample_image
 from edge_embed_convert import convert
 from edge_embed_convert.export import Bound
 from edge_embed_convert.onnx import export as to_onnx

@@ -22,7 +22,7 @@ from edge_embed.backends.gguf.backend import MIN_PREFIX, GgufBackend
 from edge_embed.backends.gguf.context import Context
 from edge_embed.backends.gguf.table import Table
 from edge_embed.layouts.folder import read_folder
-from edge_embed.spec.golden import sample_image
+from edge_embed.spec.sample_image import sample_image
 from edge_embed.spec.weights import image_part
 from edge_embed_convert import convert
 from edge_embed_convert.calibrate import calibrate

@@ -25,8 +25,8 @@ from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import parse
 from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.spec.golden import sample_image
 from edge_embed.spec.image import ImagePixels, ImageSpec
+from edge_embed.spec.sample_image import sample_image
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
 from edge_embed_convert import convert

@@ -24,8 +24,8 @@ from edge_embed.layouts.gguf import find_mmproj
 from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.loading.prepare import prepare_image_part
-from edge_embed.spec.golden import sample_image
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.sample_image import sample_image
 from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
 from edge_embed_convert.conversion import write_image_part
