@@ -1,115 +1,24 @@
-"""Conversions that are killed: nothing half-made is ever seen, and what they leave behind goes with the next run.
+"""Where conversions are made: nothing half-made is ever seen, and what a run leaves behind goes with the next.
 
-`EDGE_EMBED_KILLS=50` kills as often as that at random points, of the command and of the cache's conversion each.
+Kills, at random and at every rename, are in tests/faults/test_kill.py.
 """
 
 from __future__ import annotations
 
 import os
-import random
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from edge_embed.hub.checksums import named_sums, wrong_sums
-from edge_embed.layouts.folder import read_folder
-from edge_embed.loading.prepare import prepare
 from edge_embed_convert import convert
 from edge_embed_convert.publishing.staging import LOCK, OLDER, SUFFIX, publish, remove_leftovers, staging
-
-KILLS = int(os.environ.get("EDGE_EMBED_KILLS", "6"))
-# Each says when it begins, so that the kills fall on the work and not on imports.
-COMMAND = """
-import sys
-from edge_embed_convert.__main__ import main
-print("ready", flush=True)
-sys.exit(main([sys.argv[1], "--out", sys.argv[2], "--to", "onnx:float32,onnx:int8", "--name", "m", "--overwrite"]))
-"""
-CACHE = """
-import sys
-from pathlib import Path
-import edge_embed_convert
-from edge_embed.loading.prepare import prepare
-from edge_embed.layouts.folder import read_folder
-print("ready", flush=True)
-prepare(read_folder(Path(sys.argv[1])), "onnx:int8", Path(sys.argv[2]))
-"""
-
-
-def begin(code: str, *words: object) -> subprocess.Popen[str]:
-    command = [sys.executable, "-W", "error", "-c", code, *map(str, words)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
-def finish(process: subprocess.Popen[str]) -> None:
-    process.communicate()
-    assert process.returncode == 0
 
 
 def hidden(folder: Path) -> list[Path]:
     return [*folder.rglob(f".*{SUFFIX}")]
-
-
-def check_whole(folder: Path) -> None:
-    """Open a folder, and compare every file with its hash."""
-    assert read_folder(folder).levels()
-    assert all((folder / name).is_file() for name in named_sums(folder))
-    count, wrong = wrong_sums(folder)
-    assert count
-    assert not wrong
-
-
-def kill_at_random(code: str, source: Path, out: Path, seconds: float, draw: random.Random) -> None:
-    process = begin(code, source, out)
-    time.sleep(draw.uniform(0, seconds))
-    process.kill()
-    process.communicate()
-
-
-def test_the_command_may_be_killed_at_any_point(source: Path, tmp_path: Path) -> None:
-    out, draw = tmp_path / "out", random.Random(0)
-    whole = begin(COMMAND, source, out)
-    start = time.monotonic()
-    finish(whole)
-    seconds = time.monotonic() - start
-    cut_short = 0
-    for _ in range(KILLS):
-        kill_at_random(COMMAND, source, out, seconds, draw)
-        assert len(hidden(out)) <= 1  # its own: those of the runs before are gone
-        cut_short += len(hidden(out))
-        for folder in out.glob("[!.]*"):
-            check_whole(folder)
-    assert cut_short
-    finish(begin(COMMAND, source, out))
-    check_whole(out / "m")
-    assert [path.name for path in out.iterdir()] == ["m"]
-
-
-def test_the_cache_may_be_killed_at_any_point(source: Path, tmp_path: Path) -> None:
-    cache, draw = tmp_path / "cache", random.Random(0)
-    start = time.monotonic()
-    prepare(read_folder(source), "onnx:int8", tmp_path / "other")
-    seconds = time.monotonic() - start
-    cut_short = 0
-    for turn in range(KILLS):
-        os.utime(source / "config.json", (turn, turn))  # another checkpoint: another folder in the cache
-        kill_at_random(CACHE, source, cache, seconds, draw)
-        assert len(hidden(cache)) <= 1
-        cut_short += len(hidden(cache))
-        for folder in cache.glob("converted/*/[!.]*"):
-            if folder.is_dir():
-                check_whole(folder)
-    assert cut_short
-    os.utime(source / "config.json", (KILLS, KILLS))
-    check_whole(prepare(read_folder(source), "onnx:int8", cache).folder)
-    assert not hidden(cache)
 
 
 def test_a_living_process_keeps_its_folder(tmp_path: Path) -> None:
