@@ -64,7 +64,7 @@ def clip(clip_model: reference.JinaClip, tmp_path_factory: pytest.TempPathFactor
 def converted(clip: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     targets = [f"mlx:{level}" for level in ("float32", "8bit", "4bit")]
     with pytest.MonkeyPatch.context() as patch:  # 96 random channels are not what the bound is for
-        patch.setitem(to_mlx.BOUNDS, "4bit", Bound(mean=0.9, min=0.8, batch_deviation=2e-3))
+        patch.setitem(to_mlx.BOUNDS, "4bit", Bound(mean=0.9, min=0.8))
         return convert(clip, tmp_path_factory.mktemp("out"), targets, group_size=32, report=print)[0]
 
 
@@ -236,7 +236,7 @@ def test_e5_v_from_checkpoint_to_vectors(tmp_path: Path) -> None:
     model = tiny_llava.make(published, text={"hidden_size": 64, "intermediate_size": 96})
     processor = tiny_llava.processor(published)
     with pytest.MonkeyPatch.context() as patch:  # 64 random channels: 0.9985 was measured
-        patch.setitem(to_mlx.BOUNDS, "8bit", Bound(mean=0.995, min=0.99, batch_deviation=2e-3))
+        patch.setitem(to_mlx.BOUNDS, "8bit", Bound(mean=0.995, min=0.99))
         (folder,) = convert(published, tmp_path / "all", ["mlx:bfloat16", "mlx:8bit"], group_size=32)
     (plain,) = convert(published, tmp_path / "plain", ["mlx:float32"])
     spec = ModelSpec.read(plain / "edge_embed.json")
