@@ -15,7 +15,7 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.pipeline.guarded import GuardedTokenizer
-from edge_embed.spec.model import TEXT, ModelSpec, space_fingerprint, with_values
+from edge_embed.spec.model import FILE_NAME, TEXT, ModelSpec, space_fingerprint, with_values
 from edge_embed.spec.names import as_model_name, model_name
 
 from .checkpoint.adapters import open_adapter
@@ -34,7 +34,9 @@ def open_variant(
     """
     if name is not None:
         model_name(name, "name", InputError)
-    repo = read_folder(folder, name, values.get("source"), values.get("revision"))
+    own = (folder / FILE_NAME).is_file()  # which says how to pool, and of which space its vectors are
+    open_to = {} if own else {key: values[key] for key in ("pooling", "normalize") if key in values}
+    repo = read_folder(folder, name, values.get("source"), values.get("revision"), open_to)
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
     chosen = adapter if adapter is not None else _adapter_of(repo, task)

@@ -19,7 +19,7 @@ from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.selection.choose import BATCH_TOKENS
 from edge_embed.selection.speed import Workload
-from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.model import ModelSpec, Pooling
 
 from .errors import InputError
 
@@ -37,7 +37,8 @@ class Embedder(Encoder):
     chosen: "bulk", or "single" texts. `offline` forbids the network; `image_sources` says where images may come from.
     What spells a special token in a text, such as [PAD], becomes that token, as in sentence-transformers; with
     `special_tokens="text"` it is read as text, which a service should ask for. A prompt's own tokens remain tokens.
-    `spec` holds keys of edge_embed.json that win over what the folder says, such as `pooling` or `prompts`.
+    `pooling` and `prompts`, prefixes or templates with `{text}` by name, win over what the folder says or leaves open;
+    `spec` does so with any key of edge_embed.json.
 
     Copies and pickles hold these arguments alone, and open the model again. Raises InputError or ModelError.
 
@@ -65,6 +66,8 @@ class Embedder(Encoder):
         offline: bool | None = None,
         image_sources: ImageSources | None = None,
         special_tokens: SpecialTokens = "tokens",
+        pooling: Pooling | None = None,
+        prompts: Mapping[str, str] | None = None,
         spec: Mapping[str, object] | None = None,
     ) -> None:
         request = load_request(
@@ -79,6 +82,8 @@ class Embedder(Encoder):
             cache_dir=cache_dir,
             offline=offline,
             special_tokens=special_tokens,
+            pooling=pooling,
+            prompts=prompts,
             spec=spec,
         )
         self._open(request, image_sources or ANY_SOURCE, truncate_dim)
@@ -133,14 +138,18 @@ class Embedder(Encoder):
 
         >>> print(model.explain())  # doctest: +ELLIPSIS
         all-MiniLM-L6-v2: bert, 384 dimensions, 256 tokens, mean pooling
+        no prompts: queries and documents are embedded as they are
         weights: onnx:int8 (...), ... threads
         batches of up to 1024 tokens, padding included
         """
         spec = self.spec
+        names = ", ".join(spec.prompts)
+        prompts = f"prompts: {names}" if names else "no prompts: queries and documents are embedded as they are"
         return (
             f"{spec.name}: {spec.architecture}, {self.dim} dimensions, "
             f"{spec.max_tokens} tokens, {spec.pooling} pooling{f', task {spec.task}' if spec.task else ''}\n"
-            f"weights: {self._opened.why}\nbatches of up to {self._opened.batch_tokens} tokens, padding included"
+            f"{prompts}\nweights: {self._opened.why}\n"
+            f"batches of up to {self._opened.batch_tokens} tokens, padding included"
         )
 
     def close(self) -> None:

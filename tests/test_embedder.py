@@ -137,7 +137,7 @@ def test_streaming_holds_little(fake: Embedder, monkeypatch: pytest.MonkeyPatch)
     first = list(itertools.islice(fake.encode_iter(source()), 25))
     assert taken <= 31
     np.testing.assert_allclose(first, fake.encode(["a", "b", "c"] * 8 + ["a"]), atol=1e-7)
-    monkeypatch.setattr(windows, "WINDOW_CHARACTERS", 5)
+    monkeypatch.setattr(windows, "WINDOW_BYTES", 40)
     assert [len(window) for window in windows.split_windows(["aaa", "bbb", "c", "d", "e" * 9])] == [2, 3]
 
 

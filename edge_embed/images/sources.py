@@ -60,7 +60,8 @@ class ImageSources:
     timeout: float = 20.0
 
 
-UNTRUSTED = ImageSources(files=False, private=False)  # for servers, whose callers are not the machine's user
+# For servers, whose callers are not the machine's user: a few kilobytes can decode to as many pixels as are permitted.
+UNTRUSTED = ImageSources(files=False, private=False, max_pixels=16_000_000)
 
 
 def load_rgb(item: ImageInput, sources: ImageSources, background: Sequence[int] = (255, 255, 255)) -> Image.Image:

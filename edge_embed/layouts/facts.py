@@ -40,14 +40,15 @@ def facts_of_folder(folder: Path, model_type: object) -> dict[str, Any]:
     """
     name = plain(folder.resolve().name)
     fitting = [
-        entry
+        (pattern, entry)
         for entry in _entries()
         if model_type in entry["model_type"]
-        and any(fnmatchcase(name, pattern.partition("/")[2]) for pattern in entry["match"])
+        for pattern in entry["match"]
+        if fnmatchcase(name, pattern.partition("/")[2])
     ]
     if fitting:
-        _tell(folder, fitting[0]["match"][0])
-    return _merged(fitting)
+        _tell(folder, fitting[0][0])
+    return _merged(entry for _, entry in fitting)
 
 
 @cache

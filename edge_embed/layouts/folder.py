@@ -25,7 +25,7 @@ from .facts import plain
 from .gguf import check_pooling, file_level, find_gguf, find_mmproj, read_gguf_spec
 from .listing import Listing
 from .mlx import find_mlx
-from .onnx import data_files, find_onnx
+from .onnx import NAMES, data_files, find_onnx, level_of, names_of
 from .sentence_transformers import read_spec
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
@@ -208,8 +208,16 @@ def _read_file(path: Path, origin: _Origin) -> ModelFolder:
     if not known and path.suffix == ".safetensors":
         raise ModelNotFoundError(f"{path} is not one of the MLX weights of its folder, {listing(model.levels())}")
     graph = File(path=path.relative_to(folder).as_posix())
-    weights = known[0] if known else Weights(format="onnx", level="float32", files=(graph,))
+    weights = known[0] if known else Weights(format="onnx", level=_level(path), files=(graph,))
     return model.with_weights((weights,))
+
+
+def _level(graph: Path) -> Level:
+    """Return the level of a graph by its name, or where that says none, by its weights."""
+    for level in NAMES:
+        if graph.name in names_of(level, frozenset()):
+            return level
+    return level_of(graph)
 
 
 def _read_gguf_file(path: Path, origin: _Origin) -> ModelFolder:

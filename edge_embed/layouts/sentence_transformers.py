@@ -84,7 +84,8 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
             return {}
         raise UnsupportedModelError(
             f"{path} does not say how to pool: neither {FILE_NAME} nor modules.json is there. "
-            "Save it with sentence-transformers, or add modules.json and 1_Pooling/config.json"
+            'Say it as the model\'s card does, pooling="mean", "first" or "last" (edge-embed: --spec FILE), or save it '
+            "with sentence-transformers"
         )
     types = _module_types(path / "modules.json")
     if described:

@@ -10,12 +10,13 @@ from typing import Any
 
 from edge_embed.backends.facts import check
 from edge_embed.device.machine import this_device
-from edge_embed.errors import InputError
+from edge_embed.errors import InputError, listing
 from edge_embed.hub.reference import Reference, parse
 from edge_embed.pipeline.special_tokens import SpecialTokens, check_special_tokens
 from edge_embed.selection.choose import Constraints
 from edge_embed.selection.memory import size_in_bytes
 from edge_embed.selection.speed import Workload, check_workload
+from edge_embed.spec.model import IMAGE, TEXT, Pooling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +73,8 @@ def load_request(
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
     special_tokens: SpecialTokens = "tokens",
+    pooling: Pooling | None = None,
+    prompts: Mapping[str, str] | None = None,
     spec: Mapping[str, Any] | None = None,
 ) -> LoadRequest:
     """Check the arguments and fill in what this machine and the environment say; raise InputError for a wrong one."""
@@ -96,8 +99,20 @@ def load_request(
         own_cache=own_cache(cache_dir),
         offline=offline,
         special_tokens=special_tokens,
-        spec=spec or {},
+        spec=_stated(spec or {}, pooling, prompts),
     )
+
+
+def _stated(spec: Mapping[str, Any], pooling: Pooling | None, prompts: Mapping[str, str] | None) -> Mapping[str, Any]:
+    """Add pooling and prompts to the spec's keys; a prompt without a place for the text stands before it."""
+    given: dict[str, Any] = {} if pooling is None else {"pooling": pooling}
+    if prompts is not None:
+        given["prompts"] = {
+            name: prompt if TEXT in prompt or IMAGE in prompt else prompt + TEXT for name, prompt in prompts.items()
+        }
+    if twice := given.keys() & spec.keys():
+        raise InputError(f"{listing(twice)} is given beside spec and in it: say it once")
+    return {**spec, **given}
 
 
 def hub_cache(cache_dir: str | os.PathLike[str] | None = None) -> Path:

@@ -18,7 +18,9 @@ from .options import Options
 from .tokenizer import TokenCount
 
 WINDOW = 4096  # texts that are tokenised and sorted together: bounds memory, and long enough to batch like lengths
-WINDOW_CHARACTERS = 1 << 23
+WINDOW_BYTES = 1 << 26  # of inputs that are held before the first of them is embedded
+CHARACTER = 8  # bytes that a character takes at most, its tokens included
+PIXEL = 4  # bytes
 
 
 class Window(NamedTuple):
@@ -71,18 +73,28 @@ class WindowState:
 
 
 def split_windows(inputs: Iterable[object]) -> Iterator[list[object]]:
-    """Group inputs by number and by characters, at least one in each group."""
+    """Group inputs by number and by the bytes that they hold, at least one in each group."""
     items = iter(inputs)
     for item in items:
-        window, characters = [item], _size(item)
-        while len(window) < WINDOW and characters < WINDOW_CHARACTERS:
+        window, size = [item], _size(item)
+        while len(window) < WINDOW and size < WINDOW_BYTES:
             more = list(itertools.islice(items, 1))
             if not more:
                 break
             window += more
-            characters += _size(more[0])
+            size += _size(more[0])
         yield window
 
 
 def _size(item: object) -> int:
-    return len(item) if isinstance(item, str) else 0
+    """Count the bytes of a text, of an image as it was given, or of a dict of both; a path or URL is its name alone."""
+    if isinstance(item, Mapping):
+        return sum(map(_size, item.values()))
+    if isinstance(item, str):
+        return CHARACTER * len(item)
+    if isinstance(item, bytes | bytearray):
+        return len(item)
+    if isinstance(item, np.ndarray | memoryview):
+        return item.nbytes
+    size = getattr(item, "size", None)  # of a Pillow image, which need not be installed
+    return PIXEL * size[0] * size[1] if isinstance(size, tuple) and len(size) == 2 else 0

@@ -117,13 +117,13 @@ def test_missing_files_are_named(source: Path, tmp_path: Path) -> None:
 
 def test_levels_by_file_name(source: Path) -> None:
     (source / "onnx").mkdir()
-    for name in ("model_quantized.onnx", "model_fp16.onnx", "model_O1.onnx", "model.onnx_data", "other.onnx"):
+    for name in ("model_quantized.onnx", "model_fp16.onnx", "model_O1.onnx", "model.onnx_data"):
         (source / "onnx" / name).touch()
+    (source / "openvino").mkdir()
+    (source / "openvino" / "openvino_model.xml").touch()
     assert read_folder(source).levels() == ["onnx:float32", "onnx:float16", "onnx:int8"]
     (one,) = read_folder(source / "onnx" / "model_quantized.onnx").spec.weights
     assert (one.level, one.files[0].path) == ("int8", "onnx/model_quantized.onnx")
-    (odd,) = read_folder(source / "onnx" / "other.onnx").spec.weights
-    assert odd.files[0].path == "onnx/other.onnx"
     (source / "model.safetensors").unlink()
     with pytest.raises(InputError, match=r"no int4 .* it has 'onnx:float16', 'onnx:float32', 'onnx:int8'"):
         Embedder(f"{source}:int4")
@@ -227,6 +227,28 @@ def test_facts_of_v5(name: str, task: str | None) -> None:
 )
 def test_facts_are_of_no_other_model(name: str) -> None:
     assert facts_of(name) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "document"),
+    [
+        ("intfloat/e5-small-v2", "query: {text}", "passage: {text}"),
+        ("Xenova/multilingual-e5-small", "query: {text}", "passage: {text}"),
+        ("BAAI/bge-base-en-v1.5", "Represent this sentence for searching relevant passages: {text}", "{text}"),
+        ("BAAI/bge-large-zh", "为这个句子生成表示以用于检索相关文章\uff1a{text}", "{text}"),
+        ("nomic-ai/nomic-embed-text-v1.5-GGUF", "search_query: {text}", "search_document: {text}"),
+    ],
+)
+def test_prompts_that_models_state_in_prose_alone(name: str, query: str, document: str) -> None:
+    prompts = facts_of(name)["prompts"]
+    assert (prompts["query"], prompts["document"]) == (query, document)
+    for other in ("BAAI/bge-m3", "intfloat/multilingual-e5-large-instruct", "thenlper/gte-base"):
+        assert facts_of(other) == {}
+
+
+def test_a_folder_of_another_architecture_has_no_prompts_by_its_name(tmp_path: Path) -> None:
+    assert facts_of_folder(tmp_path / "e5-small", "bert")["prompts"]["document"] == "passage: {text}"
+    assert facts_of_folder(tmp_path / "e5-small", "qwen3") == {}
 
 
 def test_every_entry_of_facts_is_of_a_spec() -> None:
