@@ -159,7 +159,8 @@ def _fill(
         (stage / "onnx").rmdir()
     if kind == PLAIN and checkpoint is not None:
         write_safetensors(checkpoint, stage / "model.safetensors")
-    write_card(stage, replace(spec, weights=tuple(found.kept)), found.results)
+    name = spec.name + REPOSITORY_SUFFIXES[kind]
+    write_card(stage, name, replace(spec, weights=tuple(found.kept)), found.results, export.source.folder)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from edge_embed.hub.checksums import SUMS
@@ -9,38 +10,58 @@ from edge_embed.spec.model import FILE_NAME, ModelSpec
 
 from ..export import describe
 from ..verification.verdicts import Results
+from .snippets import has_sides, snippets
+
+HEAD = 1 << 16  # characters of a card in which its YAML head is looked for
+LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,8})?")
+REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
 
-def write_card(folder: Path, spec: ModelSpec, results: Results) -> None:
-    """Write edge_embed.json, README.md and, last, the sums of every file in the folder."""
+def write_card(folder: Path, name: str, spec: ModelSpec, results: Results, source: Path) -> None:
+    """Write edge_embed.json, README.md and, last, the sums of every file in the folder, which is to be called `name`.
+
+    The languages are those that the card of the `source` folder names.
+    """
     (folder / FILE_NAME).write_text(spec.to_json(), "utf-8")
-    (folder / "README.md").write_text(_readme(spec, results), "utf-8")
+    (folder / "README.md").write_text(_readme(folder, name, spec, results, languages(source / "README.md")), "utf-8")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     lines = [f"{entry.sha256}  {entry.path}\n" for entry in (describe(path, folder) for path in files)]
     (folder / SUMS).write_text("".join(lines), "utf-8")
 
 
-def _readme(spec: ModelSpec, results: Results) -> str:
-    rows = []
-    for weights in spec.weights:
-        size = sum(file.size or 0 for file in weights.files) / 1e6
-        result = results[weights.part, weights.level]
-        name, path = weights.name, weights.files[0].path
-        rows.append(f"| `{name}` | `{path}` | {size:.1f} | {result.loss.mean:.5f} | {result.loss.min:.5f} |")
+def languages(card: Path) -> list[str]:
+    """Read the codes of `language:` in the YAML head of a model card; none where it says nothing that can be read."""
+    try:
+        with card.open(encoding="utf-8", errors="replace") as file:
+            first, *lines = file.read(HEAD).splitlines() or [""]
+    except OSError:
+        return []
+    at = next((n for n, line in enumerate(lines) if line.startswith("language:")), None)
+    if first != "---" or at is None or "---" in lines[:at]:
+        return []
+    words = lines[at].removeprefix("language:").strip(" []").split(",")
+    for line in lines[at + 1 :]:
+        if not line.lstrip().startswith("- "):
+            break
+        words.append(line.lstrip()[2:])
+    codes = (word.strip(" \"'") for word in words)
+    return list(dict.fromkeys(code for code in codes if LANGUAGE.fullmatch(code)))
+
+
+def _readme(folder: Path, name: str, spec: ModelSpec, results: Results, codes: list[str]) -> str:
     prompts = [f"- `{name}`: `{template!r}`" for name, template in spec.prompts.items()] or ["none"]
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
     task = f", task {spec.task}" if spec.task else ""
-    head = ["---", *([f"license: {spec.license}"] if spec.license else []), "library_name: edge_embed"]
-    head += ["pipeline_tag: feature-extraction", "---", ""]
     lines = [
-        *head,
-        f"# {spec.name}",
+        *_head(spec, codes),
+        f"# {name}",
         "",
         f"{spec.architecture}, {spec.attention} attention, {spec.pooling} pooling, {spec.max_tokens} tokens, "
         f"dimensions {dims}{task}. Converted by edge_embed from {spec.source or 'a local checkpoint'}"
         f"{f' at {spec.revision}' if spec.revision else ''}.",
         "",
-        *(_use(spec, rows, next(iter(results.values())).texts) if rows else []),
+        *_licence(folder, spec),
+        *([*snippets(folder, name, spec), *_table(spec, results)] if spec.weights else []),
         "Prompts:",
         "",
         *prompts,
@@ -51,28 +72,44 @@ def _readme(spec: ModelSpec, results: Results) -> str:
     return "\n".join(lines)
 
 
-def _accepted(spec: ModelSpec) -> list[str]:
-    """Tell of weights that were kept below their bound."""
+def _head(spec: ModelSpec, codes: list[str]) -> list[str]:
+    """Return the YAML head, by which a hub files a model."""
+    formats = sorted({weights.format for weights in spec.weights})
+    sides = ["sentence-similarity", *(["retrieval"] if has_sides(spec) else [])]
+    lines = ["---", *([f"license: {spec.license}"] if spec.license else [])]
+    if spec.source and REPOSITORY.fullmatch(spec.source):
+        lines += [f"base_model: {spec.source}", "base_model_relation: quantized"]
+    lines += ["language:", *(f"- {code!r}" for code in codes)] if codes else []  # no: without quotes it is false
+    lines += ["library_name: edge_embed", "pipeline_tag: feature-extraction", "tags:"]
+    lines += [f"- {tag}" for tag in ("edge_embed", "embeddings", *sides, spec.architecture, *formats)]
+    return [*lines, "---", ""]
+
+
+def _licence(folder: Path, spec: ModelSpec) -> list[str]:
+    """Say the licence, and where its text is: in the folder, or with the model that this one was made from."""
+    if spec.license is None:
+        return []
+    own = next((path.name for path in sorted(folder.glob("LICENSE*"))), None)
+    origin = f"https://huggingface.co/{spec.source}" if spec.source and REPOSITORY.fullmatch(spec.source) else None
+    place = own or origin
+    return [f"Licence: {f'[{spec.license}]({place})' if place else spec.license}.", ""]
+
+
+def _table(spec: ModelSpec, results: Results) -> list[str]:
+    """Say what the levels keep, and which of them were kept below their bound."""
+    rows = []
+    for weights in spec.weights:
+        size = sum(file.size or 0 for file in weights.files) / 1e6
+        loss = results[weights.part, weights.level].loss
+        rows.append(f"| `{weights.name}` | `{weights.files[0].path}` | {size:.1f} | {loss.mean:.5f} | {loss.min:.5f} |")
     lost = [(weights.name, weights.fidelity.accepted) for weights in spec.weights if weights.fidelity]
-    lines = [f"`{name}` lies below the bound of its level: {loss}.\n" for name, loss in lost if loss is not None]
-    return lines
-
-
-def _use(spec: ModelSpec, rows: list[str], texts: int) -> list[str]:
-    """Say how to load the folder, and what its levels keep."""
+    accepted = [f"`{name}` lies below the bound of its level: {loss}.\n" for name, loss in lost if loss is not None]
     return [
-        "```python",
-        "from edge_embed import Embedder",
-        "",
-        f'model = Embedder("path/to/this/folder:{spec.weights[0].level}")',
-        'vectors = model.encode(["What is knowledge distillation?"])',
-        "```",
-        "",
         "| level | file | MB | mean cosine | minimum cosine |",
         "|---|---|---|---|---|",
         *rows,
         "",
-        *_accepted(spec),
-        f"Cosines are to the float32 graph, over {texts} probe texts in many languages.",
+        *accepted,
+        f"Cosines are to the float32 graph, over {next(iter(results.values())).texts} probe texts in many languages.",
         "",
     ]
