@@ -20,6 +20,7 @@ from .entries import DIGEST, Entry, Snapshot
 
 PARTIAL = ".edge_embed.incomplete"
 ETAG = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]*")
+CHUNK = 1 << 20  # bytes that count as progress; a hub could send a file by single bytes for days
 UNSTATED = 64 << 20  # bytes at most of a file whose size the hub does not say
 
 
@@ -92,7 +93,7 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
         receive = retry(
             _receive,
             lambda error: _may_go_on(error) and not _is_html(partial),
-            lambda: partial.exists() and partial.stat().st_size,
+            lambda: partial.stat().st_size // CHUNK if partial.exists() else 0,
         )
         receive(url, partial, entry)
     except OSError:  # a page of another length, from a proxy, is no download to be continued

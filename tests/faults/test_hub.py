@@ -236,6 +236,7 @@ SMALL = [{"rfilename": f"{n}Pooling/config.json", "size": 2, "blobId": f"{n:040x
         (lambda path, answer: (*answer[:3], "/api/" in path), "the hub's listing has more than 16 MB"),
         (header(ETag='"../../../x"'), "was answered by something that is no hub"),
         (header(ETag='".."'), "was answered by something that is no hub"),
+        (lambda path, answer: (*answer[:2], answer[2][:1] if "/api/" not in path else answer[2], False), "ended after"),
         (header(X_Error_Code="GatedRepo"), ""),
         (file("adapters/../../../../../x/adapter_config.json"), ""),
         (file("onnx/model.onnx_data", lfs={"sha256": "../../../x", "size": -1}), ""),
