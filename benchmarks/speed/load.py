@@ -27,7 +27,7 @@ Figures = dict[str, dict[str, float]]
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("files", nargs="+", type=Path, help="an .onnx file with its data beside, or a .gguf file")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=5, help="how often each kind takes its turn")
 
 
 def run(args: argparse.Namespace) -> Report:
