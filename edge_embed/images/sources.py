@@ -24,8 +24,6 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import InputError, MissingDependencyError, pip_install
 
-from .urls import fetch
-
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -103,6 +101,8 @@ def _open(item: ImageInput, sources: ImageSources, pil: Any) -> Image.Image:
             raise InputError(f"{item:.{SHOWN}}: {scheme[1]}:// is not supported; give http, https, or a path")
         if not sources.urls:
             raise InputError(f"{item:.{SHOWN}}: URLs are switched off here; send the image itself")
+        from .urls import fetch  # the HTTP client takes longer to import than all else here, and few images come so
+
         data = fetch(item, sources.private, sources.max_bytes, sources.max_redirects, sources.timeout)
         return _decode(data, item, sources, pil)
     if isinstance(item, str | os.PathLike):

@@ -54,7 +54,8 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
         tensors = {name: x if x.dtype == mx.uint32 else x.astype(mx.float32) for name, x in tensors.items()}
     model.load_weights(list(tensors.items()))
     model.eval()
-    mx.eval(model.parameters())
+    # Modules draw random weights that nothing computes; the key that they split would remember every draw for ever.
+    mx.eval(model.parameters(), mx.random.state)
     return model
 
 
