@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.values import LARGEST
 
 TOUCHED = 64 << 10  # bytes of a mapped table that one row brings into memory, with its neighbours
 MLP_COPIES = 4  # buffers of the MLP's width that are alive at once, for each token
@@ -44,7 +45,7 @@ class Model:
         text = self.config.get("text_config")
         merged = {**(text if isinstance(text, dict) else {}), **self.config}
         value = merged.get(key)
-        return value if isinstance(value, int) and value > 0 else default
+        return value if isinstance(value, int) and 0 < value <= LARGEST else default
 
     @property
     def mlp_width(self) -> int:

