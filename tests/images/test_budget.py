@@ -36,7 +36,7 @@ print(resident_peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak")
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "LA", "I;16"])
 def test_files_that_unfold_take_what_is_documented(mode: str, tmp_path: Path) -> None:
-    """Six of 16 megapixels, where 64 in all are permitted: 4.3 bytes for each pixel of these, 7.4, 7.5, 8.5 measured."""
+    """Six of 16 megapixels, where 64 in all are permitted: 4.3 to 8.5 bytes for each pixel of these were measured."""
     for name, side in (("large", SIDE), ("small", 50)):
         data = BytesIO()
         Image.new(mode, (side, side)).save(data, "PNG")
