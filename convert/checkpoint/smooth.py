@@ -8,11 +8,12 @@ where activations are rounded row by row.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from .derived import Derived
 from .matching import shape_of
 from .moments import Moments
 from .source import Array
@@ -78,33 +79,20 @@ def _peaks(tensors: Mapping[str, Array], pair: Pair) -> Array:
     return peaks
 
 
-class _Rescaled(Mapping[str, Array]):
+class _Rescaled(Derived):
     """A checkpoint's tensors with the channels of some pairs rescaled, each tensor when asked for."""
 
     def __init__(self, tensors: Mapping[str, Array], scales: Mapping[Pair, Array]) -> None:
-        self._tensors = tensors
+        super().__init__(tensors)
         self._made = {pair.maker: scale for pair, scale in scales.items()}
         self._read = {name: _repeat(scale, pair) for pair, scale in scales.items() for name in pair.readers}
 
     def __getitem__(self, name: str) -> Array:
-        tensor = self._tensors[name]
+        tensor = super().__getitem__(name)
         if name in self._made:
             scale = self._made[name]
             tensor = tensor / (scale if tensor.ndim == 1 else scale[:, None])
         return tensor * self._read[name] if name in self._read else tensor
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._tensors
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape without computing its values."""
-        return shape_of(self._tensors, name)
 
 
 def _fold(channels: Array, pair: Pair) -> Array:

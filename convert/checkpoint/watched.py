@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from tqdm import tqdm
 
-from .matching import shape_of
+from .derived import Derived
 from .source import Array, Source
 
 
@@ -19,26 +19,17 @@ def watched(source: Source, what: str) -> Iterator[Source]:
         yield replace(source, tensors=_Watched(source.tensors, bar.update))
 
 
-class _Watched(Mapping[str, Array]):
+class _Watched(Derived):
     """Tensors that tell when each is read for the first time."""
 
     def __init__(self, tensors: Mapping[str, Array], done: Callable[[int], object]) -> None:
-        self._tensors, self._done = tensors, done
+        super().__init__(tensors)
+        self._done = done
         self._read: set[str] = set()
 
     def __getitem__(self, name: str) -> Array:
-        tensor = self._tensors[name]
+        tensor = super().__getitem__(name)
         if name not in self._read:
             self._read.add(name)
             self._done(1)
         return tensor
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
-
-    def __len__(self) -> int:
-        return len(self._tensors)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape without computing its values."""
-        return shape_of(self._tensors, name)

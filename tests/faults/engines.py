@@ -26,6 +26,7 @@ from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.mlx import checkpoint_as_mlx
 
 from support import mutants
+from support.faults import run_campaigns
 from support.limited import run_limited
 
 SECONDS = 10.0
@@ -103,16 +104,5 @@ def campaign(samples: Path, kind: str, seconds: float, seed: int) -> tuple[int, 
         return run_limited(attempt, seconds, Path(place) / "note", SECONDS)
 
 
-def main(argv: list[str]) -> None:
-    """Run all campaigns, or those that are named."""
-    samples, seconds, seed, *kinds = argv
-    kinds = kinds or [*KINDS]
-    found = {}
-    for kind in kinds:
-        tried, faults = campaign(Path(samples), kind, float(seconds) / len(kinds), int(seed))
-        found[kind] = {"tried": tried, "faults": faults}
-    json.dump(found, sys.stdout)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_campaigns(campaign, KINDS, sys.argv[1:])

@@ -38,6 +38,7 @@ from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
 
 from support import mutants
+from support.faults import run_campaigns
 from support.limited import run_limited
 
 SECONDS = 1.0
@@ -181,16 +182,5 @@ def printable(text: str) -> bool:
     return len(text) < 20_000
 
 
-def main(argv: list[str]) -> None:
-    """Run all campaigns, or those that are named."""
-    samples, seconds, seed, *kinds = argv
-    kinds = kinds or [*KINDS]
-    found = {}
-    for kind in kinds:
-        tried, faults = campaign(Path(samples), kind, float(seconds) / len(kinds), int(seed))
-        found[kind] = {"tried": tried, "faults": faults}
-    json.dump(found, sys.stdout)
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    run_campaigns(campaign, KINDS, sys.argv[1:])

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 VARIABLE = "EDGE_EMBED_FAULTS"
 DEFAULT = 60.0  # seconds of the whole folder
@@ -16,3 +20,16 @@ def seconds(share: float) -> float:
 def long() -> bool:
     """Whether this is a long run, whose seeds are drawn anew."""
     return bool(os.environ.get(VARIABLE))
+
+
+def run_campaigns(
+    campaign: Callable[[Path, str, float, int], tuple[int, list[str]]], known: Iterable[str], argv: list[str]
+) -> None:
+    """Run all campaigns of a program, or those that are named, and print as JSON what each tried and found."""
+    samples, seconds, seed, *kinds = argv
+    kinds = kinds or [*known]
+    found = {}
+    for kind in kinds:
+        tried, faults = campaign(Path(samples), kind, float(seconds) / len(kinds), int(seed))
+        found[kind] = {"tried": tried, "faults": faults}
+    json.dump(found, sys.stdout)

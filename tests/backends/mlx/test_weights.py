@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from edge_embed import CorruptModelError, UnsupportedModelError
 from edge_embed.backends import Batch
 from edge_embed.backends.mlx.backend import load
+from edge_embed.backends.mlx.models import build
 
 from support import tiny
 from support.mlx_folders import WEIGHTS, quantise, some_ids, spec_of
@@ -128,3 +129,11 @@ def test_a_truncated_file_and_an_unknown_architecture(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CorruptModelError, match="is not a whole safetensors file"):
         load(folder, spec_of(folder), WEIGHTS, 1)
+
+
+def test_what_mlx_refuses_to_build_is_an_error_of_ours() -> None:
+    """A norm's eps of 0, which a spoilt config.json had."""
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "intermediate_size": 32, "vocab_size": 9}
+    heads = {"num_attention_heads": 2, "rope_theta": 1e4, "rms_norm_eps": 0.0}
+    with pytest.raises(UnsupportedModelError, match=r"MLX cannot build this model: .*'eps' must be positive"):
+        build("qwen3", {**sizes, **heads})

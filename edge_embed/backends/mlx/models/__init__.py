@@ -72,7 +72,10 @@ def build(model_type: str, config: Mapping[str, Any], part: Part = "text") -> Pa
     module, known = model_of(model_type), architecture(model_type)
     if part not in parts(model_type):
         raise UnsupportedModelError(f"architecture {model_type!r} has no {part} part")
-    if part == "image":
-        image = known.read_image(config)
-        return PartModel(module.ImageModel(image), known.IMAGE_PREFIXES, known.image_unused(image))
-    return PartModel(module.Model(known.read(config)), known.PREFIXES, known.UNUSED, module.SENSITIVE_LAYERS)
+    try:
+        if part == "image":
+            image = known.read_image(config)
+            return PartModel(module.ImageModel(image), known.IMAGE_PREFIXES, known.image_unused(image))
+        return PartModel(module.Model(known.read(config)), known.PREFIXES, known.UNUSED, module.SENSITIVE_LAYERS)
+    except ValueError as error:  # MLX's own modules check what they are made with, such as a norm's eps
+        raise UnsupportedModelError(f"config.json: MLX cannot build this model: {error}") from error

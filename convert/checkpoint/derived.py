@@ -1,0 +1,31 @@
+"""A checkpoint's tensors, names and shapes as they are, each changed or noticed when it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from .matching import shape_of
+from .source import Array
+
+
+class Derived(Mapping[str, Array]):
+    """What `__getitem__` of a subclass makes of the tensors beneath."""
+
+    def __init__(self, tensors: Mapping[str, Array]) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tensors
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without computing its values."""
+        return shape_of(self._tensors, name)
