@@ -66,8 +66,8 @@ def dim_of(path: Path) -> int:
         return 1
     from edge_embed.formats.gguf import read_header
 
-    metadata = read_header(path).metadata
-    return int(str(metadata[f"{metadata['general.architecture']}.embedding_length"]))
+    header = read_header(path)
+    return header.whole(f"{header.architecture}.embedding_length")
 
 
 if __name__ == "__main__":

@@ -13,18 +13,19 @@ class Derived(Mapping[str, Array]):
 
     def __init__(self, tensors: Mapping[str, Array]) -> None:
         self._tensors = tensors
+        self._names = dict.fromkeys(tensors)  # a mapping's own `in` may read a tensor to answer
 
     def __getitem__(self, name: str) -> Array:
         return self._tensors[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._tensors
+        return name in self._names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._tensors)
+        return iter(self._names)
 
     def __len__(self) -> int:
-        return len(self._tensors)
+        return len(self._names)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without computing its values."""

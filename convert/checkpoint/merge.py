@@ -5,18 +5,19 @@ NumPy only; no PyTorch, no PEFT.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from edge_embed.errors import CorruptModelError
 
 from .adapters import Adapter
-from .matching import Change, Match, shape_of
+from .derived import Derived
+from .matching import Change, Match
 from .source import Array
 
 
-class Merged(Mapping[str, Array]):
+class Merged(Derived):
     """The base's tensors by name with the adapter merged in, each computed in float32 when asked for.
 
     `tied`: config.json's tie_word_embeddings. Raises CorruptModelError where adapter and base contradict each other,
@@ -24,13 +25,15 @@ class Merged(Mapping[str, Array]):
     """
 
     def __init__(self, base: Mapping[str, Array], adapter: Adapter, *, tied: bool = False) -> None:
-        self._base, self._adapter = base, adapter.tensors
-        self._names = dict.fromkeys(base)
+        super().__init__(base)
+        self._adapter = adapter.tensors
         self._changes = Match(base, adapter).changes(tied=tied)
 
     def __getitem__(self, name: str) -> Array:
         change = self._changes.get(name, Change())
-        tensor = np.asarray(self._adapter[change.replacement] if change.replacement else self._base[name], np.float32)
+        tensor = np.asarray(
+            self._adapter[change.replacement] if change.replacement else self._tensors[name], np.float32
+        )
         with np.errstate(all="ignore"):  # what is not finite is reported below, by name
             if change.bias:
                 tensor = tensor + np.float32(change.scale) * self._adapter[change.bias]
@@ -50,16 +53,3 @@ class Merged(Mapping[str, Array]):
             factors = (self._adapter[change.magnitude] / norms).astype(np.float32)
             merged *= factors if change.transposed else factors[:, None]
         return merged
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._names
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape without computing its values."""
-        return shape_of(self._base, name)

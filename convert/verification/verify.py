@@ -67,17 +67,17 @@ def measure(folder: Path, spec: ModelSpec, weights: Weights, reference: Vectors,
     cosines = np.minimum((alone * reference).sum(axis=1), (together * reference).sum(axis=1))
     batch_deviation, error = (float(np.abs(alone - other).max()) for other in (together, reference))
     loss = Loss(mean=float(cosines.mean()), min=float(cosines.min()), batch_deviation=batch_deviation)
-    return Result(loss, len(cosines), allowed_deviation(error), _shortfall(loss, error, bound))
+    allowed = allowed_deviation(error)
+    return Result(loss, len(cosines), allowed, _shortfall(loss, error, allowed, bound))
 
 
-def _shortfall(loss: Loss, error: float, bound: Bound) -> str | None:
+def _shortfall(loss: Loss, error: float, allowed: float, bound: Bound) -> str | None:
     """Say, with the figures, in what weights fall below their bound; None where they do not."""
     if not (loss.mean >= bound.mean and loss.min >= bound.min):
         return (
             f"cosine to float32 is {loss.mean:.5f} in the mean and {loss.min:.5f} at least (bounds {bound.mean} and "
             f"{bound.min})"
         )
-    allowed = allowed_deviation(error)
     if not loss.batch_deviation <= allowed:
         return (
             f"a vector changed by {loss.batch_deviation:.1e} among others (bound {allowed:.1e}, where the level itself "

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.spec.model import ModelSpec
-from edge_embed.spec.values import LARGEST
+from edge_embed.spec.values import plausible
 
 TOUCHED = 64 << 10  # bytes of a mapped table that one row brings into memory, with its neighbours
 MLP_COPIES = 4  # buffers of the MLP's width that are alive at once, for each token
@@ -44,8 +44,7 @@ class Model:
         """Return a number of config.json, or of its text part; `default` where there is none."""
         text = self.config.get("text_config")
         merged = {**(text if isinstance(text, dict) else {}), **self.config}
-        value = merged.get(key)
-        return value if isinstance(value, int) and 0 < value <= LARGEST else default
+        return plausible(merged.get(key), default)
 
     @property
     def mlp_width(self) -> int:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float32]
 LARGEST = 64_000_000  # pixels of an image once scaled, before its crop
-DECODED = PixelBudget(64_000_000)  # of all threads; an image takes 8 to 13 bytes a pixel while it is made smaller
+DECODED = PixelBudget(ImageSources.max_pixels)  # of all threads; ImageSources says what a pixel takes
 AHEAD = 2  # images that wait for each thread: enough to keep it busy, and no more memory than that
 
 

@@ -17,6 +17,8 @@ from edge_embed.hub.digests import Stopped, digest_of, recall, remembered_digest
 from edge_embed.layouts.folder import TOKENIZER, ModelFolder
 from edge_embed.spec.model import FILE_NAME
 
+from .conversions import FOLDER
+
 DESCRIPTIONS = (FILE_NAME, TOKENIZER, "config.json")  # small, and hashed at every load
 
 
@@ -104,7 +106,7 @@ def _compare(path: Path, expected: str, actual: str, cache: Path) -> None:
     if path.is_symlink():
         remedy = "remove the model and fetch it again: edge-embed rm, then edge-embed pull"
     elif path.is_relative_to(cache):
-        remedy = f"delete {path.relative_to(cache).parts[1]} in {cache / 'converted'}, and it is converted again"
+        remedy = f"delete {path.relative_to(cache).parts[1]} in {cache / FOLDER}, and it is converted again"
     else:
         remedy = "copy or convert the folder again"
         remedy += f"; if the change is yours, take its line out of {SUMS}" * (path.name in DESCRIPTIONS)

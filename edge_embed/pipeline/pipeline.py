@@ -99,7 +99,7 @@ class Pipeline:
         for prefix_length, rows in self._split_by_prefix(tokens.ids, state.options.templates.text):
             for batch in make_batches([len(tokens.ids[n]) for n in rows], state.options.batch_tokens):
                 chosen = rows[batch]
-                indices = [state.inputs.first + int(n) for n in positions[chosen]]
+                indices = state.indices(positions[chosen])
                 hidden = self._forward(Batch([tokens.ids[n] for n in chosen], (), prefix_length, indices))
                 state.rows[positions[chosen]] = [pool(row, self.spec.pooling) for row in hidden]
                 state.done(len(batch))
@@ -186,7 +186,7 @@ class Pipeline:
         positions, ready = np.array([*prompts], np.int64), [*prompts.values()]
         for batch in make_batches([len(prompt.ids) for prompt in ready], options.batch_tokens):
             chosen = [ready[n] for n in batch]
-            indices = [state.inputs.first + int(n) for n in positions[batch]]
+            indices = state.indices(positions[batch])
             hidden = self._forward(Batch([one.ids for one in chosen], [one.image_rows for one in chosen], 0, indices))
             state.rows[positions[batch]] = [pool(row, self.spec.pooling) for row in hidden]
 

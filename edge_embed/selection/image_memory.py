@@ -14,7 +14,7 @@ from edge_embed.formats.onnx import read_graph
 from edge_embed.images.tiles import TILES_AT_ONCE, packed_rows
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.model import ModelSpec
-from edge_embed.spec.values import LARGEST
+from edge_embed.spec.values import plausible
 from edge_embed.spec.weights import Weights
 
 HEAD = 64  # numbers of a tower's attention head
@@ -86,4 +86,4 @@ def max_image_rows(spec: ModelSpec, patch: int) -> int:
 def _vision(folder: Path) -> dict[str, int]:
     values = read_object(folder / "config.json", {}).get("vision_config")
     values = values if isinstance(values, dict) else {}
-    return {key: value for key, value in values.items() if isinstance(value, int) and 0 < value <= LARGEST}
+    return {key: value for key, value in values.items() if plausible(value, 0)}

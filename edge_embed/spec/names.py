@@ -9,6 +9,8 @@ import re
 
 from edge_embed.errors import CorruptModelError, EdgeEmbedError
 
+from .values import shown
+
 PART, WHOLE = 255, 1024  # bytes; what file systems allow for one part of a path, and more than any model's file needs
 FORBIDDEN = '<>:"|?*\\'  # Windows allows none of them in a name; a colon also ends a drive, or begins a hidden stream
 DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(\..*)?", re.I)  # Windows opens them, whatever follows
@@ -41,14 +43,14 @@ def name_fault(text: object) -> str | None:
 def relative_path(text: str, where: object, error: type[EdgeEmbedError] = CorruptModelError) -> str:
     """Return a path of a file below a folder; raise `error`, which begins with `where`, for one that is none."""
     if fault := path_fault(text):
-        raise error(f"{where}: {_shown(text)} cannot be a path below a folder: {fault}")
+        raise error(f"{where}: {shown(text)} cannot be a path below a folder: {fault}")
     return text
 
 
 def model_name(text: str, where: object, error: type[EdgeEmbedError] = CorruptModelError) -> str:
     """Return a model's name; raise `error`, which begins with `where`, for one that cannot name a folder."""
     if fault := name_fault(text):
-        raise error(f"{where}: {_shown(text)} cannot be a model's name, which also names its folder: {fault}")
+        raise error(f"{where}: {shown(text)} cannot be a model's name, which also names its folder: {fault}")
     return text
 
 
@@ -71,8 +73,3 @@ def _part_fault(part: str) -> str | None:
     if DEVICE.fullmatch(part) or part.endswith((".", " ")):
         return "Windows has no such file"
     return None
-
-
-def _shown(text: object) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= 100 else f"{shown[:100]}..."

@@ -47,6 +47,11 @@ def whole(values: Mapping[str, Any], key: str, where: object, default: int | Non
     raise CorruptModelError(f"{where}: {key}={shown(value)} is not a whole number from {least} to {LARGEST:,}")
 
 
+def plausible(value: object, default: int) -> int:
+    """Return a count from 1 to LARGEST as it is; `default` for anything else, where an estimate is all that is made."""
+    return value if isinstance(value, int) and 0 < value <= LARGEST else default
+
+
 def real(values: Mapping[str, Any], key: str, where: object, default: float | None = None) -> float:
     """Return a finite number from 0 on; `default`, where there is one, if it is absent or null."""
     value = values.get(key)

@@ -7,7 +7,7 @@ from edge_embed.backends.gguf import CHUNK, LAST_CHUNK, TOKENS_PER_CALL
 from edge_embed.errors import CorruptModelError
 from edge_embed.formats.gguf import Header, read_header
 from edge_embed.spec.model import ModelSpec
-from edge_embed.spec.values import LARGEST
+from edge_embed.spec.values import plausible
 from edge_embed.spec.weights import Weights
 
 COPIES = 3  # buffers of the model's width that are alive at once, for each token
@@ -44,8 +44,7 @@ def _shape(header: Header, spec: ModelSpec) -> tuple[int, int, int]:
     architecture = header.metadata.get("general.architecture")
 
     def number(key: str, default: int) -> int:
-        value = header.metadata.get(f"{architecture}.{key}", default)
-        return value if isinstance(value, int) and 0 < value <= LARGEST else default
+        return plausible(header.metadata.get(f"{architecture}.{key}"), default)
 
     heads = number("attention.head_count", 1)
     size = number("attention.key_length", spec.dim // heads)
