@@ -19,6 +19,7 @@ STOREYS = {
         {"pipeline", "selection"},
         {"loading"},
         {"embedder"},
+        {"batching"},
         {"server", "jobs", "search", "integrations", "compat"},
         {"cli"},
     ],

@@ -1,0 +1,1 @@
+"""Many callers, one engine: whose texts are computed next, and the Embedder that can be awaited."""

@@ -1,0 +1,1 @@
+"""The model over HTTP, in the shapes that clients already speak."""
