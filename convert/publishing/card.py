@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from edge_embed.formats.card import card_head
 from edge_embed.hub.checksums import SUMS
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 
@@ -12,7 +13,6 @@ from ..export import describe
 from ..verification.verdicts import Results
 from .snippets import has_sides, snippets
 
-HEAD = 1 << 16  # characters of a card in which its YAML head is looked for
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,8})?")
 REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
 
@@ -31,13 +31,9 @@ def write_card(folder: Path, name: str, spec: ModelSpec, results: Results, sourc
 
 def languages(card: Path) -> list[str]:
     """Read the codes of `language:` in the YAML head of a model card; none where it says nothing that can be read."""
-    try:
-        with card.open(encoding="utf-8", errors="replace") as file:
-            first, *lines = file.read(HEAD).splitlines() or [""]
-    except OSError:
-        return []
+    lines = card_head(card)
     at = next((n for n, line in enumerate(lines) if line.startswith("language:")), None)
-    if first != "---" or at is None or "---" in lines[:at]:
+    if at is None:
         return []
     words = lines[at].removeprefix("language:").strip(" []").split(",")
     for line in lines[at + 1 :]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot, listed_file
 from .fetch import PARTIAL
+from .notes import replace_text
 
 ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.
@@ -39,12 +39,9 @@ def snapshot_of(folder: Path) -> Snapshot:
 
 def write_note(snapshot: Snapshot, entries: Iterable[Entry]) -> None:
     """Keep what the hub says of a commit's files, beside the hub's own folders; not where they cannot be written."""
-    note = _note(snapshot)
-    partial = note.with_name(f"{note.name}.{os.getpid()}")
+    noted = json.dumps({entry.name: [entry.digest, entry.size] for entry in entries})
     with contextlib.suppress(OSError):  # the hub is asked again next time
-        note.parent.mkdir(exist_ok=True)
-        partial.write_text(json.dumps({entry.name: [entry.digest, entry.size] for entry in entries}), "utf-8")
-        os.replace(partial, note)
+        replace_text(_note(snapshot), noted)
 
 
 def read_note(snapshot: Snapshot) -> list[Entry]:
@@ -61,10 +58,7 @@ def note_revision(snapshot: Snapshot, revision: str | None) -> None:
     ref = snapshot.storage / "refs" / (revision or "main")
     if ref.name == snapshot.commit or (ref.is_file() and ref.read_text("utf-8") == snapshot.commit):
         return
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    partial = ref.with_name(f"{ref.name}.{os.getpid()}.tmp")
-    partial.write_text(snapshot.commit, "utf-8")
-    os.replace(partial, ref)
+    replace_text(ref, snapshot.commit)
 
 
 def _note(snapshot: Snapshot) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 from edge_embed.architectures import dim, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
 from edge_embed.spec.names import relative_path
@@ -22,7 +23,6 @@ from edge_embed.spec.values import shown, texts, whole
 from .facts import facts_of, facts_of_folder
 from .preprocessor import read_preprocessor
 
-HEAD = 1 << 18  # characters of a model card in which its YAML head ends
 LICENSE = re.compile(r"license:\s*(\S+)\s*")
 KINDS = {"Transformer", "Pooling", "Normalize"}
 POOLING_NAMES: dict[str, Pooling] = {
@@ -170,14 +170,5 @@ def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | N
 
 def _license(path: Path) -> str | None:
     """Find `license:` in the YAML head of the model card."""
-    try:
-        with (path / "README.md").open(encoding="utf-8", errors="replace") as card:
-            head = card.read(HEAD)
-    except OSError:  # there is none; a licence only informs
-        return None
-    first, *lines = head.splitlines() or [""]
-    end = next((n for n, line in enumerate(lines) if line.startswith("---")), None)
-    if first != "---" or end is None:
-        return None
-    found = filter(None, map(LICENSE.fullmatch, lines[:end]))
+    found = filter(None, map(LICENSE.fullmatch, card_head(path / "README.md")))
     return next((match[1] for match in found), None)

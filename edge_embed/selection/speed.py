@@ -21,6 +21,7 @@ from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import this_device
 from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, listing
 from edge_embed.formats.json_file import read_object
+from edge_embed.hub.notes import replace_text
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.values import real
 from edge_embed.spec.weights import Weights
@@ -114,10 +115,7 @@ def _noted(note: Path, candidates: Sequence[Candidate]) -> dict[str, float]:
 
 def _keep(note: Path, speeds: Mapping[str, float]) -> None:
     with contextlib.suppress(OSError):
-        note.parent.mkdir(parents=True, exist_ok=True)
-        partial = note.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(speeds), "utf-8")
-        partial.replace(note)
+        replace_text(note, json.dumps(speeds))
 
 
 def _machine() -> Machine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,17 @@ from .memory import MappedFiles
 PINNED = "0.3.36"
 SPECIAL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
 FLOATS = (0, 1, 30)  # types of ggml that it never repacks: F32, F16, BF16
+
+
+def _close_at_exit() -> None:
+    """Close what llama_cpp opens when it is imported and never closes, of which Python warns at its end."""
+    for name in ("outnull_file", "errnull_file"):
+        file = getattr(getattr(llama_cpp, "_utils", None), name, None)
+        if file is not None:
+            atexit.register(file.close)
+
+
+_close_at_exit()
 
 
 def check_version(found: str = llama_cpp.__version__) -> None:
