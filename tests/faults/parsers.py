@@ -14,7 +14,8 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from edge_embed.architectures import architecture
@@ -150,27 +151,44 @@ KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes], Callable[[P
 
 def campaign(samples: Path, kind: str, seconds: float, seed: int) -> tuple[int, list[str]]:
     """Spoil one kind of file for so many seconds."""
-    name, spoil, read = KINDS[kind]
-    data = (samples / name).read_bytes()
-    with tempfile.TemporaryDirectory() as place:
-        whole, top = samples / name, name.partition("/")[0]
-        if "/" in name:
-            shutil.copytree(samples / top, Path(place) / top)
-        path = Path(place) / name
+    _, spoil, read = KINDS[kind]
+    with whole(samples, kind) as path:
+        data = path.read_bytes()
 
         def attempt(n: int) -> str | None:
-            path.write_bytes(spoil(data, random.Random(f"{kind} {seed} {n}")))
-            try:
-                read(path)
-            except EdgeEmbedError as error:
-                return None if str(error).encode("utf-8", "replace") and printable(str(error)) else f"message {error!r}"
-            except BaseException:
-                return traceback.format_exc()[-1500:]
-            return None
+            return fault_of(read, path, spoil(data, random.Random(f"{kind} {seed} {n}")))
 
-        path.write_bytes(whole.read_bytes())
-        read(path)  # whole, it is read
-        return run_limited(attempt, seconds, Path(place) / "note", SECONDS)
+        return run_limited(attempt, seconds, note_of(path), SECONDS)
+
+
+@contextmanager
+def whole(samples: Path, kind: str) -> Iterator[Path]:
+    """Give the path of a kind's file, in a folder of its own with what belongs to it; it can be read as it is."""
+    name, _, read = KINDS[kind]
+    top = name.partition("/")[0]
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "files" / name
+        path.parent.mkdir() if top == name else shutil.copytree(samples / top, Path(place) / "files" / top)
+        shutil.copy(samples / name, path)
+        read(path)
+        yield path
+
+
+def note_of(path: Path) -> Path:
+    """Return where a campaign notes what it tries: beside the folder of the files."""
+    return next(parent for parent in path.parents if parent.name == "files").with_name("note")
+
+
+def fault_of(read: Callable[[Path], None], path: Path, data: bytes) -> str | None:
+    """Read a file of this content; say what was wrong with how that ended."""
+    path.write_bytes(data)
+    try:
+        read(path)
+    except EdgeEmbedError as error:
+        return None if str(error).encode("utf-8", "replace") and printable(str(error)) else f"message {error!r}"
+    except BaseException:
+        return traceback.format_exc()[-1500:]
+    return None
 
 
 def printable(text: str) -> bool:

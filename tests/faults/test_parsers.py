@@ -27,7 +27,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return samples(tmp_path_factory.mktemp("samples"))
 
 
-@pytest.mark.parametrize(("campaign", "share", "least"), [("parsers.py", 0.35, 500), ("engines.py", 0.3, 50)])
+@pytest.mark.parametrize(
+    ("campaign", "share", "least"), [("parsers.py", 0.25, 500), ("shrinking.py", 0.1, 500), ("engines.py", 0.3, 50)]
+)
 def test_spoilt_files_do_no_harm(files: Path, campaign: str, share: float, least: int) -> None:
     """In a process of its own, since its forks may not have another's threads and loaded models."""
     seed = secrets.randbelow(1 << 30) if faults.long() else 0
