@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for peers that import onnxruntime before we do
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # A CPU for each worker: engines' threads that wait for one another would spin on the CPUs that the others need.
+    _cpus = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_cpus[int(worker.removeprefix("gw")) % len(_cpus)]})
 
 from edge_embed import Embedder
 from edge_embed.backends.fake import FakeBackend

@@ -82,4 +82,4 @@ def test_ci_runs_both_installing_commands() -> None:
     # The second runs in two parts, since the types are checked as soon as everything is installed.
     install, tests = script.index('run_in tests "${tests% && *}"'), script.index('run_in tests "${tests##* && }"')
     assert install < script.index(".venv/bin/mypy") < tests
-    assert command.strip().rpartition(" && ")[2] == ".venv/bin/python -m pytest"
+    assert command.strip().rpartition(" && ")[2] == ".venv/bin/python -m pytest -n 2 --dist loadfile"
