@@ -6,27 +6,27 @@ Works window by window. Knows no files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed import vectors
-from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend
-from edge_embed.errors import BackendError, InputError, MemoryWarning, OutOfMemoryError, warn
+from edge_embed.backends import ImageBackend, Rows, TextBackend
+from edge_embed.errors import BackendError, InputError
 from edge_embed.images.preprocess import load_ahead
 from edge_embed.images.tiles import TILES_AT_ONCE, most_tiles
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
 from .batches import make_batches
-from .image_tokens import ImagePrompt, expand_image_token
 from .inputs import Inputs, parse_inputs
 from .options import Options
-from .pooling import pool
-from .tokenizer import Ids, Tokenized, Tokenizer
+from .reading import read_images, read_texts
+from .rows import TextRow, compute_rows
+from .tokenizer import Tokenizer
 from .windows import TruncationReport, Window, WindowState, split_windows
 
 T = TypeVar("T")
@@ -93,55 +93,20 @@ class Pipeline:
 
     def _embed_texts(self, state: WindowState) -> None:
         """Run the backend on batches of like length and pool each text's rows to its position."""
-        positions = np.array([*state.inputs.texts], np.int64)
-        tokens = self._tokenize(state, positions)
-        state.report.add(tokens.counts)
-        for prefix_length, rows in self._split_by_prefix(tokens.ids, state.options.templates.text):
-            for batch in make_batches([len(tokens.ids[n]) for n in rows], state.options.batch_tokens):
-                chosen = rows[batch]
-                indices = state.indices(positions[chosen])
-                hidden = self._forward(Batch([tokens.ids[n] for n in chosen], (), prefix_length, indices))
-                state.rows[positions[chosen]] = [pool(row, self.spec.pooling) for row in hidden]
-                state.done(len(batch))
+        read = read_texts(self.spec, self.tokenizer, state.inputs, state.options)
+        state.report.add(read.counts.values())
+        with_prefix = {position: row for position, row in read.rows.items() if row.prefix}
+        without = {position: row for position, row in read.rows.items() if not row.prefix}
+        for count in itertools.chain(self._compute(with_prefix, state), self._compute(without, state)):
+            state.done(count)
+        state.done(len(state.inputs.texts) - len(read.rows))
 
-    def _tokenize(self, state: WindowState, positions: NDArray[np.int64]) -> Tokenized:
-        """Tokenise the texts; a message's index is the input's, whatever stands between the texts."""
-        options, first, texts = state.options, state.inputs.first, [*state.inputs.texts.values()]
-        if len(positions) == 0 or positions[-1] == len(positions) - 1:
-            return self.tokenizer.tokenize(texts, options.templates.text, options.truncation, first)
-        parts = [
-            self.tokenizer.tokenize([text], options.templates.text, options.truncation, first + int(position))
-            for position, text in zip(positions, texts, strict=True)
-        ]
-        return Tokenized([ids for part in parts for ids in part.ids], [c for part in parts for c in part.counts])
-
-    def _split_by_prefix(self, ids: Sequence[Ids], template: str) -> Iterator[tuple[int, NDArray[np.int64]]]:
-        """Part the texts of a causal model by whether they begin with the prompt's own ids, as nearly all do.
-
-        A text may change them: its first letters may join the prompt's last token.
-        """
-        positions = np.arange(len(ids))
-        prefix = self.tokenizer.prefix(template) if len(ids) and self.spec.attention == "causal" else ()
-        size = len(prefix)
-        with_prefix = np.array([len(row) > size and bool((row[:size] == prefix).all()) for row in ids], bool)
-        yield size, positions[with_prefix]
-        yield 0, positions[~with_prefix]
-
-    def _forward(self, batch: Batch) -> list[Rows]:
-        """Run a batch; one for which there is no memory is halved, once."""
-        try:
-            return self.backend.forward(batch)
-        except OutOfMemoryError as error:
-            if len(batch.ids) == 1:
-                raise
-            warn(f"{error}: the batch of {len(batch.ids)} texts is halved", MemoryWarning)
-            middle = len(batch.ids) // 2
-            halves = (slice(middle), slice(middle, None))
-            parts = [
-                replace(batch, ids=batch.ids[half], image_rows=batch.image_rows[half], indices=batch.indices[half])
-                for half in halves
-            ]
-            return [rows for part in parts for rows in self.backend.forward(part)]
+    def _compute(self, rows: Mapping[int, TextRow], state: WindowState) -> Iterator[int]:
+        """Put each row's vector in its place, batch by batch; yields how many there were in each."""
+        positions, ready = np.array([*rows], np.int64), [*rows.values()]
+        for batch in make_batches([len(row.ids) for row in ready], state.options.batch_tokens):
+            state.rows[positions[batch]] = compute_rows(self.backend, self.spec.pooling, [ready[n] for n in batch])
+            yield len(batch)
 
     def _embed_images(self, state: WindowState) -> None:
         """Load images ahead in threads, run the image tower on a few at a time, and put the rows in their places."""
@@ -171,24 +136,10 @@ class Pipeline:
 
     def _embed_image_prompts(self, state: WindowState, images: Mapping[int, Rows]) -> None:
         """Let the language model read each image's rows within the prompt, with its text if it has one."""
-        options, captions = state.options, state.inputs.captions
-        prompts: dict[int, ImagePrompt] = {}
-        for position, rows in images.items():
-            template = options.templates.composed if position in captions else options.templates.image
-            caption, index = captions.get(position), state.inputs.first + position
-            try:
-                prompts[position] = expand_image_token(
-                    self.tokenizer, self.spec, template, caption, rows, options.truncation, index
-                )
-            except InputError as error:
-                state.refuse(position, error)
-        state.report.add(prompt.count for position, prompt in prompts.items() if position in captions)
-        positions, ready = np.array([*prompts], np.int64), [*prompts.values()]
-        for batch in make_batches([len(prompt.ids) for prompt in ready], options.batch_tokens):
-            chosen = [ready[n] for n in batch]
-            indices = state.indices(positions[batch])
-            hidden = self._forward(Batch([one.ids for one in chosen], [one.image_rows for one in chosen], 0, indices))
-            state.rows[positions[batch]] = [pool(row, self.spec.pooling) for row in hidden]
+        read = read_images(self.spec, self.tokenizer, state.inputs, state.options, images)
+        state.report.add(count for position, count in read.counts.items() if position in state.inputs.captions)
+        for _ in self._compute(read.rows, state):
+            pass  # its images are counted by the chunk
 
 
 def _check_finite(rows: NDArray[np.float32], first: int) -> None:

@@ -65,16 +65,6 @@ class WindowState:
     report: TruncationReport
     done: Callable[[int], object]
 
-    def indices(self, positions: Iterable[int]) -> list[int]:
-        """Return which of the user's inputs stand at some positions of the window."""
-        return [self.inputs.first + int(n) for n in positions]
-
-    def refuse(self, position: int, error: InputError) -> None:
-        """Raise the error, or keep it for its input's position where that was asked for."""
-        if not self.options.keep_errors:
-            raise error
-        self.inputs.errors[position] = error
-
 
 def split_windows(inputs: Iterable[object]) -> Iterator[list[object]]:
     """Group inputs by number and by the bytes that they hold, at least one in each group."""
