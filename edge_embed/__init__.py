@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from edge_embed.images.sources import UNTRUSTED, ImageSources
     from edge_embed.spec.model import ModelSpec
 
+    from .batching.async_embedder import AsyncEmbedder
     from .compat import Compatibility, compare
     from .embedder import Embedder
     from .vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
@@ -39,6 +40,7 @@ __version__ = "0.1.0"
 __all__ = [
     "UNTRUSTED",
     "AcceptedLossWarning",
+    "AsyncEmbedder",
     "BackendError",
     "Compatibility",
     "CorruptModelError",
@@ -72,6 +74,7 @@ __all__ = [
 
 _LAZY = {
     "UNTRUSTED": "images.sources",
+    "AsyncEmbedder": "batching.async_embedder",
     "Compatibility": "compat",
     "Embedder": "embedder",
     "ImageSources": "images.sources",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from edge_embed.errors import EdgeEmbedError
 from edge_embed.pipeline.tokenizer import TokenCount
 from edge_embed.vectors import Array
 
@@ -17,6 +16,15 @@ class Timings:
     tokenize: float = 0.0
     queue: float = 0.0
     compute: float = 0.0
+
+    @classmethod
+    def total(cls, parts: Sequence[Timings]) -> Timings:
+        """Add up what one window took after the other."""
+        return cls(
+            tokenize=sum(part.tokenize for part in parts),
+            queue=sum(part.queue for part in parts),
+            compute=sum(part.compute for part in parts),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +38,7 @@ class Computed:
 
     vectors: Array
     counts: Sequence[TokenCount]
-    errors: Mapping[int, EdgeEmbedError]
+    errors: Mapping[int, Exception]
     timings: Timings
 
     @property

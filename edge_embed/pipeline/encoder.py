@@ -17,10 +17,10 @@ from edge_embed.vectors import Array, Metric, Precision
 
 from .inputs import Input, as_list
 from .one_or_many import one_image_or_many, one_text_or_many
-from .options import ANY_SOURCE, Options, find_templates
+from .options import ANY_SOURCE, Options, find_templates, make_options
 from .pipeline import Pipeline
 from .progress import progress_bar
-from .tokenizer import TokenCount, Truncation, check_texts, check_truncation
+from .tokenizer import TokenCount, Truncation, check_texts
 
 
 class Loaded(Protocol):
@@ -264,17 +264,16 @@ class Encoder:
         batch_tokens: int | None,
     ) -> Options:
         """Check what a call asks for, before any input is looked at; None means as the model or its opening says."""
-        vectors.check_precision(precision)
-        check_truncation(truncation)
-        if batch_tokens is not None and batch_tokens < 1:
-            raise InputError(f"batch_tokens={batch_tokens} must be at least 1")
-        return Options(
-            templates=find_templates(self.spec, prompt_name, prompt, side),
-            dim=self.spec.pick_dim(self._truncate_dim if truncate_dim is None else truncate_dim),
+        return make_options(
+            self.spec,
+            side=side,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            truncate_dim=self._truncate_dim if truncate_dim is None else truncate_dim,
             precision=precision,
-            normalize=self.spec.normalize if normalize is None else normalize,
+            normalize=normalize,
             truncation=truncation,
-            batch_tokens=batch_tokens or self._opened.batch_tokens,
+            batch_tokens=self._opened.batch_tokens if batch_tokens is None else batch_tokens,
             sources=self._sources,
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,12 @@ class GuardedTokenizer:
             # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
+
+    @cached_property
+    def size(self) -> int:
+        """One more than the largest id."""
+        with _guarded(f"{self._path} has no vocabulary"):
+            return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
 
     def encode(self, text: str, add_special_tokens: bool = True) -> tokenizers.Encoding:
         """Tokenise a text, with every token's place in it."""

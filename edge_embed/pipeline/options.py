@@ -8,9 +8,9 @@ from typing import get_args
 from edge_embed.errors import InputError, listing
 from edge_embed.images.sources import ImageSources
 from edge_embed.spec.model import TEXT, ModelSpec, Side
-from edge_embed.vectors import Precision
+from edge_embed.vectors import Precision, check_precision
 
-from .tokenizer import Truncation, text_fault
+from .tokenizer import Truncation, check_truncation, text_fault
 
 ANY_SOURCE = ImageSources()
 
@@ -36,6 +36,37 @@ class Options:
     batch_tokens: int
     sources: ImageSources = ANY_SOURCE
     keep_errors: bool = False
+
+
+def make_options(
+    spec: ModelSpec,
+    *,
+    side: Side | None,
+    prompt_name: str | None,
+    prompt: str | None,
+    truncate_dim: int | None,
+    precision: Precision,
+    normalize: bool | None,
+    truncation: Truncation,
+    batch_tokens: int,
+    sources: ImageSources,
+    keep_errors: bool = False,
+) -> Options:
+    """Check what a call asks for, before any input is looked at; None means as the model says."""
+    check_precision(precision)
+    check_truncation(truncation)
+    if batch_tokens < 1:
+        raise InputError(f"batch_tokens={batch_tokens} must be at least 1")
+    return Options(
+        templates=find_templates(spec, prompt_name, prompt, side),
+        dim=spec.pick_dim(truncate_dim),
+        precision=precision,
+        normalize=spec.normalize if normalize is None else normalize,
+        truncation=truncation,
+        batch_tokens=batch_tokens,
+        sources=sources,
+        keep_errors=keep_errors,
+    )
 
 
 def find_templates(

@@ -27,7 +27,7 @@ from .options import Options
 from .reading import read_images, read_texts
 from .rows import TextRow, compute_rows
 from .tokenizer import Tokenizer
-from .windows import TruncationReport, Window, WindowState, split_windows
+from .windows import WINDOW, TruncationReport, Window, WindowState, split_windows
 
 T = TypeVar("T")
 
@@ -42,13 +42,14 @@ class Pipeline:
     vision: ImageBackend | None = None
     threads: int = 2
 
-    def parse(self, inputs: Iterable[object], options: Options) -> Iterator[Inputs]:
+    def parse(self, inputs: Iterable[object], options: Options, most_images: int = WINDOW) -> Iterator[Inputs]:
         """Yield the inputs window by window, checked, as `run` takes them; nothing is computed.
 
-        Raises InputError for what the model cannot take; with `keep_errors` keeps it for its position.
+        No window has more than `most_images` images. Raises InputError for what the model cannot take; with
+        `keep_errors` keeps it for its position.
         """
         first, no_images = 0, self._no_images()
-        for window in split_windows(inputs):
+        for window in split_windows(inputs, most_images):
             yield parse_inputs(window, first, self.spec, options, no_images)
             first += len(window)
 

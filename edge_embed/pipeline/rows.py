@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,13 @@ class TextRow:
     prefix: int = 0
     image_rows: ImageRows | None = None
     spans: Sequence[Span] = ()
+
+    kind: ClassVar = "text"
+
+    @property
+    def length(self) -> int:
+        """How many tokens it has."""
+        return len(self.ids)
 
     @property
     def shared(self) -> bytes:

@@ -45,6 +45,10 @@ class Tokenized:
 class Tokenizer(Protocol):
     """What the pipeline asks of a tokenizer: see `TextTokenizer`."""
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are: an id is less."""
+
     def limited(self, max_tokens: int) -> Tokenizer:
         """Return the same tokenizer with another length."""
 
@@ -122,6 +126,11 @@ class TextTokenizer:
             rows, lambda n, row: self._fit(texts[n], template, truncation), self.max_tokens, truncation, first
         )
 
+    @property
+    def size(self) -> int:
+        """How many tokens there are, those that were added among them."""
+        return self._tokenizer.size
+
     def limited(self, max_tokens: int) -> TextTokenizer:
         """Return the same tokenizer with another length."""
         other = copy(self)
@@ -135,6 +144,21 @@ class TextTokenizer:
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
         return single_id(self._tokenizer.encode(self._spell(token), add_special_tokens=False).ids, token)
+
+    def spans(self, text: str, template: str, places: Sequence[tuple[int, int]]) -> tuple[Ids, list[tuple[int, int]]]:
+        """Return a text's ids within the template, uncut, and for each (start, stop) in its letters that in its ids.
+
+        A token belongs to the place in which it begins.
+        """
+        spelled = self._spell(template)
+        encoding = self._tokenizer.encode(spelled.replace(TEXT, text))
+        first = spelled.index(TEXT)
+        begins = np.array([start - first if start < stop else -1 for start, stop in encoding.offsets], np.int64)
+        spans = []
+        for start, stop in places:
+            inside = np.flatnonzero((begins >= start) & (begins < stop))
+            spans.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0))
+        return as_ids(encoding.ids), spans
 
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""

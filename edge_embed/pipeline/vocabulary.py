@@ -56,6 +56,11 @@ class VocabularyTokenizer:
             rows, lambda n, row: self._fit(texts[n], template, truncation, row), self.max_tokens, truncation, first
         )
 
+    @property
+    def size(self) -> int:
+        """As many as there can be: the vocabulary does not say, and its backend checks ids by itself."""
+        return 1 << 31
+
     def limited(self, max_tokens: int) -> VocabularyTokenizer:
         """Return the same tokenizer with another length."""
         return VocabularyTokenizer(self._vocabulary, max_tokens, self._special_tokens)

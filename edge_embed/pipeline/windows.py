@@ -66,18 +66,23 @@ class WindowState:
     done: Callable[[int], object]
 
 
-def split_windows(inputs: Iterable[object]) -> Iterator[list[object]]:
-    """Group inputs by number and by the bytes that they hold, at least one in each group."""
+def split_windows(inputs: Iterable[object], most_images: int = WINDOW) -> Iterator[list[object]]:
+    """Group inputs by number, by how many images there are, and by the bytes that they hold; at least one a group."""
     items = iter(inputs)
     for item in items:
-        window, size = [item], _size(item)
-        while len(window) < WINDOW and size < WINDOW_BYTES:
+        window, size, images = [item], _size(item), int(_is_image(item))
+        while len(window) < WINDOW and size < WINDOW_BYTES and images < most_images:
             more = list(itertools.islice(items, 1))
             if not more:
                 break
             window += more
             size += _size(more[0])
+            images += _is_image(more[0])
         yield window
+
+
+def _is_image(item: object) -> bool:
+    return isinstance(item, Mapping) and "image" in item
 
 
 def _size(item: object) -> int:
