@@ -22,7 +22,7 @@ from .checkpoint.source import Array, Source
 from .export import Export, describe, exporter, targets
 from .onnx.export import to_onnx, write_image
 from .onnx.file import smooth_pairs
-from .publishing.card import write_card
+from .publishing.card import write_card, write_sums
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
 from .variant import open_variant
@@ -189,5 +189,6 @@ def write_image_part(mmproj: Path, out: Path, level: str) -> Path:
     place = out / FOLDER
     with staging([FOLDER], mmproj.stem, out) as stages:
         to_onnx(config_of(header, mmproj), tensors, level, stages[FOLDER], pooling="last", part="image")
+        write_sums(stages[FOLDER])
         publish(stages, {FOLDER: place})
     return place

@@ -24,6 +24,11 @@ def write_card(folder: Path, name: str, spec: ModelSpec, results: Results, sourc
     """
     (folder / FILE_NAME).write_text(spec.to_json(), "utf-8")
     (folder / "README.md").write_text(_readme(folder, name, spec, results, languages(source / "README.md")), "utf-8")
+    write_sums(folder)
+
+
+def write_sums(folder: Path) -> None:
+    """Write the sums of every file in the folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != SUMS)
     lines = [f"{entry.sha256}  {entry.path}\n" for entry in (describe(path, folder) for path in files)]
     (folder / SUMS).write_text("".join(lines), "utf-8")

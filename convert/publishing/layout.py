@@ -17,7 +17,6 @@ COPIED = (
     "merges.txt",
     "preprocessor_config.json",
     "processor_config.json",
-    "processor_config.json",
     "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",

@@ -22,6 +22,14 @@ from .conversions import FOLDER
 DESCRIPTIONS = (FILE_NAME, TOKENIZER, "config.json")  # small, and hashed at every load
 
 
+class DamagedConversionError(CorruptModelError):
+    """Tell that a file in our own cache of conversions is not as it was made; `place` is the folder of its key."""
+
+    def __init__(self, fault: str, place: Path) -> None:
+        super().__init__(f"{fault}; delete {place}, and it is converted again")
+        self.fault, self.place = fault, place
+
+
 class Hashing:
     """Files that are being hashed in a thread of their own."""
 
@@ -103,13 +111,13 @@ def _listed(folder: Path) -> dict[str, str]:
 def _compare(path: Path, expected: str, actual: str, cache: Path) -> None:
     if actual == expected:
         return
+    fault = f"{path} is damaged, or was changed: it has the hash {actual}, where {expected} was published"
+    if path.is_relative_to(made := cache / FOLDER):
+        place = made / path.relative_to(made).parts[0]
+        raise DamagedConversionError(fault, place)
     if path.is_symlink():
         remedy = "remove the model and fetch it again: edge-embed rm, then edge-embed pull"
-    elif path.is_relative_to(cache):
-        remedy = f"delete {path.relative_to(cache).parts[1]} in {cache / FOLDER}, and it is converted again"
     else:
         remedy = "copy or convert the folder again"
         remedy += f"; if the change is yours, take its line out of {SUMS}" * (path.name in DESCRIPTIONS)
-    raise CorruptModelError(
-        f"{path} is damaged, or was changed: it has the hash {actual}, where {expected} was published; {remedy}"
-    )
+    raise CorruptModelError(f"{fault}; {remedy}")

@@ -19,6 +19,7 @@ from edge_embed.errors import (
     UnsupportedModelError,
     warn,
 )
+from edge_embed.hub.reference import local_path
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
@@ -29,8 +30,8 @@ from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
 
 from .find import FoundModel, explain_place, find_model
-from .integrity import hashed_meanwhile
-from .prepare import prepare, prepare_image_part
+from .integrity import DamagedConversionError, hashed_meanwhile
+from .prepare import discard, prepare, prepare_image_part
 from .request import LoadRequest
 from .selftest import check_images_once, check_once
 
@@ -50,9 +51,21 @@ class LoadedModel:
 def load_model(request: LoadRequest, before_opening: Callable[[], object] = lambda: None) -> LoadedModel:
     """Find the model, choose its weights, fetch or convert them, and, after what is to come before, load them.
 
-    Weights that fail their self-test are passed over for others of the folder, unless a level was named.
+    Weights that fail their self-test are passed over for others of the folder, unless a level was named. A damaged
+    conversion of our own cache is made anew, once; not one that was named by its path, which may have lost its source.
     Raises InputError or ModelError; then nothing stays loaded.
     """
+    try:
+        return _load_model(request, before_opening)
+    except DamagedConversionError as error:
+        reference = request.reference
+        if not reference.is_repository and error.place.resolve() in local_path(reference).resolve().parents:
+            raise
+        discard(error.place, error.fault)
+    return _load_model(request, before_opening)
+
+
+def _load_model(request: LoadRequest, before_opening: Callable[[], object]) -> LoadedModel:
     with find_and_choose(request) as (found, choice):
         spec = _asked_for(found.model.spec, request)  # what cannot be is refused before anything is fetched for it
         if choice.ready:

@@ -7,6 +7,7 @@ import importlib
 import logging
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from edge_embed.errors import CorruptModelError, MissingDependencyError, ModelError, ModelNotFoundError, pip_install
+from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
@@ -25,6 +27,7 @@ from .conversions import note_origin, place_of
 from .integrity import check_files
 
 CONVERTER = 5  # raise it when the converter's output changes, so that older copies are not used
+LEFTOVER = ".edge_embed.partial"  # how a folder's name ends that the next conversion removes
 NOT_READ = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".ot", ".pt", ".pth"}  # large, and not converted
 CHECKED = {".json", ".safetensors", ".txt"}  # what is read of a model, not of what people are told of it
 logger = logging.getLogger(__name__)
@@ -51,8 +54,7 @@ def prepare(
     except (CorruptModelError, ModelNotFoundError) as error:
         if not _made(folder):  # it is the source that is damaged
             raise
-        logger.warning("a conversion in the cache is damaged, and is made again: %s", error)
-        _discard(folder)
+        discard(folder, str(error))
     return once()
 
 
@@ -75,6 +77,7 @@ def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Wei
 
     _once(folder, made, mmproj, f"onnx:{level}", convert)
     place = made(folder)[0]
+    check_files(place, [path.relative_to(place).as_posix() for path in place.glob("onnx/*")], cache)
     (weights,) = find_onnx(Listing.of(place))
     return place, weights
 
@@ -99,14 +102,29 @@ def _once(folder: Path, made: Callable[[Path], list[Path]], source: Path, to: st
         ) from error
 
 
-def _discard(folder: Path) -> None:
-    """Remove what was made in a folder of the cache, unless another process has just made it anew."""
-    with FileLock(folder / "lock"):
-        for made in _made(folder):
-            try:
-                read_folder(made)
-            except ModelError:
-                shutil.rmtree(made)
+def discard(place: Path, fault: str) -> None:
+    """Remove what was converted into a folder of our own cache and is damaged, so that it is made again.
+
+    What another process has made anew meanwhile stays. Raises ModelError where nothing can be removed.
+    """
+    logger.warning("a conversion in the cache is damaged, and is made again: %s", fault)
+    try:
+        with FileLock(place / "lock"):
+            for made in [path for path in place.glob("[!.]*/") if _is_damaged(path)]:
+                aside = Path(tempfile.mkdtemp(prefix=".", suffix=LEFTOVER, dir=place))
+                made.rename(aside / made.name)  # at once: of what is half removed, nothing must be opened
+                shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise ModelError(f"{fault}; {place} cannot be removed, to be converted again: {error}") from error
+
+
+def _is_damaged(made: Path) -> bool:
+    try:
+        if (made / FILE_NAME).is_file():
+            read_folder(made)
+        return bool(wrong_sums(made)[1])
+    except ModelError:
+        return True
 
 
 def _converter(module: str, what: str, out: Path) -> Any:

@@ -21,7 +21,7 @@ from edge_embed.hub import digests
 from edge_embed.hub.digests import SHA256, digest_of, identity, remembered_digest
 from edge_embed.layouts.folder import read_folder
 from edge_embed.loading import integrity
-from edge_embed.loading.prepare import prepare
+from edge_embed.loading.prepare import discard, prepare
 from edge_embed_convert import convert
 
 from support import tiny
@@ -209,14 +209,53 @@ def test_other_weights_of_equal_size_and_time_are_converted_anew(tmp_path: Path,
     assert second.spec.fingerprint != first.spec.fingerprint
 
 
-def test_a_damaged_conversion_names_what_to_delete(source: Path, cache: Path) -> None:
-    Embedder(f"{source}:int8").close()
+@pytest.mark.parametrize("name", ["weights", "tokenizer.json"])
+def test_a_damaged_conversion_is_made_again(
+    source: Path, cache: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    with Embedder(f"{source}:int8") as model:
+        vector = model.encode("a text")
     made = next(cache.glob("converted/*/[!.]*/edge_embed.json")).parent
+    spoilt = weights_of(made / "onnx") if name == "weights" else made / name
+    flip(spoilt)
+    wrong = digest_of(spoilt, SHA256)
+    with Embedder(f"{source}:int8") as model:
+        assert model.encode("a text").tobytes() == vector.tobytes()
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        f"a conversion in the cache is damaged, and is made again: {spoilt} is damaged, or was changed: it has "
+        f"the hash {wrong}, where {digest_of(spoilt, SHA256)} was published"
+    ]
+    assert not [path for path in made.parent.iterdir() if path.is_dir() and path != made]
+
+
+def test_what_another_process_has_made_anew_stays(source: Path, cache: Path) -> None:
+    made = prepare(read_folder(source), "onnx:float32", cache).folder
+    inode = made.stat().st_ino
+    discard(made.parent, "it was damaged when this process looked")
+    assert made.stat().st_ino == inode
+
+
+def test_a_damaged_conversion_that_was_named_by_its_path_stays(source: Path, cache: Path) -> None:
+    """Nobody knows whether what it was made of is there still."""
+    made = prepare(read_folder(source), "onnx:float32", cache).folder
     flip(weights_of(made / "onnx"))
-    with pytest.raises(CorruptModelError, match=f"; delete {made.parent.name} in .*, and it is converted again"):
-        Embedder(f"{source}:int8")
-    shutil.rmtree(made.parent)
-    Embedder(f"{source}:int8").close()
+    with pytest.raises(CorruptModelError, match=f"; delete {made.parent}, and it is converted again"):
+        Embedder(made)
+    assert weights_of(made / "onnx").is_file()
+
+
+def test_a_damaged_conversion_that_cannot_be_removed(
+    source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = prepare(read_folder(source), "onnx:float32", cache).folder
+    flip(weights_of(made / "onnx"))
+
+    def refuse(self: Path, target: Path) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(ModelError, match=rf"{made.parent} cannot be removed, to be converted again: read-only"):
+        Embedder(f"{source}:float32")
 
 
 def test_a_damaged_checkpoint_is_not_converted(source: Path, cache: Path) -> None:

@@ -211,6 +211,21 @@ def test_the_graph_is_made_once(foreign: Path, expected: list[Any], tmp_path: Pa
     assert (place / weights.files[0].path).stat().st_mtime_ns == before
 
 
+def test_a_damaged_graph_is_made_again(
+    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("EDGE_EMBED_CACHE", str(tmp_path))
+    with Embedder(foreign) as model:
+        vector = model.encode_image(sample_image(4))
+    path = next(tmp_path.glob("converted/*/*/onnx/*.onnx"))
+    data = path.read_bytes()
+    path.write_bytes(data[:-300] + bytes([data[-300] ^ 1]) + data[-299:])
+    with Embedder(foreign) as model:
+        np.testing.assert_array_equal(model.encode_image(sample_image(4)), vector)
+    assert f"a conversion in the cache is damaged, and is made again: {path} is damaged" in caplog.text
+    assert path.read_bytes() == data
+
+
 def test_a_folder_of_others_gives_the_vectors_of_transformers(
     foreign: Path, llava: tuple[Any, Path], tmp_path: Path
 ) -> None:
