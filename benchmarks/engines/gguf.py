@@ -1,6 +1,6 @@
 """Embeds texts with one of the engines that run GGUF files, for speed.gguf.
 
-    python -m benchmarks.engines.gguf edge|llama|server MODEL.gguf THREADS [PATH_OF_LLAMA_SERVER]
+    python -m benchmarks.engines.gguf edge|alone|llama|server MODEL.gguf THREADS [PATH_OF_LLAMA_SERVER]
 
 A request is {"texts": [...], "save": where to write the vectors, or null}.
 """
@@ -16,6 +16,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ def edge(path: str, threads: int) -> Embed:
     from edge_embed import Embedder
 
     return Embedder(path, threads=threads).encode
+
+
+def alone(path: str, threads: int) -> Embed:
+    """Open the file with edge_embed, and give llama.cpp one text a call."""
+    from edge_embed import Embedder
+
+    return partial(Embedder(path, threads=threads).encode, batch_tokens=1)
 
 
 def llama(path: str, threads: int) -> Embed:
@@ -111,7 +119,7 @@ def main() -> None:
         with server(path, threads, sys.argv[4]) as (embed, pid):
             serve(embed, prepare=lambda order: order["texts"], details=save, cpu_clock=lambda: cpu_seconds(pid))
         return
-    embed = {"edge": edge, "llama": llama}[engine](path, threads)
+    embed = {"edge": edge, "alone": alone, "llama": llama}[engine](path, threads)
     serve(embed, prepare=lambda order: order["texts"], details=save)
 
 

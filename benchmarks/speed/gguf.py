@@ -1,6 +1,7 @@
 """edge_embed, Llama.embed and llama-server on the same GGUF file, the same threads and the same texts, taking turns.
 
     python -m benchmarks speed.gguf nano-Q8_0.gguf nano-Q4_K_M.gguf --server PATH/llama-server
+    python -m benchmarks speed.gguf nano-Q8_0.gguf --alone      edge_embed itself, with one text a call of llama.cpp
     python -m benchmarks speed.gguf nano-Q8_0.gguf --query      one query over a bare llama_decode, memory, load time
 
 Texts in, vectors out, tokenisation included; medians over the rounds after one that warms up. models.gguf makes files
@@ -36,6 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--longest", type=int, default=1500, help="characters of the longest text")
     add("--rounds", type=int, default=3, help="how often each engine is measured")
     add("--threads", type=int, default=usable_cpus(), help="of every engine")
+    add("--alone", action="store_true", help="compare with edge_embed computing each text alone, not with the others")
     add("--query", action="store_true", help="measure one query of edge_embed by itself instead")
 
 
@@ -62,7 +64,10 @@ def compare(path: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     order = {"texts": inputs, "save": None}
     with ExitStack() as stack:
         arguments: dict[str, list[object]] = {"edge_embed": ["edge", path, args.threads]}
-        arguments["Llama.embed"] = ["llama", path, args.threads]
+        if args.alone:
+            arguments["each text alone"] = ["alone", path, args.threads]
+        else:
+            arguments["Llama.embed"] = ["llama", path, args.threads]
         if args.server:
             arguments["llama-server"] = ["server", path, args.threads, args.server]
         workers = {name: stack.enter_context(Worker("gguf", *words)) for name, words in arguments.items()}
