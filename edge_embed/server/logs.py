@@ -1,0 +1,75 @@
+"""The service's log on standard error: a line a request, as text or as JSON, and never what a caller sent."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import orjson
+
+from .exchange import Exchange
+from .settings import LogFormat
+
+requests = logging.getLogger("edge_embed.server.requests")
+FIELDS = "edge_embed_fields"  # of a log record: what a request's line tells, by name
+
+
+def start(form: LogFormat) -> None:
+    """Send the service's loggers, uvicorn's and Python's warnings to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json() if form == "json" else _Text())
+    logging.captureWarnings(True)
+    for name, level in {
+        "edge_embed": logging.INFO,
+        "uvicorn.error": logging.WARNING,
+        "py.warnings": logging.WARNING,
+    }.items():
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level)
+
+
+def request(exchange: Exchange) -> None:
+    """Write a request's line."""
+    computed = exchange.computed
+    fields: dict[str, str | int | float] = {
+        "status": exchange.status or "gone",
+        "method": exchange.method,
+        "route": exchange.route or "(unknown)",
+        "ms": round(1e3 * exchange.seconds, 2),
+        "request_id": exchange.request_id,
+    }
+    if exchange.model:
+        fields |= {"model": exchange.model, "texts": exchange.texts}
+    if computed is not None:
+        times = computed.timings
+        fields |= {
+            "tokens": computed.tokens,
+            "truncated": computed.truncated,
+            "tokenize_ms": round(1e3 * times.tokenize, 2),
+            "queue_ms": round(1e3 * times.queue, 2),
+            "compute_ms": round(1e3 * times.compute, 2),
+        }
+    if exchange.reason:
+        fields["reason"] = exchange.reason
+    requests.info("request", extra={FIELDS: fields})
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class _Text(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Write `TIME LEVEL message`, or a request's fields as `name=value`."""
+        fields = getattr(record, FIELDS, None)
+        told = " ".join(f"{name}={value}" for name, value in fields.items()) if fields else super().format(record)
+        return f"{_time(record)} {record.levelname.lower()} {told.strip()}"
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one object a line."""
+        fields = getattr(record, FIELDS, None) or {"message": super().format(record).strip()}
+        return orjson.dumps({"time": _time(record), "level": record.levelname.lower(), **fields}).decode()
