@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, Protocol
 
+from edge_embed.batching.batcher import EngineCall, Queued
 from edge_embed.batching.computed import Computed
 from edge_embed.pipeline.tokenizer import Truncation
 from edge_embed.spec.model import ModelSpec, Side
 
 from .settings import Settings
 
-Observe = Callable[[Any], None]  # is told of each EngineCall, in the engine's thread
-
-
-class Queued(Protocol):
-    """How much waits."""
-
-    requests: int
-    texts: int
-    tokens: int
+Observe = Callable[[EngineCall], None]  # is told of each EngineCall, in the engine's thread
 
 
 class Embeds(Protocol):
@@ -63,8 +56,8 @@ class Engine(Protocol):
     def predicted_wait(self, tokens: int = 0) -> float:
         """Return in how many seconds what waits, and so many tokens more, will be done."""
 
-    def queued(self) -> Any:
-        """Return a `Queued`."""
+    def queued(self) -> Queued:
+        """Tell how much waits."""
 
     def running(self) -> tuple[float, float] | None:
         """Return the seconds that the engine's call has taken so far, and those predicted."""

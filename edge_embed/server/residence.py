@@ -1,4 +1,4 @@
-"""One model's time in memory: loaded once for all who wait for it, held while it is used, gone when others need room."""
+"""One model's time in memory: loaded once for all who wait for it, held while it is used, gone when others need it."""
 
 from __future__ import annotations
 
