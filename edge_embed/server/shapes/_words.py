@@ -1,0 +1,75 @@
+"""Words of many APIs for the same things: which side a text is, how it is cut, what a vector is written as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from edge_embed.pipeline.tokenizer import Truncation
+from edge_embed.spec.model import Side
+from edge_embed.vectors import Array, Precision
+
+from ._common import as_base64, packed, pick
+
+# What Cohere, Voyage, Google and Jina call them -> task and side; None is as the model says.
+INPUT_TYPES: Mapping[str | None, tuple[str | None, Side | None]] = {
+    None: (None, None),
+    "query": (None, "query"),
+    "search_query": (None, "query"),
+    "document": (None, "document"),
+    "passage": (None, "document"),
+    "search_document": (None, "document"),
+    "RETRIEVAL_QUERY": (None, "query"),
+    "QUESTION_ANSWERING": (None, "query"),
+    "FACT_VERIFICATION": (None, "query"),
+    "CODE_RETRIEVAL_QUERY": (None, "query"),
+    "RETRIEVAL_DOCUMENT": (None, "document"),
+    "classification": ("classification", None),
+    "CLASSIFICATION": ("classification", None),
+    "clustering": ("clustering", None),
+    "CLUSTERING": ("clustering", None),
+    "SEMANTIC_SIMILARITY": ("text-matching", None),
+    "image": (None, None),
+    "TASK_TYPE_UNSPECIFIED": (None, None),
+}
+PRECISIONS: Mapping[str | None, Precision] = {
+    None: "float32",
+    "float": "float32",
+    "float32": "float32",
+    "int8": "int8",
+    "uint8": "uint8",
+    "binary": "binary",
+    "ubinary": "ubinary",
+}
+TRUNCATIONS: Mapping[Any, Truncation] = {
+    None: "end",
+    True: "end",
+    False: "error",
+    "END": "end",
+    "START": "start",
+    "NONE": "error",
+    "end": "end",
+    "start": "start",
+    "none": "error",
+}
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How vectors are written: at a precision, as numbers or as base64 of their bytes."""
+
+    precision: Precision = "float32"
+    base64: bool = False
+
+    def write(self, vectors: Array) -> Sequence[Any]:
+        """Return a value for each vector (n, dim), for JSON."""
+        rows = packed(vectors, self.precision)
+        return [as_base64(row) for row in rows] if self.base64 else list(rows)
+
+
+def encoding(format: str | None, type: str | None = None, dtype: str | None = None) -> Encoding:
+    """Read OpenAI's `encoding_format`, Jina's `embedding_type` and Voyage's `output_dtype` together."""
+    words = {"output_dtype": dtype, "embedding_type": type, "encoding_format": format}
+    named = [pick(word, PRECISIONS, name) for name, word in words.items() if word not in (None, "base64")]
+    return Encoding(next(iter(named), "float32"), "base64" in words.values())
