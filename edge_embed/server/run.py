@@ -33,6 +33,7 @@ from .keys import Keys
 from .metrics import Metrics
 from .models import Model, Models, find_models
 from .notify import notify, watchdog_interval
+from .page import ROUTES
 from .settings import Settings
 from .sockets import is_public, listening, urls
 
@@ -67,7 +68,7 @@ class Process:
         service = Service(
             models=self.models, settings=settings, keys=keys, bodies=Bodies(settings.max_body, settings.max_bodies)
         )
-        self.app: ASGIApp = build(service, self.health, self.metrics, *gather())
+        self.app: ASGIApp = build(service, self.health, self.metrics, *gather(), extra=ROUTES)
         self.failure: BaseException | None = None
 
     def run(self, sockets: list[socket.socket], ready: Callable[[], None] = lambda: None) -> None:

@@ -1,0 +1,307 @@
+"""The page, in a browser, against the Embedder's own numbers."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import socket
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from edge_embed import Embedder
+from edge_embed.vectors import normalize, quantize, similarity
+
+from support.browser import browser as started_browser
+from support.browser import quiet_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, Route
+
+starlette = pytest.importorskip("starlette")
+uvicorn = pytest.importorskip("uvicorn")
+
+TEXTS = ["A cat sleeps.", "The kitten naps.", "Rates rose.", "Banks lend at more."]
+QUESTION = "Which animal is tired?"
+HOSTILE = [
+    "<img src=x onerror=alert(1)>",
+    "<script>alert(2)</script>",
+    "javascript:alert(3)",
+    "&lt;b&gt; \"quoted\" 'text'",
+]
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+
+
+@pytest.fixture(scope="module")
+def model(converted: Path) -> Iterator[Embedder]:
+    with Embedder(f"{converted}:int8") as loaded:
+        yield loaded
+
+
+@pytest.fixture(scope="module")
+def address(model: Embedder) -> Iterator[str]:
+    """Serve the page beside an API of two paths."""
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    from edge_embed.server.app import Front
+    from edge_embed.server.metrics import Metrics
+    from edge_embed.server.page import ROUTES
+
+    async def models(request: Any) -> Any:
+        return JSONResponse({"data": [{"id": name} for name in ("minilm", "minilm:query", "minilm:document")]})
+
+    async def embeddings(request: Any) -> Any:
+        body = await request.json()
+        data = [
+            {"index": n, "embedding": base64.b64encode(vector.tobytes()).decode()}
+            for n, vector in enumerate(model.encode(body["input"]))
+        ]
+        timing = {"server-timing": "tok;dur=0.20, queue;dur=0.10, compute;dur=7.50"}
+        return JSONResponse({"data": data, "usage": {"prompt_tokens": 24}}, headers=timing)
+
+    routes = [Route("/v1/models", models), Route("/v1/embeddings", embeddings, methods=["POST"]), *ROUTES]
+    server = uvicorn.Server(uvicorn.Config(Front(Starlette(routes=routes), Metrics()), log_level="warning", ws="none"))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with started_browser() as started:
+        yield started
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    with quiet_page(browser) as opened:
+        opened.goto(address)
+        opened.wait_for_selector("#matrix td")
+        yield opened
+
+
+def compare(page: Page, texts: list[str]) -> None:
+    page.fill("#texts", "\n".join(texts))
+    page.click("#compare .go")
+    page.wait_for_selector(f"#matrix tr:nth-child({len(texts) + 1}):last-child")
+
+
+def search(page: Page, question: str, passages: list[str]) -> None:
+    page.click("#tab-search")
+    page.fill("#question", question)
+    page.fill("#passages", "\n".join(passages))
+    page.click("#search .go")
+    page.wait_for_selector(f"#ranking li:nth-child({len(passages)}):last-child")
+
+
+def matrix(page: Page) -> Any:
+    """Read the numbers of the cells' tooltips, which have four digits, and see that the cells show two of them."""
+    cells = [row.query_selector_all("td") for row in page.query_selector_all("#matrix tr")][1:]
+    titles = [[str(cell.get_attribute("title")).partition(",")[0] for cell in row] for row in cells]
+    values = np.array(titles, np.float64)
+    shown = np.array([[cell.text_content() for cell in row] for row in cells], np.float64)
+    np.testing.assert_allclose(shown, values, atol=0.0051)
+    return values
+
+
+def test_the_matrix_has_the_embedders_numbers(page: Page, model: Embedder) -> None:
+    compare(page, TEXTS)
+    vectors = model.encode(TEXTS)
+    np.testing.assert_allclose(matrix(page), similarity(vectors, vectors), atol=6e-5)
+    names = [re.sub(r"^\d", "", text) for text in page.locator("#matrix th[scope=row]").all_text_contents()]
+    assert names == TEXTS
+    timing = page.text_content("#timing") or ""
+    assert re.fullmatch(r"\d inputs, 24 tokens: \d+ ms in all \(on the server, ms: tokenising .*\)\.", timing)
+    assert "tokenising 0.2, waiting 0.1, the engine 7.5" in timing
+
+
+def test_sliders_show_smaller_vectors_and_what_they_lose(page: Page, model: Embedder) -> None:
+    compare(page, TEXTS)
+    full = model.encode(TEXTS)
+    assert page.text_content("#size") == "1,536 bytes a vector"
+    assert "The whole vector" in (page.text_content("#loss") or "")
+    page.fill("#dims", "2")
+    cut = normalize(full[:, :48])
+    np.testing.assert_allclose(matrix(page), similarity(cut, cut), atol=6e-5)
+    assert page.text_content("#dims-value") == "48"
+    page.fill("#precision", "1")
+    codes = quantize(cut, "int8").astype(np.float32)
+    np.testing.assert_allclose(matrix(page), similarity(codes, codes), atol=6e-5)
+    page.fill("#precision", "0")
+    bits = quantize(cut, "ubinary")
+    signs = similarity(bits, bits, "hamming")
+    np.testing.assert_allclose(matrix(page), signs, atol=6e-5)
+    assert page.text_content("#size") == "6 bytes a vector — 256 times smaller"
+    pairs = np.triu_indices(len(TEXTS), 1)
+    exact = similarity(full, full)
+    expected = np.corrcoef(signs[pairs], exact[pairs])[0, 1]
+    loss = page.text_content("#loss") or ""
+    assert f"similarities correlate at {expected:.3f}, the largest moved by " in loss
+    assert f"moved by {np.abs(signs - exact)[pairs].max():.3f}, and " in loss
+    assert re.search(r"and \d of 4 keep their nearest neighbour\.$", loss)
+
+
+def test_a_question_ranks_passages(page: Page, model: Embedder) -> None:
+    search(page, QUESTION, TEXTS)
+    scores = similarity(model.encode_query(QUESTION), model.encode_document(TEXTS))[0]
+    order = np.argsort(-scores)
+    assert page.locator("#ranking .text").all_text_contents() == [TEXTS[n] for n in order]
+    shown = np.array(page.locator("#ranking .score").all_text_contents(), np.float64)
+    np.testing.assert_allclose(shown, scores[order], atol=6e-4)
+    page.fill("#precision", "0")
+    page.fill("#dims", "0")
+    bits = [
+        quantize(normalize(part[:, :12]), "ubinary") for part in (model.encode_query([QUESTION]), model.encode(TEXTS))
+    ]
+    small = similarity(*(np.unpackbits(one, axis=-1)[:, :12].astype(np.float32) * 2 - 1 for one in bits))[0]
+    moved = (np.argsort(-small, kind="stable") != order).sum()
+    assert f"{moved} of 4 change their place" in (page.text_content("#loss") or "")
+    assert len([text for text in page.locator("#ranking .moved").all_text_contents() if text]) == moved
+
+
+def test_texts_stay_texts(page: Page) -> None:
+    compare(page, HOSTILE)
+    names = page.locator("#matrix th[scope=row]").all_text_contents()
+    assert [re.sub(r"^\d", "", text) for text in names] == HOSTILE
+    search(page, HOSTILE[0], HOSTILE)
+    assert sorted(page.locator("#ranking .text").all_text_contents()) == sorted(HOSTILE)
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_it_fits_a_phone(browser: Browser, address: str) -> None:
+    with quiet_page(browser, viewport={"width": 360, "height": 740}) as page:
+        page.goto(address)
+        page.wait_for_selector("#matrix td")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        search(page, QUESTION, TEXTS)
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_images_tasks_and_trained_sizes(browser: Browser, address: str) -> None:
+    """Of a server whose model has all three."""
+    asked: list[dict[str, Any]] = []
+    about = {
+        "dim": 4,
+        "max_tokens": 77,
+        "images": True,
+        "matryoshka_dims": [2],
+        "tasks": ["one", "two"],
+        "level": "int8",
+    }
+
+    def embeddings(route: Route) -> None:
+        body = json.loads(route.request.post_data or "")
+        asked.append(body)
+        data = [{"index": n, "embedding": [1.0, 0.5 * n, 0.25, -1.0]} for n in range(len(body["input"]))]
+        route.fulfill(json={"data": data[::-1]})
+
+    with quiet_page(browser) as page:
+        listed = {"data": [{"id": "clip", "edge_embed": about}, {"id": "clip:query"}, {"id": "clip:one"}]}
+        page.route("**/v1/models", lambda route: route.fulfill(json=listed))
+        page.route("**/v1/embeddings", embeddings)
+        page.goto(address)
+        page.wait_for_selector("#matrix td")
+        assert page.text_content("#about") == "4 dimensions · texts of up to 77 tokens · int8 · texts and images"
+        page.select_option("#task", "two")
+        page.set_input_files("#files", {"name": "<b>dot.png", "mimeType": "image/png", "buffer": PIXEL})
+        page.wait_for_selector("#matrix th canvas")
+        assert (page.locator("#matrix th[scope=row]").first.text_content() or "").endswith("<b>dot.png")
+        page.fill("#dims", "0")
+        assert page.text_content("#dims-value") == "2"
+        assert "not trained" not in (page.text_content("#loss") or "")
+        page.click("#thumbs button")
+        page.wait_for_selector("#matrix th canvas", state="detached")
+    first, *_, last = asked
+    assert first["model"] == "clip"
+    assert first["task"] == "one"
+    assert first["encoding_format"] == "base64"
+    assert last["task"] == "two"
+    assert last["input"] == [{"image": f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"}]
+
+
+def test_it_asks_for_a_key_and_keeps_it_to_itself(browser: Browser, address: str) -> None:
+    def guard(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer right":
+            route.continue_()
+        else:
+            route.fulfill(status=401, json={"error": {"message": "this server asks for a key"}})
+
+    with quiet_page(browser, allowed="401 (Unauthorized)") as page:
+        page.route("**/v1/*", guard)
+        page.goto(address)
+        page.wait_for_selector("#key-form")
+        assert page.text_content("#error") == "this server asks for a key"
+        page.fill("#key", "right")
+        page.press("#key", "Enter")
+        page.wait_for_selector("#matrix td")
+        assert not page.is_visible("#key-form")
+        assert not page.is_visible("#error")
+        assert page.evaluate("[localStorage.length, sessionStorage.length, document.cookie]") == [0, 0, ""]
+
+
+def test_errors_and_cut_texts_are_told(browser: Browser, address: str) -> None:
+    with quiet_page(browser, allowed="429 (Too Many Requests)") as page:
+        page.goto(address)
+        page.wait_for_selector("#matrix td")
+        page.route(
+            "**/v1/embeddings", lambda route: route.fulfill(status=429, json={"error": {"message": "come again"}})
+        )
+        page.fill("#texts", "new")
+        page.click("#compare .go")
+        page.wait_for_selector("#error")
+        assert page.text_content("#error") == "come again"
+        page.unroute("**/v1/embeddings")
+        vector = base64.b64encode(struct.pack("<2f", 0.6, 0.8)).decode()
+        page.route(
+            "**/v1/embeddings",
+            lambda route: route.fulfill(
+                json={"data": [{"index": 0, "embedding": vector}]}, headers={"edge-embed-truncated": "1"}
+            ),
+        )
+        page.click("#compare .go")
+        page.wait_for_selector("#timing:has-text('1 was longer than the model reads, and cut.')")
+        assert not page.is_visible("#error")
+
+
+def test_the_files_need_nothing_from_elsewhere() -> None:
+    from starlette.applications import Starlette
+    from starlette.testclient import TestClient
+
+    from edge_embed.server import page
+    from edge_embed.server.app import Front
+    from edge_embed.server.metrics import Metrics
+    from edge_embed.server.page import FILES, ROUTES
+
+    folder = Path(page.__file__).parent
+    assert sorted(FILES.values()) == sorted(path.name for path in folder.iterdir() if path.suffix in page.KINDS)
+    client = TestClient(Front(Starlette(routes=ROUTES), Metrics()))
+    for path, name in FILES.items():
+        answer = client.get(path)
+        assert answer.content == (folder / name).read_bytes()
+        assert answer.headers["content-security-policy"].startswith("default-src 'self';")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        again = client.get(path, headers={"if-none-match": answer.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert "http://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+        assert "https://" not in answer.text
+    assert client.head("/").status_code == 405  # HEAD and POST are other APIs' there
+    assert client.post("/").status_code == 405
+    html = client.get("/").text
+    assert not re.search(r"<script(?![^>]* src=)|<style|style=|\son\w+=", html)
+    assert "innerHTML" not in client.get("/page/page.js").text
