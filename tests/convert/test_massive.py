@@ -1,4 +1,11 @@
-"""Massive channels cost no format anything: `python -m benchmarks quality.massive` has figures of trained models."""
+"""Massive channels cost no format anything: `python -m benchmarks quality.massive` has figures of trained models.
+
+BERT has no twin whose norms are massive. What its norms give out goes on in the residual, and the next norm takes the
+mean and the variance of that over all channels. A channel that is 100 times too large can be carried along in all that
+writes and reads it, but it changes that mean and variance by another amount for every token, which no weight undoes. In
+Qwen3 and EuroBERT a norm feeds matrices alone. What BERT can have is massive values within its attention, which nothing
+levels: no trained checkpoint is known to have them. A random one's worst cosine falls from 0.999 to 0.910 at int8.
+"""
 
 from __future__ import annotations
 

@@ -52,15 +52,6 @@ def git_hash(body: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
 
 
-def facts(name: str, body: bytes) -> dict[str, object]:
-    """Return what a listing says of a file: small ones lie in git, the others in storage."""
-    if name.endswith(SMALL):
-        return {"size": len(body), "blobId": git_hash(body)}
-    digest = hashlib.sha256(body).hexdigest()
-    lfs = {"sha256": digest, "size": len(body), "pointerSize": 134}
-    return {"size": len(body), "blobId": git_hash(digest.encode()), "lfs": lfs}
-
-
 class HubServer(ThreadingHTTPServer):
     """Serves what was pushed; keeps a list of what was asked. `with HubServer() as server` runs it in a thread."""
 
@@ -79,6 +70,7 @@ class HubServer(ThreadingHTTPServer):
         self.bytes_sent = 0  # of files
         self.tokens: list[str] = []  # that came to the storage host, which is not the hub's
         self.licence = "apache-2.0"
+        self._digests: dict[bytes, str] = {}  # of whatever was asked for, since files are large and asked for in parts
 
     def push(self, repo: str, files: Mapping[str, bytes | str], name: str = "main") -> str:
         """Add a commit that holds `files` under a branch's or tag's name; return its hash."""
@@ -100,12 +92,26 @@ class HubServer(ThreadingHTTPServer):
         """Return the address, under one of the two names that the loopback interface has."""
         return f"http://{host}:{self.server_address[1]}"
 
+    def digest(self, body: bytes) -> str:
+        """Return the SHA-256 of a file."""
+        if body not in self._digests:
+            self._digests[body] = hashlib.sha256(body).hexdigest()
+        return self._digests[body]
+
+    def facts(self, name: str, body: bytes) -> dict[str, object]:
+        """Return what a listing says of a file: small ones lie in git, the others in storage."""
+        if name.endswith(SMALL):
+            return {"size": len(body), "blobId": git_hash(body)}
+        digest = self.digest(body)
+        lfs = {"sha256": digest, "size": len(body), "pointerSize": 134}
+        return {"size": len(body), "blobId": git_hash(digest.encode()), "lfs": lfs}
+
     def stored(self, digest: str) -> bytes:
         """Return the file with this SHA-256."""
         every = (
             body for repo in self.repositories.values() for files in repo.commits.values() for body in files.values()
         )
-        return next(body for body in every if hashlib.sha256(body).hexdigest() == digest)
+        return next(body for body in every if self.digest(body) == digest)
 
     def __enter__(self) -> HubServer:
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
@@ -153,7 +159,7 @@ class Handler(BaseHTTPRequestHandler):
             listing = {
                 "id": repo,
                 "sha": commit,
-                "siblings": [{"rfilename": path, **facts(path, files[path])} for path in sorted(files)],
+                "siblings": [{"rfilename": path, **self.server.facts(path, files[path])} for path in sorted(files)],
                 "cardData": {"license": self.server.licence},
             }
             return self._reply(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
@@ -163,7 +169,7 @@ class Handler(BaseHTTPRequestHandler):
             return self._reply(403, {"X-Error-Code": "GatedRepo", "X-Error-Message": "Access is restricted"})
         if name.endswith(SMALL):
             return self._file(name, files[name], {"X-Repo-Commit": commit, "ETag": f'"{git_hash(files[name])}"'})
-        digest, size = hashlib.sha256(files[name]).hexdigest(), len(files[name])
+        digest, size = self.server.digest(files[name]), len(files[name])
         headers = {"X-Repo-Commit": commit, "X-Linked-Etag": f'"{digest}"', "X-Linked-Size": str(size)}
         return self._reply(302, {**headers, "Location": f"{self.server.url('localhost')}/storage/{digest}/{name}"})
 

@@ -8,6 +8,7 @@ import pickle
 import resource
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,10 +47,13 @@ def _work(attempt: Callable[[int], str | None], first: int, until: float, note: 
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     n, found = first, None
-    while time.monotonic() < until and found is None:
-        note.write_bytes(pickle.dumps((n, None)))
-        signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF, which ends the process
-        found = attempt(n)
-        n += 1
+    try:
+        while time.monotonic() < until and found is None:
+            note.write_bytes(pickle.dumps((n, None)))
+            signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF, which ends the process
+            found = attempt(n)
+            n += 1
+    except BaseException:  # nothing of the parent's is to be unwound here, such as its temporary folder
+        n, found = n + 1, traceback.format_exc()[-1500:]
     note.write_bytes(pickle.dumps((n - 1, found)))
     os._exit(0)
