@@ -57,8 +57,9 @@ def run(args: argparse.Namespace) -> None:
     values = {"source": repo.spec.source, "revision": repo.spec.revision, **_values(args.spec)}
     tasks = _tasks(args.task, repo)
     name = f"{repo.spec.name}-{args.adapter.resolve().name}" if args.adapter else repo.spec.name
+    adapter = args.adapter or repo.adapter
     to = _words(args.to)
-    merged = bool(tasks or args.adapter) and any(target.startswith("onnx:") for target in to)
+    merged = bool(tasks or adapter) and any(target.startswith("onnx:") for target in to)
     keep = args.checkpoint if args.checkpoint is not None else merged
     refused = []
     for task in tasks or [None]:
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
                 to,
                 name=args.name or name,
                 task=task,
-                adapter=args.adapter,
+                adapter=adapter,
                 spec=values,
                 calibration=args.calibration,
                 group_size=args.group_size,

@@ -12,8 +12,10 @@ from typing import Any
 
 from edge_embed.architectures import architecture
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
-from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.folder import TOKENIZER, ModelFolder, read_folder
+from edge_embed.layouts.sentence_transformers import adapter_values
 from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.model import FILE_NAME, TEXT, ModelSpec, space_fingerprint, with_values
 from edge_embed.spec.names import as_model_name, model_name
@@ -34,6 +36,8 @@ def open_variant(
     """
     if name is not None:
         model_name(name, "name", InputError)
+    if adapter is not None:
+        values = {**adapter_values(adapter), **values}
     own = (folder / FILE_NAME).is_file()  # which says how to pool, and of which space its vectors are
     open_to = {} if own else {key: values[key] for key in ("pooling", "normalize") if key in values}
     repo = read_folder(folder, name, values.get("source"), values.get("revision"), open_to)
@@ -41,6 +45,8 @@ def open_variant(
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
     chosen = adapter if adapter is not None else _adapter_of(repo, task)
     source = open_source(repo)
+    if adapter is not None:
+        _check_same_words(repo.tokenizer, adapter / TOKENIZER)
     if chosen is not None:
         tensors = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
         source = replace(source, tensors=tensors, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
@@ -72,6 +78,26 @@ def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:
             f"{repo.folder} is a base with adapters for {listing(repo.adapters)}: pass task= (--task, or --task all)"
         )
     return repo.adapters[task] if task is not None else None
+
+
+def _check_same_words(base: Path, adapter: Path) -> None:
+    """Refuse an adapter that was trained on other token ids than the base's tokenizer gives."""
+    if not adapter.is_file():
+        return
+    ours, others = read_object(base), read_object(adapter)
+    if any(_words(ours, key) != _words(others, key) for key in ("model", "added_tokens")):
+        raise UnsupportedModelError(
+            f"{adapter} has other words than {base}: the adapter was trained with words that its base does not know; "
+            "merge with PEFT, save the tokenizer beside it, and convert the result"
+        )
+
+
+def _words(tokenizer: Mapping[str, Any], key: str) -> object:
+    """Return the vocabulary, or the added tokens and their ids, of a tokenizer.json; libraries write the rest anew."""
+    found = tokenizer.get(key)
+    if isinstance(found, list):
+        return [(one.get("id"), one.get("content")) if isinstance(one, dict) else one for one in found]
+    return found.get("vocab") if isinstance(found, dict) else found
 
 
 def _change(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:

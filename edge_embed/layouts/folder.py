@@ -40,12 +40,14 @@ class ModelFolder:
     """A model's folder: spec, files, and what it holds to convert from.
 
     `checkpoint` is the original weights' file to open; with `adapters`, a folder for each task, it is their base.
+    `adapter` is a folder elsewhere whose adapter is to be merged into it.
     """
 
     files: Listing
     spec: ModelSpec
     checkpoint: str | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    adapter: Path | None = None
 
     @property
     def folder(self) -> Path:
@@ -129,12 +131,10 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     gguf, checkpoint = find_gguf(files), _checkpoint(files)
     if gguf and "modules.json" not in files and checkpoint is None:
         return _read_gguf(files, gguf, origin)
-    if "config.json" not in files and ADAPTER_CONFIG in files:
-        base = read_object(files.folder / ADAPTER_CONFIG).get("base_model_name_or_path")
-        named = base if isinstance(base, str) and base else "BASE"
+    if is_adapter(files):
         raise UnsupportedModelError(
-            f"{files.folder} holds an adapter and not its base, {named!r:.200}: merge them by edge-embed convert "
-            f"{named:.200} --adapter {files.folder} --out FOLDER --to onnx:int8, and open what that makes"
+            f"{files.folder} holds an adapter and not its base, {base_of(files.folder)[0]!r:.200}: "
+            f"{how_to_merge(files.folder)}"
         )
     if "config.json" not in files:
         raise NoWeightsError(f"{files.folder} holds no model: no {FILE_NAME}, no config.json and no .gguf is there")
@@ -156,6 +156,23 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     if "pooling" not in origin.overrides:
         model.check_gguf(weights)
     return model
+
+
+def is_adapter(files: Listing) -> bool:
+    """Whether a folder holds a PEFT adapter, and no model that it could be of."""
+    return ADAPTER_CONFIG in files and not {"config.json", FILE_NAME} & files.sizes.keys()
+
+
+def base_of(folder: Path) -> tuple[str, str | None]:
+    """Return what an adapter's folder says that its base is: a path or `user/repo`, and a revision or None."""
+    values = read_object(folder / ADAPTER_CONFIG)
+    base, revision = (values.get(key) for key in ("base_model_name_or_path", "revision"))
+    return base if isinstance(base, str) else "", revision if isinstance(revision, str) and revision else None
+
+
+def how_to_merge(adapter: Path) -> str:
+    """Say how to merge an adapter into a base that lies elsewhere than it says."""
+    return f"merge them by edge-embed convert BASE --adapter {adapter} --out FOLDER --to onnx:int8, and open the result"
 
 
 def find_weights(files: Listing, name: str) -> tuple[Weights, ...]:

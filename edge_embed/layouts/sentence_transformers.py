@@ -74,6 +74,22 @@ def read_spec(
     return with_overrides(spec, overrides)
 
 
+def adapter_values(folder: Path) -> dict[str, Any]:
+    """Return what sentence-transformers saved beside an adapter: keys of edge_embed.json, which win over the base's.
+
+    Raises as `read_spec` does.
+    """
+    if not (folder / "modules.json").is_file():
+        return {}
+    prompts = _prompts(folder, {})
+    length = read_object(folder / "sentence_bert_config.json", {}).get("max_seq_length")
+    return {
+        **_modules(folder, described=False),
+        **({"default_prompt": None, **prompts} if any(text != TEXT for text in prompts["prompts"].values()) else {}),
+        **({"max_tokens": length} if length else {}),
+    }
+
+
 def _modules(path: Path, described: bool) -> dict[str, Any]:
     """Read how to pool and whether to normalise; nothing when the files leave it open and facts have it (`described`).
 

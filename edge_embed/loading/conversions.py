@@ -47,9 +47,10 @@ def place_of(cache: Path, key: str) -> Path:
     return cache / FOLDER / key
 
 
-def note_origin(place: Path, source: Path) -> None:
-    """Note what a conversion is made of, a model's folder or a file."""
-    (place / ORIGIN).write_text(json.dumps({"from": str(source.absolute())}), "utf-8")
+def note_origin(place: Path, source: Path, adapter: Path | None = None) -> None:
+    """Note what a conversion is made of, a model's folder or a file, and the folder of an adapter that is merged in."""
+    note = {"from": str(source.absolute())} | ({"adapter": str(adapter.absolute())} if adapter else {})
+    (place / ORIGIN).write_text(json.dumps(note), "utf-8")
 
 
 def conversions(cache: Path) -> list[Conversion]:
@@ -73,7 +74,9 @@ def _describe(folder: Path) -> Conversion:
         holds = f"converted to {', '.join(one.name for one in spec.weights)}" if spec else "converted, its image part"
     except ModelError:
         spec, holds = None, f"converted, and {FILE_NAME} cannot be read"
-    if spec is not None:
+    if (adapter := _noted(folder.parent, "adapter")) is not None:
+        source, revision = adapter, None
+    elif spec is not None:
         source, revision = spec.source or source or spec.name, spec.revision or revision
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Conversion(folder, source or folder.name, revision, holds, size)
@@ -81,12 +84,18 @@ def _describe(folder: Path) -> Conversion:
 
 def _origin(place: Path) -> tuple[str | None, str | None]:
     """Return what a conversion was made of, as its note says: `user/repo` and a commit, or a path; None without one."""
-    try:
-        noted = json.loads((place / ORIGIN).read_text("utf-8"))["from"]
-        path = Path(noted)
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    noted = _noted(place, "from")
+    if noted is None:
         return None, None
+    path = Path(noted)
     for folder in (path, *path.parents):
         if folder.parent.name == "snapshots" and is_commit(folder.name):
             return snapshot_of(folder).repo, folder.name
     return str(path), None
+
+
+def _noted(place: Path, key: str) -> str | None:
+    try:
+        return str(Path(json.loads((place / ORIGIN).read_text("utf-8"))[key]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return None

@@ -12,8 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_embed.backends.facts import facts, running
-from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, RepositoryAbsentError
-from edge_embed.hub.reference import PACKAGE, Reference, family, local_path, named_format
+from edge_embed.errors import (
+    CorruptModelError,
+    InputError,
+    ModelError,
+    ModelNotFoundError,
+    NoWeightsError,
+    RepositoryAbsentError,
+)
+from edge_embed.hub.reference import PACKAGE, Reference, family, local_path, named_format, parse
 from edge_embed.hub.repository import (
     Repository,
     ask_hub,
@@ -23,9 +30,11 @@ from edge_embed.hub.repository import (
     is_offline,
     metadata_of,
 )
-from edge_embed.layouts.folder import TOKENIZER, ModelFolder, read_folder
+from edge_embed.layouts.folder import TOKENIZER, ModelFolder, base_of, how_to_merge, is_adapter, read_folder
 from edge_embed.layouts.listing import Listing
+from edge_embed.layouts.sentence_transformers import adapter_values
 from edge_embed.selection.choose import best_format
+from edge_embed.spec.names import as_model_name
 from edge_embed.spec.weights import Format, format_of
 
 from .preview import RemoteHeaders
@@ -72,18 +81,16 @@ def find_model(request: LoadRequest, *, look: bool = False, ask: bool = False) -
     `look`: to be planned and chosen from, not to be loaded; nothing is put into the cache. `ask`: the hub is asked
     although the cache knows the repository. Raises InputError, or ModelError with what is missing and the remedy.
     """
-    reference = request.reference
-    if not reference.is_repository:
-        source = reference.place if reference.place.startswith(PACKAGE) else None
-        yield FoundModel(read_folder(local_path(reference), reference.name, source, overrides=request.spec))
-        return
     with ExitStack() as stack:
-        yield _first_of_family(_Search(request, stack, look=look, ask=ask))
+        search = _Search(request, stack, look=look, ask=ask)
+        yield _first_of_family(search) if request.reference.is_repository else _local(search)
 
 
 def explain_place(request: LoadRequest, found: FoundModel) -> str:
     """Explain why another repository than the named one was used; '' if it was not."""
     named = request.reference.place
+    if found.model.adapter is not None:
+        return f", merged into {base_of(found.model.adapter)[0]}"
     if found.repository is None or found.repository.snapshot.repo == named:
         return ""
     place = found.repository.snapshot.repo
@@ -112,6 +119,48 @@ class _Search:
     stack: ExitStack  # closes what was opened to look at
     look: bool
     ask: bool
+
+
+def _local(search: _Search) -> FoundModel:
+    """Describe a folder or file of this disk; one of an adapter alone by its base."""
+    request, reference = search.request, search.request.reference
+    path = local_path(reference)
+    if path.is_dir() and is_adapter(Listing.of(path)):
+        return _base_with(path, search)
+    source = reference.place if reference.place.startswith(PACKAGE) else None
+    return FoundModel(read_folder(path, reference.name, source, overrides=request.spec))
+
+
+def _base_with(adapter: Path, search: _Search) -> FoundModel:
+    """Describe the original weights of the base that an adapter names, into which it is to be merged."""
+    named, revision = base_of(adapter)
+    request = replace(search.request, spec={**adapter_values(adapter), **search.request.spec})
+    try:
+        found = _base(named, revision, replace(search, request=request))
+        if found.model.checkpoint is None:
+            raise NoWeightsError(f"{found.model.folder} has no original weights, model.safetensors")
+    except ModelError as error:
+        raise ModelNotFoundError(
+            f"{adapter} holds an adapter, whose base {named!r:.200} cannot be opened: {error}; where the base lies "
+            f"elsewhere, {how_to_merge(adapter)}"
+        ) from error
+    name = request.reference.name or as_model_name(adapter.resolve().name)
+    spec = replace(found.model.spec, name=name, weights=(), task=None, tasks={}, fingerprint=None)
+    return replace(found, model=replace(found.model, spec=spec, adapters={}, adapter=adapter))
+
+
+def _base(named: str, revision: str | None, search: _Search) -> FoundModel:
+    """Describe the base that an adapter names, the very repository or folder; raises ModelError alone of its name."""
+    try:
+        base = replace(parse(named), level=None)
+        if base.is_repository and revision:
+            base = replace(base, revision=parse(named, revision).revision)
+    except InputError as error:
+        raise ModelNotFoundError(str(error)) from error
+    if base.is_repository:
+        return _describe(search, base, is_offline(search.request.offline))
+    source = base.place if base.place.startswith(PACKAGE) else None
+    return FoundModel(read_folder(local_path(base), base.name, source, overrides=search.request.spec))
 
 
 def _first_of_family(search: _Search) -> FoundModel:

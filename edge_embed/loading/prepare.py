@@ -38,15 +38,15 @@ def prepare(
 ) -> ModelFolder:
     """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
 
-    `task` names the adapter that is merged in; None for a checkpoint without adapters. `spec` holds keys of
-    edge_embed.json that win over what the folder says.
+    `task` names the adapter that is merged in; None for a checkpoint without adapters, and where the folder has one of
+    elsewhere. `spec` holds keys of edge_embed.json that win over what the folder says.
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
     folder = place_of(cache, _key(model, to, task, spec or {}, cache))
 
     def once() -> ModelFolder:
-        _once(folder, _made, model.folder, to, lambda: _convert(model, folder, to, task, spec or {}))
+        _once(folder, _made, (model.folder, model.adapter), to, lambda: _convert(model, folder, to, task, spec or {}))
         return read_folder(_made(folder)[0])
 
     try:
@@ -75,23 +75,30 @@ def prepare_image_part(mmproj: Path, level: str, cache: Path) -> tuple[Path, Wei
         converter = _converter("edge_embed_convert.conversion", f"{mmproj} is an image tower", folder)
         converter.write_image_part(mmproj, folder, level)
 
-    _once(folder, made, mmproj, f"onnx:{level}", convert)
+    _once(folder, made, (mmproj, None), f"onnx:{level}", convert)
     place = made(folder)[0]
     check_files(place, [path.relative_to(place).as_posix() for path in place.glob("onnx/*")], cache)
     (weights,) = find_onnx(Listing.of(place))
     return place, weights
 
 
-def _once(folder: Path, made: Callable[[Path], list[Path]], source: Path, to: str, convert: Callable[[], None]) -> None:
-    """Convert into a folder of the cache, unless that was made there or another process is at it."""
+def _once(
+    folder: Path,
+    made: Callable[[Path], list[Path]],
+    origin: tuple[Path, Path | None],
+    to: str,
+    convert: Callable[[], None],
+) -> None:
+    """Convert an origin, a source and perhaps an adapter, into a folder of the cache, once; other processes wait."""
     if made(folder):
         return
+    source = origin[1] or origin[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock"):
             if not made(folder):
                 logger.info("converting %s to %s, once", source, to)
-                note_origin(folder, source)
+                note_origin(folder, *origin)
                 if sys.stderr is not None and sys.stderr.isatty():  # whoever waits there is told why
                     print(f"converting {source} to {to}, once ...", file=sys.stderr)
                 convert()
@@ -149,7 +156,8 @@ def _made(folder: Path) -> list[Path]:
 def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Mapping[str, Any]) -> None:
     origin = {"source": model.spec.source, "revision": model.spec.revision}
     converter = _converter("edge_embed_convert", f"{model.folder} holds safetensors", out)
-    converter.convert(model.folder, out, [to], name=model.spec.name, task=task, spec={**spec, **origin})
+    values = {**spec, **origin}
+    converter.convert(model.folder, out, [to], name=model.spec.name, task=task, adapter=model.adapter, spec=values)
 
 
 def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any], cache: Path) -> str:
@@ -163,6 +171,16 @@ def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any],
     names = sorted(path.relative_to(folder).as_posix() for path in paths if path.suffix not in NOT_READ)
     check_files(folder, [name for name in names if Path(name).suffix in CHECKED], cache)
     files = [(name, remembered_digest(folder / name, cache)) for name in names]
+    if model.adapter is not None:
+        files += _adapter_files(model.adapter.resolve(), cache)
     facts = (str(folder), model.spec.source, files, to, task, CONVERTER)
     text = repr((*facts, sorted(spec.items())) if spec else facts)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _adapter_files(folder: Path, cache: Path) -> list[tuple[str, str]]:
+    """List what an adapter's folder says and what of it is merged, with its hashes; raises as `_key`."""
+    paths = [path for pattern in ("[!.]*", "*_Pooling/*") for path in folder.glob(pattern) if path.suffix in CHECKED]
+    names = sorted(path.relative_to(folder).as_posix() for path in paths if path.is_file())
+    check_files(folder, names, cache)
+    return [(str(folder / name), remembered_digest(folder / name, cache)) for name in names]

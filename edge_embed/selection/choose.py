@@ -210,7 +210,9 @@ def _quickest(candidates: Sequence[Candidate], found: Ranking) -> Candidate:
 
 def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice | None:
     """Choose the checkpoint itself, where the backend that was named runs it so at the level that was named."""
-    if model.checkpoint is None or constraints.backend == "auto" or not facts(constraints.backend).reads_checkpoints:
+    if model.checkpoint is None or model.adapter is not None or constraints.backend == "auto":
+        return None
+    if not facts(constraints.backend).reads_checkpoints:
         return None
     text, *image = checkpoint_as_mlx(model.files, model.checkpoint)
     if constraints.level not in (None, text.level):

@@ -346,6 +346,6 @@ def test_a_memory_limit_makes_batches_smaller(converted: Path) -> None:
 def test_a_folder_of_an_adapter_alone_says_how_to_merge_it(tmp_path: Path) -> None:
     (tmp_path / "modules.json").write_text("[]")
     (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "user/base"}))
-    message = rf"holds an adapter and not its base, 'user/base': .*edge-embed convert user/base --adapter {tmp_path}"
+    message = rf"holds an adapter and not its base, 'user/base': .*edge-embed convert BASE --adapter {tmp_path}"
     with pytest.raises(UnsupportedModelError, match=message):
         read_folder(tmp_path)
