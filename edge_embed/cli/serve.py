@@ -6,11 +6,12 @@ import argparse
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_embed.errors import InputError, MissingDependencyError, pip_install
-from edge_embed.selection.memory import size_in_bytes
-from edge_embed.server.settings import Settings, seconds
+
+if TYPE_CHECKING:
+    from edge_embed.server.settings import Settings
 
 NEEDS = ("starlette", "uvicorn", "httptools", "msgspec", "orjson", "prometheus_client")
 
@@ -60,6 +61,9 @@ def _serve(args: argparse.Namespace) -> None:
 
 def read(args: argparse.Namespace) -> Settings:
     """Read the arguments; raise InputError for an impossible one."""
+    from edge_embed.selection.memory import size_in_bytes
+    from edge_embed.server.settings import Settings, seconds
+
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port {args.port} is none: give 0 to 65535")
     for name in ("threads", "max_queue_tokens"):

@@ -15,8 +15,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from . import exchange as exchanges
 from . import logs
-from .ask import Endpoint, Failure, Listing
+from .ask import Failure
 from .failures import as_failure
+from .gather import Paths
 from .handler import EndpointHandler, ListingHandler, Service, fail, respond
 from .health import Health
 from .metrics import CONTENT_TYPE, Metrics
@@ -37,21 +38,19 @@ def build(
     service: Service,
     health: Health,
     metrics: Metrics,
-    endpoints: Sequence[Endpoint],
-    listings: Sequence[Listing],
-    extra: Sequence[BaseRoute] = (),
+    paths: Paths,
     middleware: Sequence[Middleware] = (),
 ) -> ASGIApp:
-    """Put the application together; `extra` routes are open to all, as health is."""
+    """Put the application together."""
     own: list[tuple[str, Sequence[str], ASGIApp, Fail]] = [
         ("/livez", ("GET",), _Tells("/livez", lambda: (*health.live(), "application/json")), plain),
         ("/readyz", ("GET",), _Tells("/readyz", lambda: (*health.ready(), "application/json")), plain),
         ("/health", ("GET",), _Tells("/health", lambda: (*health.ready(), "application/json")), plain),
         ("/metrics", ("GET",), _Tells("/metrics", lambda: (200, metrics.exposition(), CONTENT_TYPE), service), plain),
     ]
-    own += [(one.path, ("POST",), EndpointHandler(one, service), one.fail) for one in endpoints]
-    own += [(one.path, one.methods, ListingHandler(one, service), one.fail) for one in listings]
-    routes = [*extra, *(Route(path, app, methods=list(methods)) for path, methods, app, _ in own)]
+    own += [(one.path, ("POST",), EndpointHandler(one, service), one.fail) for one in paths.endpoints]
+    own += [(one.path, one.methods, ListingHandler(one, service), one.fail) for one in paths.listings]
+    routes = [*paths.open, *(Route(path, app, methods=list(methods)) for path, methods, app, _ in own)]
     routes += _wrong_methods(own)
     if service.settings.cors:
         origins = list(service.settings.cors)
@@ -94,6 +93,7 @@ class Front:
             if not exchange.status:
                 await fail(failure, plain, exchange, send)
         finally:
+            exchange.route = exchange.route or getattr(scope.get("route"), "path", "")
             self._metrics.answered(exchange)
             logs.request(exchange)
 

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute
 
 from . import shapes
 from .ask import Endpoint, Listing
+from .page import ROUTES
 
 
-def gather() -> tuple[list[Endpoint], list[Listing]]:
-    """Return what the files of `shapes/` list as ENDPOINTS and LISTINGS."""
+@dataclass(frozen=True, kw_only=True)
+class Paths:
+    """What the service answers: APIs for vectors, lists of models, and `open` routes, for which no key is asked."""
+
+    endpoints: Sequence[Endpoint] = ()
+    listings: Sequence[Listing] = ()
+    open: Sequence[BaseRoute] = ()
+
+
+def gather() -> Paths:
+    """Return what the files of `shapes/` list as ENDPOINTS and LISTINGS, and the page."""
     endpoints: list[Endpoint] = []
     listings: list[Listing] = []
     for found in pkgutil.iter_modules(shapes.__path__):
         module = importlib.import_module(f"{shapes.__name__}.{found.name}")
         endpoints += getattr(module, "ENDPOINTS", ())
         listings += getattr(module, "LISTINGS", ())
-    return endpoints, listings
+    return Paths(endpoints=endpoints, listings=listings, open=ROUTES)

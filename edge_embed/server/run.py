@@ -20,20 +20,19 @@ from starlette.types import ASGIApp
 
 from edge_embed.errors import EdgeEmbedError
 
-from . import logs
+from . import logs, otel
 from .app import build
 from .ask import Failure
 from .body import Bodies
 from .connection import Connection
 from .engine import Open, open_engine
-from .gather import gather
+from .gather import Paths, gather
 from .handler import Service
 from .health import Health
 from .keys import Keys
 from .metrics import Metrics
 from .models import Model, Models, find_models
 from .notify import notify, watchdog_interval
-from .page import ROUTES
 from .settings import Settings
 from .sockets import is_public, listening, urls
 
@@ -51,24 +50,29 @@ def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open
             logger.warning(
                 "others than this machine's users can reach this server, and it asks for no key: see --api-key-file"
             )
-        service = Process(settings, keys, models, open)
+        service = Process(settings, keys, models, open, gather())
         service.run(sockets, lambda: ready(urls(sockets)))
 
 
 class Process:
     """The service's parts, put together in the event loop that they live in."""
 
-    def __init__(self, settings: Settings, keys: Keys, models: Sequence[Model], open: Open) -> None:
+    def __init__(self, settings: Settings, keys: Keys, models: Sequence[Model], open: Open, paths: Paths) -> None:
         self._settings, self._keys = settings, keys
         self.metrics = Metrics()
         self.models = Models(models, settings, self.metrics.observe, open)
         self.metrics.watch(self.models)
         self.health = Health(self.models)
         self.health.starting = settings.preload
+        self.bodies = Bodies(settings.max_body, settings.max_bodies)
         service = Service(
-            models=self.models, settings=settings, keys=keys, bodies=Bodies(settings.max_body, settings.max_bodies)
+            models=self.models,
+            settings=settings,
+            keys=keys,
+            bodies=self.bodies,
+            trace=otel.tracing(),
         )
-        self.app: ASGIApp = build(service, self.health, self.metrics, *gather(), extra=ROUTES)
+        self.app: ASGIApp = build(service, self.health, self.metrics, paths, otel.middleware())
         self.failure: BaseException | None = None
 
     def run(self, sockets: list[socket.socket], ready: Callable[[], None] = lambda: None) -> None:
@@ -144,12 +148,11 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and begin to load."""
-        self._stop = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
         if threading.current_thread() is threading.main_thread():
-            loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, self._signalled, number)
-            loop.add_signal_handler(signal.SIGHUP, self._process.reload_keys)
+                self.loop.add_signal_handler(number, self._signalled, number)
+            self.loop.add_signal_handler(signal.SIGHUP, self._process.reload_keys)
         await super().startup(sockets)
         self._begin(self._tell_ready())
 
@@ -170,7 +173,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+        task = self.loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -187,7 +190,7 @@ class Server(uvicorn.Server):
             self._leave_at_once(number)
         self._process.health.draining = True
         notify("STOPPING=1")
-        asyncio.get_running_loop().call_later(self._process.drain_delay, self.stop)
+        self.loop.call_later(self._process.drain_delay, self.stop)
 
     def _leave_at_once(self, number: int) -> None:
         for listener in self.servers:

@@ -37,7 +37,7 @@ def listening(settings: Settings) -> Iterator[list[socket.socket]]:
         finally:
             with contextlib.suppress(OSError):  # somebody else removed it
                 now = settings.uds.lstat()
-                if (now.st_dev, now.st_ino) == (made.st_dev, made.st_ino):
+                if (now.st_ino, now.st_mtime_ns) == (made.st_ino, made.st_mtime_ns):  # numbers are used again
                     settings.uds.unlink()
     else:
         yield bind_address(settings.host, settings.port)
