@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import orjson
@@ -12,22 +14,27 @@ from .exchange import Exchange
 from .settings import LogFormat
 
 requests = logging.getLogger("edge_embed.server.requests")
+LEVELS = {"edge_embed": logging.INFO, "uvicorn.error": logging.WARNING, "py.warnings": logging.WARNING}
 FIELDS = "edge_embed_fields"  # of a log record: what a request's line tells, by name
 
 
-def start(form: LogFormat) -> None:
-    """Send the service's loggers, uvicorn's and Python's warnings to standard error."""
+@contextmanager
+def to_standard_error(form: LogFormat) -> Iterator[None]:
+    """Send the service's loggers, uvicorn's and Python's warnings to standard error while the body runs."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if form == "json" else _Text())
+    before = [(logger, logger.handlers, logger.propagate, logger.level) for logger in map(logging.getLogger, LEVELS)]
     logging.captureWarnings(True)
-    for name, level in {
-        "edge_embed": logging.INFO,
-        "uvicorn.error": logging.WARNING,
-        "py.warnings": logging.WARNING,
-    }.items():
-        logger = logging.getLogger(name)
+    for logger, *_ in before:
         logger.handlers, logger.propagate = [handler], False
-        logger.setLevel(level)
+        logger.setLevel(LEVELS[logger.name])
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        for logger, handlers, propagate, level in before:
+            logger.handlers, logger.propagate = handlers, propagate
+            logger.setLevel(level)
 
 
 def request(exchange: Exchange) -> None:

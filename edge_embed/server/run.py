@@ -42,16 +42,14 @@ TICK = 1.0  # seconds between looks at the date that answers carry
 
 def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open = open_engine) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError or ModelError before that."""
-    logs.start(settings.log_format)
-    keys = Keys(settings.api_key_file)
-    models = asyncio.run(find_models(settings))
-    with listening(settings) as sockets:
-        if not keys and is_public(sockets):
-            logger.warning(
-                "others than this machine's users can reach this server, and it asks for no key: see --api-key-file"
-            )
-        service = Process(settings, keys, models, open, gather())
-        service.run(sockets, lambda: ready(urls(sockets)))
+    with logs.to_standard_error(settings.log_format):
+        keys = Keys(settings.api_key_file)
+        models = asyncio.run(find_models(settings))
+        with listening(settings) as sockets:
+            if not keys and is_public(sockets):
+                logger.warning("who can reach this machine can use this server, which asks for no key: --api-key-file")
+            process = Process(settings, keys, models, open, gather())
+            process.run(sockets, lambda: ready(urls(sockets)))
 
 
 class Process:
