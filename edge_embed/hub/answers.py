@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar
 from urllib.parse import quote, urljoin, urlsplit
@@ -86,6 +87,30 @@ def head_of(url: str) -> Mapping[str, str]:
     raise OSError(f"the hub redirects more than {REDIRECTS} times, lastly to {url:.200}")
 
 
+@contextmanager
+def streamed(
+    url: str, headers: Mapping[str, str], timeout: float, params: Mapping[str, Any] | None = None
+) -> Iterator[Any]:
+    """Ask for what is read in parts -> the answer where the redirects end, its body unread.
+
+    The HTTP library would read the bodies of redirects, and they may have no end. It strips the token for other hosts.
+    """
+    from huggingface_hub import get_session
+
+    session = get_session()
+    request = session.build_request("GET", url, headers=dict(headers), timeout=timeout, params=params)
+    for _ in range(REDIRECTS + 1):
+        response = session.send(request, stream=True, follow_redirects=False)
+        with closing(response):
+            if not response.has_redirect_location:
+                yield response
+                return
+            if response.next_request is None:
+                raise OSError(f"the hub redirects to {response.headers['Location']!r:.200}, which is no address")
+            request = response.next_request
+    raise OSError(f"the hub redirects more than {REDIRECTS} times, lastly to {request.url!s:.200}")
+
+
 def raise_for_status(response: Any) -> None:
     """Raise what the hub's client raises for an answer's status, after so much of its body as an error can need."""
     from huggingface_hub.utils import hf_raise_for_status  # type: ignore[attr-defined]
@@ -135,7 +160,7 @@ def is_transient(error: Exception) -> bool:
 
 
 def _ask(repo: str, revision: str | None) -> dict[str, Any]:
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants
     from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     validate_repo_id(repo)
@@ -143,7 +168,7 @@ def _ask(repo: str, revision: str | None) -> dict[str, Any]:
     if revision is not None:
         url += f"/revision/{quote(revision, safe='')}"
     headers, timeout = hub_headers(), constants.HF_HUB_ETAG_TIMEOUT
-    with get_session().stream("GET", url, headers=headers, timeout=timeout, params={"blobs": True}) as response:
+    with streamed(url, headers, timeout, {"blobs": True}) as response:
         raise_for_status(response)
         data = _read(response, LISTING, SECONDS)
     if len(data) > LISTING:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from edge_embed.errors import CorruptModelError, EdgeEmbedError
 from edge_embed.spec.names import path_fault
 
-from .answers import head_of, hub_headers, is_transient, raise_for_status, retry
+from .answers import head_of, hub_headers, is_transient, raise_for_status, retry, streamed
 from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot
 
@@ -115,7 +115,7 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
 
 def _receive(url: str, partial: Path, entry: Entry) -> None:
     """Append the missing bytes and fsync, before the file is renamed."""
-    from huggingface_hub import constants, get_session
+    from huggingface_hub import constants
     from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     with partial.open("ab") as file:
@@ -125,7 +125,7 @@ def _receive(url: str, partial: Path, entry: Entry) -> None:
         if have == entry.size:
             return
         headers = hub_headers() | ({"Range": f"bytes={have}-"} if have else {})
-        with get_session().stream("GET", url, headers=headers, timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
+        with streamed(url, headers, constants.HF_HUB_DOWNLOAD_TIMEOUT) as response:
             raise_for_status(response)
             if response.status_code != 206:  # all of it comes, although the rest was asked for
                 have = _empty(file)

@@ -17,7 +17,7 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
 from edge_embed.formats.safetensors import LONGEST
-from edge_embed.hub.answers import hub_headers, is_transient, raise_for_status, retry
+from edge_embed.hub.answers import hub_headers, is_transient, raise_for_status, retry, streamed
 from edge_embed.hub.entries import Entry, Snapshot
 from edge_embed.hub.repository import Repository, hub_errors
 
@@ -165,11 +165,11 @@ class _Remote:
             return retry(self._ask, is_transient)(start, stop)
 
     def _ask(self, start: int, stop: int) -> bytes:
-        from huggingface_hub import constants, get_session
+        from huggingface_hub import constants
 
         headers = self._headers | {"Accept-Encoding": "identity", "Range": f"bytes={start}-{stop - 1}"}
         timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-        with get_session().stream("GET", self._url, headers=headers, timeout=timeout) as response:
+        with streamed(self._url, headers, timeout) as response:
             raise_for_status(response)
             whole = response.status_code != 206
             if whole and start:
@@ -178,8 +178,8 @@ class _Remote:
                     f"whole: edge-embed pull {self._snapshot.repo}, then try again"
                 )
             data = _first_bytes(response, stop - start)
-            if response.history:
-                here = str(response.url)
+            here = str(response.url)
+            if here != self._url:
                 same = urlsplit(here)[:2] == urlsplit(self._url)[:2]
                 self._url, self._headers = here, self._headers if same else {}
         if len(data) != stop - start:

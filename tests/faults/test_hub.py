@@ -215,6 +215,11 @@ def header(**headers: str) -> Spoil:
     return lambda path, answer: (answer[0], answer[1] | named, *answer[2:]) if "/resolve/" in path else answer
 
 
+def redirected(to: str) -> Spoil:
+    """Return what redirects those who ask for the listing, with a body that has no end."""
+    return lambda path, answer: (302, {"Location": to}, b"", True) if "/api/" in path else answer
+
+
 SMALL = [{"rfilename": f"{n}Pooling/config.json", "size": 2, "blobId": f"{n:040x}"} for n in range(65)]
 
 
@@ -234,6 +239,12 @@ SMALL = [{"rfilename": f"{n}Pooling/config.json", "size": 2, "blobId": f"{n:040x
         (on_listing(lambda _: b"7"), "got an answer that no hub gives .*a listing that is int, not an object"),
         (on_listing(lambda _: b" " * (17 << 20)), "the hub's listing has more than 16 MB"),
         (lambda path, answer: (*answer[:3], "/api/" in path), "the hub's listing has more than 16 MB"),
+        (lambda path, answer: (*answer[:3], answer[0] == 302), ""),
+        (
+            redirected("/api/models/user/m"),
+            "the hub redirects more than 5 times, lastly to http://.*/api/models/user/m",
+        ),
+        (redirected("http://[::1"), r"the hub redirects to 'http://\[::1', which is no address"),
         (header(ETag='"../../../x"'), "was answered by something that is no hub"),
         (header(ETag='".."'), "was answered by something that is no hub"),
         (lambda path, answer: (*answer[:2], answer[2][:1] if "/api/" not in path else answer[2], False), "ended after"),

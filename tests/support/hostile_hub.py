@@ -69,7 +69,8 @@ class HostileHandler(Handler):
         status, sent, body, endless = answer
         with contextlib.suppress(OSError, UnicodeError):
             self.send_response_only(status)
-            for key, value in (CLOSE | ({} if endless else {"Content-Length": str(len(body))} | sent)).items():
+            length = {} if endless else {"Content-Length": str(len(body))}
+            for key, value in (CLOSE | length | sent).items():
                 self._headers_buffer.append(f"{key}: {value}\r\n".encode("latin-1", "replace"))  # type: ignore[attr-defined]
             self.end_headers()
             if self.command == "GET":
