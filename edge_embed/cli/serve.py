@@ -21,6 +21,12 @@ def configure(commands: Any, default: str) -> None:
     serve = commands.add_parser(
         "serve", help="answer over HTTP, in the shapes that clients of embeddings already speak"
     )
+    add_options(serve, default)
+    serve.set_defaults(run=_serve)
+
+
+def add_options(serve: argparse.ArgumentParser, default: str) -> None:
+    """Add what a service is told to a command's parser."""
     serve.add_argument("models", nargs="*", metavar="MODEL[=NAME]", help=f"the first is the default one; {default}")
     where = serve.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="an address of this machine (default: %(default)s)")
@@ -44,7 +50,7 @@ def configure(commands: Any, default: str) -> None:
     serve.add_argument("--workload", default="bulk", choices=["bulk", "single"], help="default: %(default)s")
     serve.add_argument("--offline", action="store_true", default=None, help="never use the network")
     serve.add_argument("--log-format", default="text", choices=["text", "json"], help="default: %(default)s")
-    serve.set_defaults(run=_serve, default_model=default)
+    serve.set_defaults(default_model=default)
 
 
 def _serve(args: argparse.Namespace) -> None:
