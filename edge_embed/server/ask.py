@@ -35,14 +35,16 @@ class Ask:
     """Vectors that a request asks for; None means as the model says.
 
     `model` is the name as the client gave it, which may end in `:query`, `:document` or `:TASK`; None or an empty name
-    is the first model. `dim` cuts the vectors. `keep_errors` gives an error in an input's place. `late_chunking` reads
-    the texts as one and pools each over its own tokens.
+    is the first model. `purpose` is a task too, of APIs whose callers always name one: models without tasks pass it
+    over, and so do those of other tasks where a side says enough. `dim` cuts the vectors. `keep_errors` gives an error
+    in an input's place. `late_chunking` reads the texts as one and pools each over its own tokens.
     """
 
     model: str | None
     inputs: Sequence[Item]
     side: Side | None = None
     task: str | None = None
+    purpose: str | None = None
     prompt_name: str | None = None
     prompt: str | None = None
     dim: int | None = None
@@ -78,12 +80,14 @@ class Answer:
 class Call:
     """A request as its API read it: what it asks for, how to write the answer, and what it said that was not known.
 
-    `ignored` are fields that are named in the header `edge-embed-ignored`.
+    `ignored` are fields that are named in the header `edge-embed-ignored`. `api` is handed to the endpoint's `fail`
+    within a Failure, where a path serves several.
     """
 
     ask: Ask
     write: Callable[[Answer], bytes]
     ignored: Sequence[str] = ()
+    api: str = ""
 
 
 @dataclass(kw_only=True, eq=False)  # not frozen: contextlib sets an exception's traceback
@@ -96,6 +100,7 @@ class Failure(Exception):
     field: str | None = None
     retry_after: float | None = None  # seconds
     request_id: str = ""
+    api: str = ""  # of a path that serves several
 
     def __str__(self) -> str:
         return self.message

@@ -58,17 +58,20 @@ class EndpointHandler:
         """Answer one request, in the API's own shape whatever happens."""
         exchange = exchanges.of(scope)
         exchange.route = self._endpoint.path
+        api = ""
         try:
             self._service.keys.check(scope["headers"])
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 call = await _aside(len(body) > LONG_BODY, self._endpoint.read, body, scope["path_params"])
+            api = call.api
             answer = await self._answer(call, exchange, receive)
             data = await _aside(len(call.ask.inputs) > MANY_VECTORS, call.write, answer)
         except GoneError:
             exchange.reason = "gone"
             return
         except Exception as error:  # whatever it is, the caller gets an answer that tells nothing of this machine
-            await fail(as_failure(error), self._endpoint.fail, exchange, send)
+            failure = as_failure(error)
+            await fail(replace(failure, api=failure.api or api), self._endpoint.fail, exchange, send)
             return
         await respond(send, exchange, 200, data, _headers_of(call, answer))
 

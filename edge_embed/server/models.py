@@ -56,7 +56,8 @@ class Models:
     def find(self, ask: Ask) -> Served:
         """Find what a request asks for; raises Failure or InputError."""
         model, variant = names.find(self._models, ask.model)
-        return Served(model=model, variant=names.resolve(model.described.spec, variant, ask.task, ask.side))
+        spec = model.described.spec
+        return Served(model=model, variant=names.resolve(spec, variant, ask.task, ask.side, ask.purpose))
 
     def engine_now(self, served: Served) -> Engine | None:
         """Return the engine, if it is loaded."""

@@ -53,11 +53,14 @@ def find(models: Mapping[str, Model], name: str | None) -> tuple[Model, str | No
     return models[base], None if variant == LATEST else variant
 
 
-def resolve(spec: ModelSpec, variant: str | None, task: str | None, side: Side | None) -> Variant:
+def resolve(
+    spec: ModelSpec, variant: str | None, task: str | None, side: Side | None, purpose: str | None = None
+) -> Variant:
     """Bring together what a model's name says behind its colon, and the task and the side of the request.
 
-    Raises Failure where they contradict one another, InputError for a task that the model does not have, or for none
-    where it has several.
+    `purpose` is a task that a model without tasks passes over, and one of other tasks where there is a side. Raises
+    Failure where they contradict one another, InputError for a task that the model does not have, or for none where it
+    has several.
     """
     if variant in get_args(Side):
         if side not in (None, variant):
@@ -70,6 +73,8 @@ def resolve(spec: ModelSpec, variant: str | None, task: str | None, side: Side |
             message=f"the model {spec.name} has no variant {variant!r:.80}: it has {listing(variants(spec))}",
             field="model",
         )
+    if not task and purpose and spec.tasks and (side is None or (not variant and purpose in spec.tasks)):
+        task = purpose
     if variant and task and _base(spec, variant) != _base(spec, task):
         raise _contradiction(f"the model's name ends in :{variant}, and the request says the task {task}")
     suffixes = {_suffix(name) for name in (variant, task) if name} - {None}

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import re
+import reprlib
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 import orjson
 
-from edge_embed.server.ask import Failure, Item
+from edge_embed.errors import InputError
+from edge_embed.server.ask import Answer, Failure, Item
 from edge_embed.vectors import Array, Precision, quantize
 
 MOST_INPUTS = 4096  # of one request; OpenAI's own limit is 2,048
@@ -18,27 +21,53 @@ SHOWN = 80  # characters of a value that an error repeats
 Body = TypeVar("Body", bound=msgspec.Struct)
 T = TypeVar("T")
 Json = Any
+Values = tuple[Json, ...]
+NONE: Mapping[str, Values] = {}
+BRIEF = reprlib.Repr()
+BRIEF.maxstring = BRIEF.maxother = SHOWN
+STEPS = re.compile(r"\[[^\]]*\]|[^.\[]+")
 
 
-def read(body: bytes, kind: type[Body], known: Sequence[str] = ()) -> tuple[Body, list[str]]:
-    """Parse a request -> its fields, null being as absent, and the names of those that are not known.
-
-    Raises Failure for what is no JSON object, and for a field of the wrong type, which it names.
-    """
+def parse(body: bytes) -> dict[str, Json]:
+    """Parse a JSON object; raise Failure for anything else."""
     try:
         raw = msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise bad(f"the body is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise bad(f"the body is a JSON {_kind(raw)}, expected an object")
+    return raw
+
+
+def convert(raw: Mapping[str, Json], kind: type[Body], harmless: Mapping[str, Values] = NONE) -> tuple[Body, list[str]]:
+    """Read an object -> its fields, null being as absent, and the names of those that are not known.
+
+    `harmless` are fields of other servers that change the vectors, each with the values that change nothing. Raises
+    Failure for their other values, and for a field of the wrong type, which it names.
+    """
     fields = {one.encode_name for one in msgspec.structs.fields(kind)}
-    given = {name: value for name, value in raw.items() if value is not None and name in fields}
+    given = {name: value for name, value in raw.items() if value is not None}
+    for name in given.keys() & harmless.keys():
+        if given[name] not in harmless[name]:
+            value = shown(given[name])
+            raise bad(f"{name}={value} would change the vectors, and this server cannot do that: leave it out", name)
     try:
-        return msgspec.convert(given, kind), [name for name in raw if name not in fields and name not in known]
+        return msgspec.convert({name: given[name] for name in given.keys() & fields}, kind), [*(given.keys() - fields)]
+    except RecursionError as error:
+        raise bad("the body is nested too deep") from error
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$.")
-        name = path.rstrip("`").partition("[")[0] or None
-        raise bad(f"{path.rstrip('`') or 'the body'}: {message}" if path else message, name) from error
+        message, _, path = str(error).rstrip("`").partition(" - at `$.")
+        name = path.partition("[")[0].partition(".")[0]
+        raise bad(f"{path}={shown(_at(given, path))}: {message.lower()}", name) from error
+
+
+def _at(value: Json, path: str) -> Json:
+    """Return what is at a path of msgspec's, such as `input[3]`; the object itself where it says `[...]`."""
+    for step in STEPS.findall(path):
+        if step == "[...]":
+            break
+        value = value[int(step[1:-1])] if step.startswith("[") else value[step.lstrip(".")]
+    return value
 
 
 def bad(message: str, field: str | None = None) -> Failure:
@@ -47,8 +76,8 @@ def bad(message: str, field: str | None = None) -> Failure:
 
 
 def shown(value: object) -> str:
-    """Write a value for an error message, in brief."""
-    text = repr(value)
+    """Write a value for an error message, in brief, however long or deep it is."""
+    text = BRIEF.repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
@@ -71,6 +100,14 @@ def inputs_of(given: Json, field: str = "input") -> list[Item]:
         return [list(given)]
     check_number(len(given), field)
     return [_item(one, f"{field}[{n}]", field) for n, one in enumerate(given)]
+
+
+def positive(field: str, *sizes: int | None) -> int | None:
+    """Return the size that some of a field's names say; raise Failure for two that differ, and for less than 1."""
+    found = {size for size in sizes if size is not None}
+    if len(found) > 1 or any(size < 1 for size in found):
+        raise bad(f"{field}={shown(sorted(found))}: give one number from 1 on", field)
+    return next(iter(found), None)
 
 
 def check_number(count: int, field: str) -> None:
@@ -111,6 +148,20 @@ def _is_id(one: Json) -> bool:
 
 def _kind(value: Json) -> str:
     return {list: "array", str: "string", type(None): "null", bool: "boolean"}.get(type(value), "number")
+
+
+def vectors_of(answer: Answer) -> Array:
+    """Return the vectors (n, dim); raise Failure where one that did not fail is not finite, which JSON cannot say."""
+    computed = answer.computed
+    finite = np.isfinite(computed.vectors).all(axis=1)
+    if not finite.all() and set(np.flatnonzero(~finite)) - computed.errors.keys():
+        raise Failure(status=500, reason="internal", message="the model gave a vector that is not finite")
+    return computed.vectors
+
+
+def told(error: Exception) -> str:
+    """Say what was wrong with an input; of errors that are not the caller's, nothing that is this machine's."""
+    return str(error) if isinstance(error, InputError) else "the engine failed"
 
 
 def packed(vectors: Array, precision: Precision) -> Array:

@@ -12,19 +12,19 @@ from edge_embed.vectors import Array, Precision
 
 from ._common import as_base64, packed, pick
 
-# What Cohere, Voyage, Google and Jina call them -> task and side; None is as the model says.
+# What Cohere, Voyage, Google and Jina call them -> purpose and side; None is as the model says.
 INPUT_TYPES: Mapping[str | None, tuple[str | None, Side | None]] = {
     None: (None, None),
-    "query": (None, "query"),
-    "search_query": (None, "query"),
-    "document": (None, "document"),
-    "passage": (None, "document"),
-    "search_document": (None, "document"),
-    "RETRIEVAL_QUERY": (None, "query"),
-    "QUESTION_ANSWERING": (None, "query"),
-    "FACT_VERIFICATION": (None, "query"),
-    "CODE_RETRIEVAL_QUERY": (None, "query"),
-    "RETRIEVAL_DOCUMENT": (None, "document"),
+    "query": ("retrieval", "query"),
+    "search_query": ("retrieval", "query"),
+    "document": ("retrieval", "document"),
+    "passage": ("retrieval", "document"),
+    "search_document": ("retrieval", "document"),
+    "RETRIEVAL_QUERY": ("retrieval", "query"),
+    "QUESTION_ANSWERING": ("retrieval", "query"),
+    "FACT_VERIFICATION": ("retrieval", "query"),
+    "CODE_RETRIEVAL_QUERY": ("retrieval", "query"),
+    "RETRIEVAL_DOCUMENT": ("retrieval", "document"),
     "classification": ("classification", None),
     "CLASSIFICATION": ("classification", None),
     "clustering": ("clustering", None),
@@ -68,8 +68,10 @@ class Encoding:
         return [as_base64(row) for row in rows] if self.base64 else list(rows)
 
 
-def encoding(format: str | None, type: str | None = None, dtype: str | None = None) -> Encoding:
+def encoding(
+    format: str | None, type: str | None = None, dtype: str | None = None, field: str = "encoding_format"
+) -> Encoding:
     """Read OpenAI's `encoding_format`, Jina's `embedding_type` and Voyage's `output_dtype` together."""
-    words = {"output_dtype": dtype, "embedding_type": type, "encoding_format": format}
+    words = {"output_dtype": dtype, "embedding_type": type, field: format}
     named = [pick(word, PRECISIONS, name) for name, word in words.items() if word not in (None, "base64")]
     return Encoding(next(iter(named), "float32"), "base64" in words.values())

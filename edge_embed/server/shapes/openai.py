@@ -7,6 +7,7 @@ so on; each is taken from whoever sends it, and the answer has what all of them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,8 @@ import msgspec
 from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Listing, Parameters
 from edge_embed.server.names import variants
 
-from ._common import bad, dump, inputs_of, pick, read, shown
+from . import jina, voyage
+from ._common import bad, convert, dump, inputs_of, parse, pick, positive, shown, told, vectors_of
 from ._messages import conversations
 from ._words import INPUT_TYPES, TRUNCATIONS, Encoding, encoding
 
@@ -28,10 +30,12 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "instruction": ("",),
     "pooling": (),
 }
+FIELDS = {"voyage": voyage.FIELDS, "jina": jina.FIELDS}  # by which an API is known
+DETAILS = {"voyage": voyage.detail, "jina": jina.detail}  # what a failure has beside OpenAI's `error`
 TYPES = {"unauthorized": "authentication_error", "overloaded": "rate_limit_error", "internal": "server_error"}
 
 
-class Body(msgspec.Struct):
+class EmbeddingsRequest(msgspec.Struct):
     """A request to /v1/embeddings. All fields may be null; `input` or `messages` is needed."""
 
     model: str | None = None
@@ -57,65 +61,67 @@ class Body(msgspec.Struct):
 
 def call(body: bytes, parameters: Parameters) -> Call:
     """Read a request; Azure names the model in the path."""
-    given, ignored = read(body, Body)
-    for name in [name for name in ignored if name in HARMLESS]:
-        _check_harmless(msgspec.json.decode(body), name)
-    task, side = pick(given.input_type, INPUT_TYPES, "input_type")
-    kind = given.embedding_type
-    if isinstance(kind, list):
-        if len(kind) != 1:
-            raise bad(f"embedding_type={shown(kind)}: this path gives one type, /v2/embed several", "embedding_type")
-        kind = kind[0]
+    raw = parse(body)
+    api = next((name for name, fields in FIELDS.items() if fields & raw.keys()), "openai")
+    try:
+        given, ignored = convert(raw, EmbeddingsRequest, HARMLESS)
+        how = encoding(given.encoding_format, _one_type(given), given.output_dtype)
+        return Call(ask=_ask(given, parameters), write=partial(write, how), ignored=ignored, api=api)
+    except Failure as failure:
+        raise replace(failure, api=api) from failure
+
+
+def _ask(given: EmbeddingsRequest, parameters: Parameters) -> Ask:
     if (given.messages is None) == (given.input is None):
         raise bad("a request has either input or messages", "input")
-    ask = Ask(
+    purpose, side = pick(given.input_type, INPUT_TYPES, "input_type")
+    return Ask(
         model=parameters.get("model") or given.model,
         inputs=conversations(given.messages) if given.messages is not None else inputs_of(given.input),
         side=side,
-        task=given.task or task,
+        task=given.task,
+        purpose=purpose,
         prompt_name=given.prompt_name,
         prompt=given.prompt,
-        dim=_dimensions(given),
+        dim=positive("dimensions", given.dimensions, given.output_dimension),
         normalize=given.normalize if given.normalized is None else given.normalized,
         truncation=pick(given.truncation if given.truncate is None else given.truncate, TRUNCATIONS, "truncate"),
         keep_errors=pick(given.errors, {None: False, "raise": False, "return": True}, "errors"),
         late_chunking=bool(given.late_chunking),
     )
-    how = encoding(given.encoding_format, kind, given.output_dtype)
-    return Call(ask=ask, write=partial(write, how), ignored=ignored)
 
 
-def _dimensions(given: Body) -> int | None:
-    sizes = {size for size in (given.dimensions, given.output_dimension) if size is not None}
-    if len(sizes) > 1 or any(size < 1 for size in sizes):
-        raise bad(f"dimensions={shown(sorted(sizes))}: give one number from 1 on", "dimensions")
-    return next(iter(sizes), None)
-
-
-def _check_harmless(raw: dict[str, Any], name: str) -> None:
-    value = raw[name]
-    if value is not None and value not in HARMLESS[name]:
-        raise bad(f"{name}={shown(value)} would change the vectors, and is not known here: leave it out", name)
+def _one_type(given: EmbeddingsRequest) -> str | None:
+    kind = given.embedding_type
+    if isinstance(kind, list):
+        if len(kind) != 1:
+            raise bad(f"embedding_type={shown(kind)}: this path gives one type, /v2/embed several", "embedding_type")
+        return kind[0]
+    return kind
 
 
 def write(how: Encoding, answer: Answer) -> bytes:
     """Write vectors; one that failed, where that was asked for, has `error` in place of `embedding`."""
     computed = answer.computed
     data: list[dict[str, Any]] = [
-        {"object": "embedding", "index": n, "embedding": vector} for n, vector in enumerate(how.write(computed.vectors))
+        {"object": "embedding", "index": n, "embedding": vector}
+        for n, vector in enumerate(how.write(vectors_of(answer)))
     ]
     for n, error in computed.errors.items():
-        data[n] = {"object": "error", "index": n, "error": {"message": str(error), "type": "invalid_request_error"}}
+        data[n] = {"object": "error", "index": n, "error": {"message": told(error), "type": "invalid_request_error"}}
     usage = {"prompt_tokens": computed.tokens, "total_tokens": computed.tokens}
     return dump({"object": "list", "model": answer.card.name, "usage": usage, "data": data})
 
 
 def fail(failure: Failure) -> bytes:
-    """Write a failure: `error` is OpenAI's, `detail` what Jina's and Voyage's clients read."""
+    """Write a failure as the API does whose fields the request had."""
+    return dump({**openai_error(failure), **DETAILS.get(failure.api, jina.detail)(failure)})
+
+
+def openai_error(failure: Failure) -> dict[str, Any]:
+    """Return a failure as OpenAI's clients, and Elastic, read it."""
     kind = TYPES.get(failure.reason, "invalid_request_error")
-    error = {"message": failure.message, "type": kind, "param": failure.field, "code": failure.reason}
-    detail = {"message": failure.message, "request_id": failure.request_id, "code": failure.reason}
-    return dump({"error": error, "detail": detail})
+    return {"error": {"message": failure.message, "type": kind, "param": failure.field, "code": failure.reason}}
 
 
 def models(cards: Sequence[Card], body: bytes, parameters: Parameters) -> bytes:
@@ -149,7 +155,7 @@ def _entries(card: Card) -> list[dict[str, Any]]:
 
 
 ENDPOINTS = [
-    Endpoint(path=path, read=call, fail=fail, body=Body, summary="Embed, as OpenAI, Jina and Voyage do")
+    Endpoint(path=path, read=call, fail=fail, body=EmbeddingsRequest, summary="Embed, as OpenAI, Jina and Voyage do")
     for path in ("/v1/embeddings", "/embeddings", "/openai/deployments/{model:path}/embeddings")
 ]
 LISTINGS = [

@@ -1,0 +1,86 @@
+"""Text Embeddings Inference's /embed and /info; Hugging Face's InferenceClients post the same to /."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from edge_embed import __version__
+from edge_embed.pipeline.tokenizer import Truncation
+from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Listing, Parameters
+
+from ._common import MOST_INPUTS, bad, convert, dump, inputs_of, parse, pick, positive, vectors_of
+
+DIRECTIONS: Mapping[str | None, Truncation] = {
+    None: "end",
+    "right": "end",
+    "Right": "end",
+    "left": "start",
+    "Left": "start",
+}
+KINDS = {"overloaded": "Overloaded", "unavailable": "Unhealthy", "internal": "Backend"}
+
+
+class TeiRequest(msgspec.Struct):
+    """A request to /embed or /. All fields but `inputs` may be null; `model` is ours, for a service of several."""
+
+    inputs: str | list[str | int | list[int] | dict[str, Any]] | dict[str, Any] | None = None
+    model: str | None = None
+    normalize: bool | None = None
+    truncate: bool | None = None
+    truncation_direction: str | None = None
+    prompt_name: str | None = None
+    dimensions: int | None = None
+
+
+def call(body: bytes, parameters: Parameters) -> Call:
+    """Read a request."""
+    given, ignored = convert(parse(body), TeiRequest)
+    if given.inputs is None:
+        raise bad("inputs is missing: send a text or a list of texts", "inputs")
+    direction = pick(given.truncation_direction, DIRECTIONS, "truncation_direction")
+    ask = Ask(
+        model=given.model,
+        inputs=inputs_of(given.inputs, "inputs"),
+        prompt_name=given.prompt_name,
+        dim=positive("dimensions", given.dimensions),
+        normalize=given.normalize,
+        truncation="error" if given.truncate is False else direction,
+    )
+    return Call(ask=ask, write=write, ignored=ignored)
+
+
+def write(answer: Answer) -> bytes:
+    """Write the vectors, a list for each."""
+    return dump(list(vectors_of(answer)))
+
+
+def fail(failure: Failure) -> bytes:
+    """Write a failure as TEI does."""
+    return dump({"error": failure.message, "error_type": KINDS.get(failure.reason, "Validation")})
+
+
+def info(cards: Sequence[Card], body: bytes, parameters: Parameters) -> bytes:
+    """Describe the first model, which is the one that requests without a name get."""
+    card = cards[0]
+    return dump(
+        {
+            "model_id": card.name,
+            "model_sha": card.spec.revision,
+            "model_dtype": card.level.rpartition(":")[2],
+            "model_type": {"embedding": {"pooling": card.spec.pooling}},
+            "max_input_length": card.spec.max_tokens,
+            "max_client_batch_size": MOST_INPUTS,
+            "auto_truncate": True,
+            "version": __version__,
+        }
+    )
+
+
+ENDPOINTS = [
+    Endpoint(path=path, read=call, fail=fail, body=TeiRequest, summary="Embed, as TEI and Hugging Face's clients do")
+    for path in ("/embed", "/")
+]
+LISTINGS = [Listing(path="/info", write=info, fail=fail, summary="Describe the first model, as TEI does")]

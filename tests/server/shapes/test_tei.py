@@ -1,0 +1,54 @@
+"""TEI's and Hugging Face's paths: bytes to what is asked for, and answers and errors to bytes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edge_embed.server.ask import Call, Failure
+from edge_embed.server.shapes import tei
+
+from support.answers import CARD, ROWS, answer
+
+
+def read(**fields: Any) -> Call:
+    return tei.call(json.dumps(fields).encode(), {})
+
+
+def test_what_a_request_asks_for() -> None:
+    ask = read(inputs="a", normalize=None, prompt_name="query", truncate=True, truncation_direction="Left").ask
+    assert (ask.inputs, ask.normalize, ask.prompt_name, ask.truncation) == (["a"], None, "query", "start")
+    assert read(inputs=["a"], truncate=False, normalize=False, dimensions=4).ask.truncation == "error"
+    assert read(inputs=["a"], model="small").ask.model == "small"
+    assert read(inputs=["a"], parameters={}).ignored == ["parameters"]
+
+
+def test_a_bare_list_of_vectors() -> None:
+    assert np.array_equal(np.array(json.loads(read(inputs="a").write(answer())), np.float32), ROWS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "inputs is missing"),
+        ({"inputs": []}, "inputs is empty"),
+        ({"inputs": {"source_sentence": "a"}}, "inputs is {'source_sentence': 'a'}, expected a text"),
+        ({"inputs": "a", "truncation_direction": "up"}, "truncation_direction='up' is not known"),
+        ({"inputs": "a", "truncate": "yes"}, "truncate='yes': expected `bool | null`"),
+    ],
+)
+def test_refusals(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(Failure) as caught:
+        read(**fields)
+    assert message in caught.value.message
+
+
+def test_failures_and_info() -> None:
+    failure = Failure(status=429, reason="overloaded", message="later")
+    assert json.loads(tei.fail(failure)) == {"error": "later", "error_type": "Overloaded"}
+    told = json.loads(tei.info([CARD], b"", {}))
+    assert (told["model_id"], told["max_input_length"]) == ("small", 256)
+    assert told["model_type"] == {"embedding": {"pooling": "mean"}}
