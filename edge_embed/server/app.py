@@ -8,10 +8,13 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from . import exchange as exchanges
 from . import logs
@@ -62,7 +65,9 @@ def build(
         yield
         await service.models.aclose()
 
-    inner = Starlette(routes=routes, middleware=list(middleware), lifespan=lifespan)
+    inner = Starlette(
+        routes=routes, middleware=list(middleware), lifespan=lifespan, exception_handlers={HTTPException: _refused}
+    )
     inner.router.default = _Nowhere("", 404, plain)
     inner.router.redirect_slashes = False
     return Front(inner, metrics)
@@ -86,8 +91,16 @@ class Front:
             await self._app(scope, receive, send)
             return
         exchange = exchanges.begin(scope)
+
+        async def note(message: Message) -> None:
+            if message["type"] == "http.response.start" and not exchange.status:  # not by `respond`
+                exchange.status = message["status"]
+                named = (b"x-request-id", exchange.request_id.encode("ascii"))
+                message = {**message, "headers": [*message.get("headers", ()), named]}
+            await send(message)
+
         try:
-            await self._app(scope, receive, send)
+            await self._app(scope, receive, note)
         except Exception as error:  # a defect of ours outside of what handlers catch
             failure = as_failure(error)
             if not exchange.status:
@@ -96,6 +109,13 @@ class Front:
             exchange.route = exchange.route or getattr(scope.get("route"), "path", "")
             self._metrics.answered(exchange)
             logs.request(exchange)
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    """Write what Starlette refuses by itself, such as a method that the page does not take."""
+    status, headers = (error.status_code, error.headers) if isinstance(error, HTTPException) else (500, None)
+    failure = Failure(status=status, reason="no_route", message="this path does not take that method")
+    return Response(plain(failure), status, headers, "application/json")
 
 
 class _Tells:

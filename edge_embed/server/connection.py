@@ -21,6 +21,7 @@ class Connection(HttpToolsProtocol):
 
     head_timeout: ClassVar[float] = 10.0
     body_timeout: ClassVar[float] = 30.0
+    send_timeout: ClassVar[float] = 30.0
     max_connections: ClassVar[int] = 1000
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -28,7 +29,7 @@ class Connection(HttpToolsProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._stalled = 0  # bytes since the request came any further
         self._moved = False
-        self._unsent = 0  # bytes of an answer, when that was last looked at
+        self._unsent_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time; refuse one connection too many."""
@@ -39,8 +40,10 @@ class Connection(HttpToolsProtocol):
             self._expect(self.head_timeout)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer."""
+        """Forget the timers."""
         self._expect(None)
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -77,25 +80,23 @@ class Connection(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """Go on with the next request of those that came together, whose body has its time from now on."""
         super().on_response_complete()
+        if self._unsent_timer is None and (unsent := self.transport.get_write_buffer_size()):
+            self._unsent_timer = self.loop.call_later(self.send_timeout, self._look_whether_read, unsent)
         if self.cycle is not None and not self.cycle.response_complete and self.cycle.more_body:
             self._expect(self._time_for_body())
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close an idle connection; one whose answer is being read stays as long as that goes on."""
-        unsent = self.transport.get_write_buffer_size()
-        if not unsent:
-            super().timeout_keep_alive_handler()
-        elif unsent == self._unsent:
-            self.transport.abort()
-        else:
-            self._unsent = unsent
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP."""
         self._refuse(400, "this is no valid HTTP request")
+
+    def _look_whether_read(self, before: int) -> None:
+        """Cut off a client that reads nothing of its answer, which is held for it."""
+        self._unsent_timer = None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent >= before:
+            self.transport.abort()
+        elif unsent:
+            self._unsent_timer = self.loop.call_later(self.send_timeout, self._look_whether_read, unsent)
 
     def _time_for_body(self) -> float:
         stated = next((value for name, value in self.headers if name == b"content-length"), b"0")

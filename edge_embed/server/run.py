@@ -77,7 +77,7 @@ class Process:
         """Serve on sockets until a signal; raises what preloading raised."""
         limits = self._settings
         Connection.head_timeout, Connection.body_timeout = limits.head_timeout, limits.body_timeout
-        Connection.max_connections = limits.max_connections
+        Connection.send_timeout, Connection.max_connections = limits.send_timeout, limits.max_connections
         config = uvicorn.Config(
             self.app,
             loop="asyncio",
@@ -86,6 +86,7 @@ class Process:
             lifespan="on",
             log_config=None,
             access_log=False,
+            proxy_headers=False,
             server_header=False,
             timeout_keep_alive=limits.keep_alive,
             timeout_graceful_shutdown=limits.drain_timeout,

@@ -24,7 +24,8 @@ class Settings:
     bounds one request's body, `max_bodies` all that are being read. `max_memory` bounds the models that are loaded at
     once, which are unloaded when nobody asked for `idle_unload`; None: never. With `token_ids` inputs may be ids of the
     model's own vocabulary. A request's head has `head_timeout` to come, its body `body_timeout` and what its length
-    takes at BODY_RATE; a kept connection waits `keep_alive` for the next one.
+    takes at BODY_RATE; a client that reads nothing of its answer for `send_timeout` is cut off;
+    a kept connection waits `keep_alive` for the next request.
     """
 
     models: Sequence[str]
@@ -50,6 +51,7 @@ class Settings:
     offline: bool | None = None
     head_timeout: float = 10.0
     body_timeout: float = 30.0
+    send_timeout: float = 30.0
     keep_alive: int = 75
     max_connections: int = 1000
 

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from support.service import WAIT, Running, running
+from edge_embed.server.ask import Ask, Call, Endpoint
+from edge_embed.server.gather import Paths
+
+from support.service import WAIT, Running, fail, running
 
 GOOD = json.dumps({"inputs": ["tea"]}).encode()
 HEAD = b"POST /vectors HTTP/1.1\r\nHost: here\r\n"
@@ -247,6 +250,19 @@ def test_texts_of_clients_who_left_are_dropped(tiny_tokenizer: Path) -> None:
         assert service.metric("edge_embed_abandoned_texts_total") >= 5
         wait_for(lambda: service.metric('edge_embed_requests_total{model="fake",route="/vectors",status="gone"}') >= 1)
         assert service.ask(["tea"])[0] == 200
+
+
+def test_an_answer_that_nobody_reads_is_not_held(tiny_tokenizer: Path) -> None:
+    large = 32 << 20  # more than the system's own buffers hold
+
+    def read(body: bytes, params: object) -> Call:
+        return Call(ask=Ask(model=None, inputs=["tea"]), write=lambda answer: bytes(large))
+
+    paths = Paths(endpoints=[Endpoint(path="/vectors", read=read, fail=fail)])
+    with running(tiny_tokenizer, paths=paths, send_timeout=0.2) as service, sent(service, whole(GOOD)) as connection:
+        assert connection.recv(1)
+        wait_for(lambda: not service.process.server.server_state.connections)
+        assert len(everything(connection)) < large
 
 
 def test_one_connection_too_many(tiny_tokenizer: Path) -> None:
