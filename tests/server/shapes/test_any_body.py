@@ -14,7 +14,7 @@ from edge_embed.server.ask import Call, Endpoint, Failure
 from edge_embed.server.gather import gather
 from edge_embed.server.shapes import openapi
 
-ENDPOINTS, LISTINGS = gather()
+ENDPOINTS, LISTINGS = gather().endpoints, gather().listings
 READERS = {one.read.func if isinstance(one.read, partial) else one.read: one for one in ENDPOINTS}  # each once
 PATHS = pytest.mark.parametrize("endpoint", READERS.values(), ids=lambda one: one.path)
 VALUES = st.recursive(
