@@ -44,7 +44,7 @@ def test_public_names_are_exact() -> None:
     public = {name for name, value in vars(edge_embed).items() if isinstance(value, type) and value is not Any}
     functions = own(vectors) - {"check_precision"}
     exceptions = own(errors) - {"warn", "listing", "pip_install", "printable"}
-    assert public == {"Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
+    assert public == {"AsyncEmbedder", "Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
     assert public | functions | {"UNTRUSTED", "compare"} == set(edge_embed.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
         edge_embed.Embeder  # type: ignore[attr-defined]  # noqa: B018
