@@ -54,7 +54,7 @@ function decode(embedding) {
 /** Embed inputs, those alone that were not before; one Float32Array each. */
 async function embed(inputs, side) {
   const model = side ? `${$("model").value}:${side}` : $("model").value;
-  const task = $("task-field").hidden ? "" : $("task").value;
+  const task = $("task").value;  // empty where the model has none
   const names = inputs.map((input) => JSON.stringify([model, task, input.id ?? input]));
   const seen = new Map(names.map((name, n) => [name, inputs[n]]));
   const missing = [...seen].filter(([name]) => !vectors.has(name));
