@@ -6,8 +6,12 @@ What it refuses by itself, such as tensors of other shapes than the numbers say,
 
 from __future__ import annotations
 
+import numpy as np
+
 from edge_embed.errors import CorruptModelError, listing
 from edge_embed.formats.gguf import Header, read_numbers, read_strings
+
+from .charsmap import fault_of
 
 MOST_LAYERS, MOST_EXPERTS = 512, 1024
 ROPE_SCALINGS = ("none", "linear", "yarn", "longrope")
@@ -68,6 +72,8 @@ def check_vocabulary(header: Header) -> None:
             f"{header.path}: tokenizer.ggml.token_type has tokens for single bytes, which WordPiece has not: get "
             "another file"
         )
+    if model == "t5":
+        _check_characters(header)
     around = dict(AROUND.get(str(model), {}))
     if model == "t5" and header.metadata.get("tokenizer.ggml.add_bos_token") is True:
         around["bos"] = len(tokens)  # of which there is no usual id
@@ -80,6 +86,14 @@ def check_vocabulary(header: Header) -> None:
             )
     if model == "llama" and any(b"<0x%02X>" % n not in known and bytes([n]) not in known for n in range(256)):
         raise CorruptModelError(f"{header.path}: {key} lacks tokens for single bytes, '<0x00>' to '<0xFF>'")
+
+
+def _check_characters(header: Header) -> None:
+    """Refuse a SentencePiece map of characters with a fault for which llama.cpp would end the process at a text."""
+    key = "tokenizer.ggml.precompiled_charsmap"
+    numbers = np.array(read_numbers(header, key))
+    if numbers.dtype.kind in "iu" and (fault := fault_of((numbers & 0xFF).astype(np.uint8).tobytes())):
+        raise CorruptModelError(f"{header.path}: {key} {fault}: get another file")
 
 
 def _check_experts(header: Header, kind: str) -> None:

@@ -111,6 +111,54 @@ def test_tokens_of_single_bytes_in_wordpiece(tmp_path: Path) -> None:
         check_vocabulary(vocabulary(tmp_path / "a.gguf", WORDS, types=[gguf.TokenType.BYTE] * len(WORDS)))
 
 
+def charsmap(units: dict[int, int], replacements: bytes = b"a\0", size: int = 512) -> bytes:
+    """Write a double array of `size` uint32, and replacements, as SentencePiece does."""
+    array = np.zeros(size, "<u4")
+    for n, unit in units.items():
+        array[n] = unit
+    return (4 * size).to_bytes(4, "little") + array.tobytes() + replacements
+
+
+def node(base: int, label: int = 0, leaf: bool = False) -> int:
+    return base << 10 | leaf << 8 | label
+
+
+A_TO_A = {0: node(256), 256 ^ 0x41: node(2, 0x41, leaf=True), 256 ^ 0x41 ^ 2: 1 << 31 | 0}  # "A" becomes "a"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (charsmap(A_TO_A)[:1000], "says that its array has 2,048 bytes, of 1,000"),
+        (b"\4\0", "says that its array has 4 bytes, of 2"),
+        (charsmap({0: node(512)}), "has a node whose children lie outside of its array"),
+        (charsmap({**A_TO_A, 256 ^ 0x41: node(1 << 20, 0x41)}), "has a node whose children lie outside of its array"),
+        (charsmap({**A_TO_A, 256 ^ 0x41: node(1024, 0x41, leaf=True)}), "has a leaf whose value lies outside"),
+        (charsmap({**A_TO_A, 256 ^ 0x41 ^ 2: 1 << 31 | 2}), "has a replacement that lies or ends outside of it"),
+        (charsmap(A_TO_A, b"a"), "has a replacement that lies or ends outside of it"),
+    ],
+)
+def test_maps_of_characters_that_llama_cpp_would_read_past(tmp_path: Path, data: bytes, message: str) -> None:
+    def written(name: str, data: bytes) -> Header:
+        writer = gguf.GGUFWriter(tmp_path / name, "bert")
+        writer.add_tokenizer_model("t5")
+        writer.add_token_list(WORDS)
+        writer.add_precompiled_charsmap(data)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        return read_header(tmp_path / name)
+
+    with pytest.raises(
+        CorruptModelError, match=rf"a.gguf: tokenizer.ggml.precompiled_charsmap {message}.*: get another"
+    ):
+        check_vocabulary(written("a.gguf", data))
+    check_vocabulary(written("b.gguf", charsmap(A_TO_A)))
+    check_vocabulary(written("c.gguf", charsmap({**A_TO_A, 256 ^ 0x41: node(0, 0x41)})))  # goes round and round
+    check_vocabulary(written("d.gguf", charsmap({}, size=0)))
+
+
 @pytest.mark.parametrize(("kind", "causal"), [("gemma-embedding", False), ("bert", False), ("qwen3", True)])
 def test_a_file_that_does_not_say_whether_it_is_causal_is_what_llama_cpp_takes_it_for(kind: str, causal: bool) -> None:
     assert header({"general.architecture": kind}).causal is causal
