@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for peers that import onnxruntime before we do
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
@@ -43,8 +44,14 @@ def minilm() -> Path:
 
 @pytest.fixture(scope="session")
 def converted(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return all-MiniLM-L6-v2 converted to float32 and int8."""
-    return convert(minilm, tmp_path_factory.mktemp("out"), ["onnx:float32", "onnx:int8"], name="all-MiniLM-L6-v2")[0]
+    """Return all-MiniLM-L6-v2 converted to float32 and int8, once for all processes of a run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if worker else base) / "converted"
+    made = shared / "all-MiniLM-L6-v2"
+    with FileLock(f"{shared}.lock"):
+        if not made.exists():
+            convert(minilm, shared, ["onnx:float32", "onnx:int8"], name=made.name)
+    return made
 
 
 @pytest.fixture(scope="session")

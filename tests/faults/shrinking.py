@@ -19,7 +19,7 @@ from parsers import KINDS, SECONDS, fault_of, note_of, whole
 from support.faults import run_campaigns
 from support.limited import run_limited
 
-EXAMPLES = 50  # files of one run of hypothesis
+EXAMPLES = 25  # files of one run of hypothesis
 SHOWN = 800  # bytes of a file that is told
 SETTINGS = hypothesis.settings(
     max_examples=EXAMPLES,

@@ -28,7 +28,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("campaign", "share", "least"), [("parsers.py", 0.25, 500), ("shrinking.py", 0.1, 500), ("engines.py", 0.3, 50)]
+    ("campaign", "share", "least"), [("parsers.py", 0.25, 500), ("shrinking.py", 0.1, 300), ("engines.py", 0.3, 50)]
 )
 def test_spoilt_files_do_no_harm(files: Path, campaign: str, share: float, least: int) -> None:
     """In a process of its own, since its forks may not have another's threads and loaded models."""
