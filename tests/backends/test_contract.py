@@ -175,6 +175,25 @@ def test_inputs_are_fed_by_name_and_type(repo: ModelFolder, tmp_path: Path) -> N
         foreign(repo, tmp_path, inputs={"input_ids": TensorProto.INT64}, outputs={"y": HIDDEN}, width=128)
 
 
+def test_outputs_of_another_shape(repo: ModelFolder, tmp_path: Path) -> None:
+    nodes = {
+        "Size": helper.make_node("Size", ["input_ids"], ["y"]),
+        "Shape": helper.make_node("Shape", ["input_ids"], ["y"]),
+        "Unsqueeze": helper.make_node("Unsqueeze", ["input_ids", "axes"], ["y"]),
+    }
+    ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, ["batch", "tokens"])
+    out = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, None)
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    for name, shape in {"Size": r"\(\)", "Shape": r"\(2,\)", "Unsqueeze": r"\(3, 4, 1, 1\)"}.items():
+        cast = helper.make_node("Cast", ["y"], ["last_hidden_state"], to=TensorProto.FLOAT)
+        whole = helper.make_graph([nodes[name], cast], "g", [ids], [out], [axes])
+        made = helper.make_model(whole, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+        onnx.save(made, tmp_path / "model.onnx")
+        backend = load("onnx", tmp_path, repo.spec, _weights(), 1)  # type: ignore[arg-type]
+        with pytest.raises(CorruptModelError, match=rf"output 'last_hidden_state' has the shape {shape} for 3 texts"):
+            backend.forward(Batch(some_ids(4, 2, 1)))
+
+
 def test_left_padding_where_the_graph_wants_it(repo: ModelFolder, tmp_path: Path) -> None:
     from dataclasses import replace
 

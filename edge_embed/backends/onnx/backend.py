@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.backends import Batch, ImageBackend, ImageRows, Rows, TextBackend, check_no_adapters
-from edge_embed.errors import BackendError, UnsupportedModelError, listing
+from edge_embed.errors import BackendError, CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
@@ -75,6 +75,12 @@ class OnnxBackend:
                 (out,) = self._session.run([self._output], feeds, SHRINK if ids.size > SHRINK_ABOVE else None)
             except Exception as error:  # onnxruntime's exceptions share no base class
                 raise failure(error, f"a batch of {ids.shape}") from error
+        shape, count = getattr(out, "shape", ()), len(batch.ids)
+        if len(shape) not in (2, 3) or len(out) != count or out.dtype.kind not in "fiu":
+            raise CorruptModelError(
+                f"{self._path}: the output {self._output!r} has the shape {shape} for {count} texts of {width} tokens; "
+                "a row of numbers for each text or token is needed: get or convert the model again"
+            )
         out = out.astype(np.float32, copy=False)
         if out.ndim == 2:
             return [row[None] for row in out]
