@@ -32,23 +32,29 @@ def facts_of(repository: str) -> dict[str, Any]:
     return _merged(entry for entry in _entries() if any(fnmatchcase(name, pattern) for pattern in entry["match"]))
 
 
-def facts_of_folder(folder: Path, model_type: object) -> dict[str, Any]:
-    """Return what is known of a local folder by its own name, if it holds the architecture of the model so called.
+def facts_of_folder(folder: Path, model_type: object, dim: object) -> dict[str, Any]:
+    """Return what is known of a local folder by its own name, if it holds a model of the shape of the one so called.
 
     Another model may bear that name, so it is said that the name decided. `model_type` is config.json's, or
-    general.architecture of a GGUF file.
+    general.architecture of a GGUF file; `dim` the width of its vectors.
     """
     name = plain(folder.resolve().name)
     fitting = [
         (pattern, entry)
         for entry in _entries()
-        if model_type in entry["model_type"]
+        if model_type in entry["model_type"] and dim in (None, _dim(entry, name, dim))
         for pattern in entry["match"]
         if fnmatchcase(name, pattern.partition("/")[2])
     ]
     if fitting:
         _tell(folder, fitting[0][0])
     return _merged(entry for _, entry in fitting)
+
+
+def _dim(entry: dict[str, Any], name: str, default: object) -> object:
+    """Return the width of the model of a name, where the entry states it."""
+    dims: dict[str, int] = entry.get("dims", {})
+    return next((dim for pattern, dim in dims.items() if fnmatchcase(name, pattern)), default)
 
 
 @cache

@@ -141,7 +141,8 @@ def read_gguf_spec(
         spec = ModelSpec.from_json(str(header.metadata[SPEC_KEY]), f"{path}: {SPEC_KEY}")
         return with_overrides(with_values(spec, {"source": repository or spec.source}), overrides)
     kind = header.metadata.get("general.architecture")
-    facts = facts_of(repository) if repository else facts_of_folder(files.folder, kind)
+    width = header.metadata.get(f"{kind}.embedding_length")
+    facts = facts_of(repository) if repository else facts_of_folder(files.folder, kind, width)
     return _foreign_spec(header, files, path, name, facts, overrides)
 
 

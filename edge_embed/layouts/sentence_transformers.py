@@ -48,7 +48,7 @@ def read_spec(
     needed = {"model_type": config.get("model_type"), "hidden_size": width}
     if missing := [key for key, value in needed.items() if not value]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
-    facts = facts_of(repository) if repository else facts_of_folder(path, config["model_type"])
+    facts = facts_of(repository) if repository else facts_of_folder(path, config["model_type"], width)
     values: dict[str, Any] = {
         "name": name,
         "architecture": config["model_type"],

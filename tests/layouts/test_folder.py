@@ -246,14 +246,36 @@ def test_prompts_that_models_state_in_prose_alone(name: str, query: str, documen
         assert facts_of(other) == {}
 
 
-def test_a_folder_of_another_architecture_has_no_prompts_by_its_name(tmp_path: Path) -> None:
-    assert facts_of_folder(tmp_path / "e5-small", "bert")["prompts"]["document"] == "passage: {text}"
-    assert facts_of_folder(tmp_path / "e5-small", "qwen3") == {}
+def test_a_folder_of_another_architecture_or_width_has_no_prompts_by_its_name(tmp_path: Path) -> None:
+    assert facts_of_folder(tmp_path / "e5-small", "bert", 384)["prompts"]["document"] == "passage: {text}"
+    assert facts_of_folder(tmp_path / "e5-small", "qwen3", 384) == {}
+    assert facts_of_folder(tmp_path / "e5-small", "bert", 768) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "dim"),
+    [
+        *(("e5-large-v2", 1024), ("multilingual-e5-base", 768), ("bge-small-zh-v1.5", 512), ("bge-large-en", 1024)),
+        *(("snowflake-arctic-embed-xs", 384), ("snowflake-arctic-embed-m-long", 768), ("nomic-embed-text-v1.5", 768)),
+        *(("snowflake-arctic-embed-l", 1024), ("snowflake-arctic-embed-l-v2.0", 1024), ("mxbai-embed-large-v1", 1024)),
+        *(("Qwen3-Embedding-4B", 2560), ("snowflake-arctic-embed-m-v2.0", 768), ("bge-base-zh", 768)),
+    ],
+)
+def test_the_width_of_a_name(name: str, dim: int, tmp_path: Path) -> None:
+    for kind in ("bert", "xlm-roberta", "nomic-bert", "qwen3"):
+        assert facts_of_folder(tmp_path / f"{name}-GGUF", kind, dim + 64) == {}
+    assert any(facts_of_folder(tmp_path / name, kind, dim) for kind in ("bert", "xlm-roberta", "nomic-bert", "qwen3"))
+
+
+def test_a_namesake_of_another_shape_opens_as_what_it_is(source: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A BERT of 32 dimensions in a folder called bge-small-en is not that model."""
+    assert read_folder(source.rename(source.with_name("bge-small-en"))).spec.prompts == {}
+    assert not caplog.messages
 
 
 def test_every_entry_of_facts_is_of_a_spec() -> None:
     for entry in json.loads(PATH.read_text()):
-        assert entry.keys() == {"match", "model_type", "spec"}
+        assert entry.keys() - {"dims"} == {"match", "model_type", "spec"}
         assert all(pattern.count("/") == 1 for pattern in entry["match"])
         needed = {"name": "x", "architecture": "x", "dim": 4096, "max_tokens": 1, "pooling": "last", "normalize": True}
         for pattern in entry["match"]:
@@ -269,9 +291,9 @@ def test_a_folder_has_the_facts_of_its_name_if_it_holds_that_architecture(
     """A BERT in a folder called e5-v is not E5-V, whose prompts would give other vectors in silence."""
     folder = source.rename(source.with_name("e5-v"))
     assert read_folder(folder).spec.prompts == {}
-    assert facts_of_folder(folder, ["llava_next"]) == {}
+    assert facts_of_folder(folder, ["llava_next"], 64) == {}
     assert not caplog.messages
-    assert facts_of_folder(folder, "llava_next") == facts_of("royokong/e5-v")
+    assert facts_of_folder(folder, "llava_next", 64) == facts_of("royokong/e5-v")
     assert caplog.messages == [
         f"{folder} is taken for royokong/e5-v by its name, and has its pooling and prompts where its files state none; "
         "rename it if it is another model"
