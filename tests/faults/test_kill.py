@@ -138,6 +138,7 @@ def draws(share: float) -> Iterator[float]:
     while done < KILLS or (long() and time.monotonic() < end):
         yield draw.random()
         done += 1
+    print(f"{done} kills")
 
 
 def hidden(folder: Path) -> list[Path]:

@@ -23,7 +23,7 @@ def spoil_json(value: Any, rng: random.Random) -> bytes:
     for _ in range(rng.choice([1, 1, 1, 2, 4])):
         places = _places(value)
         if not places:
-            value = rng.choice(ODD)
+            value = copy.deepcopy(rng.choice(ODD))
             continue
         holder, key = rng.choice(places)
         what = rng.random()
@@ -47,6 +47,9 @@ class nested:  # a marker that _dumps writes as so many brackets
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
+
+    def __repr__(self) -> str:
+        return f"nested({self.depth})"  # by which what is drawn of it is drawn again
 
 
 def _dumps(value: Any) -> str:
