@@ -6,7 +6,6 @@ written out here. Nothing that a caller sent goes into a span but the model's na
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,11 @@ QUIET = "/livez$,/readyz$,/health$,/metrics$"  # asked every few seconds, by mac
 
 def installed() -> bool:
     """Whether the extra `otel` is here."""
-    return importlib.util.find_spec("opentelemetry") is not None
+    try:
+        import opentelemetry.trace  # noqa: F401 - `opentelemetry` alone is a namespace that other packages leave behind
+    except ImportError:
+        return False
+    return True
 
 
 def middleware() -> list[Middleware]:
