@@ -7,10 +7,12 @@ that does not read.
 from __future__ import annotations
 
 import asyncio
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from .joined import Joined
 
 MAX_HEAD = 64 << 10  # bytes of a request's line and headers, and of whatever else brings it no further
 BODY_RATE = 100 << 10  # bytes a second that a long body must come with
@@ -33,7 +35,8 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Give the first head its time; refuse one connection too many."""
-        super().connection_made(transport)
+        self._joined = Joined(transport)
+        super().connection_made(cast(asyncio.Transport, self._joined))
         if len(self.connections) > self.max_connections:
             self._refuse(503, "as many clients are connected as this server takes: come again")
         else:
@@ -79,6 +82,7 @@ class Connection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Go on with the next request of those that came together, whose body has its time from now on."""
+        self._joined.flush()
         super().on_response_complete()
         if self._unsent_timer is None and (unsent := self.transport.get_write_buffer_size()):
             self._unsent_timer = self.loop.call_later(self.send_timeout, self._look_whether_read, unsent)

@@ -5,6 +5,7 @@ None ends in a 5xx or in an answer of another kind than JSON, and nothing of the
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
+from hypothesis.errors import Unsatisfiable
 
 from edge_embed.server.gather import gather
 
@@ -70,7 +72,8 @@ def test_what_the_document_allows_and_forbids(service: Running) -> None:
             if time.monotonic() < end:
                 send_case(service, case)
 
-        one()
+        with contextlib.suppress(Unsatisfiable):  # nothing is wrong for a path that takes nothing
+            one()
 
 
 def send_case(service: Running, case: object) -> None:

@@ -6,6 +6,7 @@ import base64
 import re
 import reprlib
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,7 +46,7 @@ def convert(raw: Mapping[str, Json], kind: type[Body], harmless: Mapping[str, Va
     `harmless` are fields of other servers that change the vectors, each with the values that change nothing. Raises
     Failure for their other values, and for a field of the wrong type, which it names.
     """
-    fields = {one.encode_name for one in msgspec.structs.fields(kind)}
+    fields = _names(kind)
     given = {name: value for name, value in raw.items() if value is not None}
     for name in given.keys() & harmless.keys():
         if given[name] not in harmless[name]:
@@ -59,6 +60,12 @@ def convert(raw: Mapping[str, Json], kind: type[Body], harmless: Mapping[str, Va
         message, _, path = str(error).rstrip("`").partition(" - at `$.")
         name = path.partition("[")[0].partition(".")[0]
         raise bad(f"{path}={shown(_at(given, path))}: {message.lower()}", name) from error
+
+
+@cache
+def _names(kind: type[msgspec.Struct]) -> frozenset[str]:
+    """Return the names of a type's fields, whose annotations take longer to read than a text takes to embed."""
+    return frozenset(one.encode_name for one in msgspec.structs.fields(kind))
 
 
 def _at(value: Json, path: str) -> Json:
