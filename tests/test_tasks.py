@@ -279,8 +279,8 @@ def test_the_unified_mlx_layout(base: str, tmp_path: Path, oracle: Callable[[str
     with Embedder(folder, task="retrieval") as model:
         for task in ("retrieval", "text-matching"):
             model.use_task(task)
-            vectors = model.encode_document(TEXTS)
-            assert (vectors * oracle(base, task, "Document: ")).sum(axis=1).min() >= LEAST
+            vectors = model.encode_document(TEXTS[::4])  # MLX is slow on a CPU
+            assert (vectors * oracle(base, task, "Document: ")[::4]).sum(axis=1).min() >= LEAST
 
 
 def test_an_adapter_from_elsewhere(base: Path, tmp_path: Path, made: Callable[[str, str], Path]) -> None:
