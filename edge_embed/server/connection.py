@@ -19,7 +19,7 @@ BODY_RATE = 100 << 10  # bytes a second that a long body must come with
 
 
 class Connection(HttpToolsProtocol):
-    """One client. `limits` are set for the process, before the first connection."""
+    """One client; a service has a class of its own with other limits."""
 
     head_timeout: ClassVar[float] = 10.0
     body_timeout: ClassVar[float] = 30.0

@@ -76,12 +76,15 @@ class Process:
     def run(self, sockets: list[socket.socket], ready: Callable[[], None] = lambda: None) -> None:
         """Serve on sockets until a signal; raises what preloading raised."""
         limits = self._settings
-        Connection.head_timeout, Connection.body_timeout = limits.head_timeout, limits.body_timeout
-        Connection.send_timeout, Connection.max_connections = limits.send_timeout, limits.max_connections
+
+        class Limited(Connection):
+            head_timeout, body_timeout = limits.head_timeout, limits.body_timeout
+            send_timeout, max_connections = limits.send_timeout, limits.max_connections
+
         config = uvicorn.Config(
             self.app,
             loop="asyncio",
-            http=Connection,
+            http=Limited,
             ws="none",
             lifespan="on",
             log_config=None,
