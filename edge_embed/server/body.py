@@ -1,4 +1,8 @@
-"""A request's body, read within its limit; no more is held of all requests together than there is room for."""
+"""A request's body, read within its limit; no more is held of all requests together than there is room for.
+
+What waits for an engine is bounded by its queue; this bounds what comes before, such as requests for a model that is
+being loaded.
+"""
 
 from __future__ import annotations
 

@@ -63,8 +63,8 @@ class EndpointHandler:
             self._service.keys.check(scope["headers"])
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 call = await _aside(len(body) > LONG_BODY, self._endpoint.read, body, scope["path_params"])
-            api = call.api
-            answer = await self._answer(call, exchange, receive)
+                api = call.api
+                answer = await self._answer(call, exchange, receive)  # its inputs are held as long, so the body counts
             data = await _aside(len(call.ask.inputs) > MANY_VECTORS, call.write, answer)
         except GoneError:
             exchange.reason = "gone"

@@ -15,7 +15,7 @@ import pytest
 from edge_embed.server.ask import Ask, Call, Endpoint
 from edge_embed.server.gather import Paths
 
-from support.service import WAIT, Running, fail, running
+from support.service import WAIT, Loader, Running, fail, running
 
 GOOD = json.dumps({"inputs": ["tea"]}).encode()
 HEAD = b"POST /vectors HTTP/1.1\r\nHost: here\r\n"
@@ -271,6 +271,19 @@ def test_one_connection_too_many(tiny_tokenizer: Path) -> None:
             answer = everything(third)
         assert answer.startswith(b"HTTP/1.1 503")
         wait_for(lambda: service.send("GET", "/livez")[0] == 200)
+
+
+def test_bodies_are_held_until_they_are_answered(tiny_tokenizer: Path) -> None:
+    before = threading.Event()
+    loader = Loader(tiny_tokenizer, before=lambda: before.wait(WAIT))
+    with running(tiny_tokenizer, loader=loader, max_bodies=100) as service:
+        body = json.dumps({"inputs": ["tea"] * 10}).encode()
+        with sent(service, whole(body)) as first:
+            wait_for(lambda: service.process.bodies.held == len(body))  # it waits for the model
+            assert service.ask(["tea"] * 10)[0] == 429
+            before.set()
+            assert one(first)[0] == 200
+        assert service.process.bodies.held == 0
 
 
 def test_bodies_together_have_a_limit(tiny_tokenizer: Path) -> None:
