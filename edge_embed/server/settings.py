@@ -21,11 +21,11 @@ class Settings:
     """How to serve `models`, each as `MODEL` or `MODEL=NAME`; times are seconds, sizes bytes.
 
     `max_wait` is the longest that a request is let in for, `max_queue_tokens` what may wait for one model. `max_body`
-    bounds one request's body, `max_bodies` all whose requests are not answered yet. `max_memory` bounds the models that are loaded at
-    once, which are unloaded when nobody asked for `idle_unload`; None: never. With `token_ids` inputs may be ids of the
-    model's own vocabulary. A request's head has `head_timeout` to come, its body `body_timeout` and what its length
-    takes at BODY_RATE; a client that reads nothing of its answer for `send_timeout` is cut off;
-    a kept connection waits `keep_alive` for the next request.
+    bounds one request's body, `max_bodies` all whose requests are not answered yet. `max_memory` bounds the models that
+    are loaded at once, which are unloaded when nobody asked for `idle_unload`; None: never. With `token_ids` inputs may
+    be ids of the model's own vocabulary. A request's head has `head_timeout` to come, its body `body_timeout` and what
+    its length takes at BODY_RATE; a client that reads nothing of its answer for `send_timeout` is cut off; a kept
+    connection waits `keep_alive` for the next request.
     """
 
     models: Sequence[str]
