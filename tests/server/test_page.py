@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import http.client
 import json
 import re
 import struct
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +16,11 @@ import pytest
 
 from edge_embed import Embedder
 from edge_embed.server import page as page_files
-from edge_embed.server.engine import Engine, Observe, open_engine
-from edge_embed.server.gather import gather
-from edge_embed.server.models import find_models
-from edge_embed.server.settings import Settings
 from edge_embed.vectors import normalize, quantize, similarity
 
 from support.browser import browser as started_browser
 from support.browser import quiet_page
-from support.service import Loader, running
+from support.real_service import serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -50,20 +44,10 @@ def model(converted: Path) -> Iterator[Embedder]:
         yield loaded
 
 
-class Opens(Loader):
-    """Opens what is there, where others open fakes."""
-
-    def __call__(self, reference: str, task: str | None, settings: Settings, observe: Observe) -> Engine:
-        return open_engine(reference, task, settings, observe)
-
-
 @pytest.fixture(scope="module")
 def address(converted: Path, tiny_tokenizer: Path) -> Iterator[str]:
-    settings = Settings(models=[f"{converted}:int8=minilm"])
-    with ThreadPoolExecutor() as elsewhere:  # the browser's driver has an event loop in this thread
-        models = elsewhere.submit(lambda: asyncio.run(find_models(settings))).result()
-    with running(tiny_tokenizer, models, gather(), Opens(tiny_tokenizer)) as service:
-        yield f"http://127.0.0.1:{service.port}/"
+    with serving(f"{converted}:int8=minilm", tiny_tokenizer) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +249,7 @@ def test_errors_and_cut_texts_are_told(browser: Browser, address: str) -> None:
 
 
 def ask(address: str, method: str, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-    connection = http.client.HTTPConnection(address.removeprefix("http://").rstrip("/"), timeout=20)
+    connection = http.client.HTTPConnection(address.removeprefix("http://"), timeout=20)
     try:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
