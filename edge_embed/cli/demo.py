@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import time
@@ -31,7 +32,7 @@ def passages() -> list[str]:
     return found
 
 
-def demo(model: str, task: str | None = None) -> None:
+def demo(model: str, task: str | None = None, as_json: bool = False) -> None:
     """Embed the passages, answer a few questions, print scores, speed, memory and the time to the first vector."""
     from edge_embed.embedder import Embedder
 
@@ -42,15 +43,31 @@ def demo(model: str, task: str | None = None) -> None:
         documents = embedder.encode_document(texts)
         seconds = time.perf_counter() - start
         scores = embedder.similarity(embedder.encode_query(QUESTIONS), documents)
-        print(embedder.explain())
-    for question, row in zip(QUESTIONS, scores, strict=True):
+        explained = embedder.explain()
+    answers = {
+        question: [(float(row[best]), texts[best]) for best in np.argsort(-row)[:2]]
+        for question, row in zip(QUESTIONS, scores, strict=True)
+    }
+    peak, fresh = resident_peak(), _fresh_start(model, task)
+    if as_json:
+        found = {q: [{"score": score, "passage": text} for score, text in rows] for q, rows in answers.items()}
+        cost = {
+            "passages": len(texts),
+            "tokens": tokens,
+            "seconds": seconds,
+            "peak_bytes": peak,
+            "fresh_start_s": fresh,
+        }
+        print(json.dumps({"explain": explained, "answers": found, **cost}, ensure_ascii=False))
+        return
+    print(explained)
+    for question, rows in answers.items():
         print(f"\n{question}")
-        for best in np.argsort(-row)[:2]:
-            print(f"  {row[best]:.3f}  {texts[best]:.100}...")
+        for score, text in rows:
+            print(f"  {score:.3f}  {text:.100}...")
     print(f"\n{len(texts)} passages, {tokens} tokens in {seconds:.2f} s: {tokens / seconds:,.0f} tokens/s")
-    peak = resident_peak()
     memory = f"; peak memory here {peak / 1e6:.0f} MB" if peak else ""
-    print(f"a fresh process, from its start to its first vector: {_fresh_start(model, task):.2f} s{memory}")
+    print(f"a fresh process, from its start to its first vector: {fresh:.2f} s{memory}")
 
 
 def _fresh_start(model: str, task: str | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -49,7 +50,7 @@ def draw(name: str) -> Image.Image:
     return image
 
 
-def demo_images(model: str, output: Path) -> None:
+def demo_images(model: str, output: Path, as_json: bool = False) -> None:
     """Embed the images, rank them for each question, print the ranking and write the contact sheet.
 
     Raises InputError for weights that are not a published model's: random ones would rank as if they knew something.
@@ -68,12 +69,22 @@ def demo_images(model: str, output: Path) -> None:
         images = embedder.encode_image([draw(name) for name in names])
         seconds = time.perf_counter() - start
         scores = embedder.similarity(embedder.encode_query(QUESTIONS), images)
-        print(embedder.explain())
-    for question, row in zip(QUESTIONS, scores, strict=True):
-        print(f"{question:32}" + "  ".join(f"{row[n]:.3f} {names[n]}" for n in np.argsort(-row)[:FOUND]))
+        explained = embedder.explain()
     sheet = contact_sheet(names, scores)
     with opened(output) as file:
         sheet.save(file, "PNG")
+    ranked = {
+        question: [(float(row[n]), names[n]) for n in np.argsort(-row)[:FOUND]]
+        for question, row in zip(QUESTIONS, scores, strict=True)
+    }
+    if as_json:
+        found = {q: [{"score": score, "image": name} for score, name in rows] for q, rows in ranked.items()}
+        cost = {"images": len(names), "seconds": seconds, "sheet": str(output)}
+        print(json.dumps({"explain": explained, "answers": found, **cost}))
+        return
+    print(explained)
+    for question, rows in ranked.items():
+        print(f"{question:32}" + "  ".join(f"{score:.3f} {name}" for score, name in rows))
     print(f"{len(names)} images in {seconds:.2f} s: {len(names) / seconds:.1f} a second; the sheet is {output}")
 
 

@@ -81,6 +81,7 @@ def parser(converting: bool) -> Parser:
     demo.add_argument("-o", "--output", type=Path, default=Path("edge-embed-images.png"), help="default: %(default)s")
     demo.add_argument("--model", help=f"default: {DEFAULT_MODEL}")
     demo.add_argument("--task", help="one of the model's tasks")
+    demo.add_argument("--json", action="store_true", help="print what was found and what it cost as JSON")
     demo.set_defaults(run=_demo)
     cli_models.configure(commands)
     cli_advice.configure(commands, DEFAULT_MODEL)
@@ -115,11 +116,11 @@ def _demo(args: argparse.Namespace) -> None:
     if args.images:
         from . import demo_images
 
-        demo_images.demo_images(args.model or demo_images.DEFAULT_MODEL, args.output)
+        demo_images.demo_images(args.model or demo_images.DEFAULT_MODEL, args.output, args.json)
         return
     from .demo import demo
 
-    demo(args.model or DEFAULT_MODEL, args.task)
+    demo(args.model or DEFAULT_MODEL, args.task, args.json)
 
 
 if __name__ == "__main__":

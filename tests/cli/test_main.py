@@ -167,6 +167,16 @@ def test_demo_answers_from_the_guide(model: str, capsys: pytest.CaptureFixture[s
     assert "tokens/s" in text
 
 
+def test_demo_as_json(model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = json.loads(run(capsys, "demo", "--model", model, "--json"))
+    assert list(found["answers"]) == list(demo.QUESTIONS)
+    best = found["answers"][demo.QUESTIONS[0]][0]
+    assert best["passage"].startswith("Working offline. ")
+    assert 0 < best["score"] <= 1
+    assert found["passages"] == len(demo.passages())
+    assert min(found["tokens"], found["seconds"], found["fresh_start_s"]) > 0
+
+
 def test_convert_needs_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "edge_embed_convert.__main__", None)
     assert main(["convert", "x", "--out", "y", "--to", "onnx:int8"]) == 1
