@@ -81,7 +81,7 @@ class EndpointHandler:
         exchange.model, exchange.texts = served.model.name, len(ask.inputs)
         check_inputs(ask.inputs, settings.images, settings.token_ids)
         engine = models.engine_now(served)
-        admit(ask, engine, served.model.described.spec.max_tokens, settings)
+        admit(engine, settings)
         try:
             computed = await _while_connected(models, served, call, receive)
         except QueueFullError as error:

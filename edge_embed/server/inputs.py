@@ -1,4 +1,4 @@
-"""Which inputs the service takes from callers who are not the machine's user, and how many tokens they may be."""
+"""Which inputs the service takes from callers who are not the machine's user."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from dataclasses import replace
 from edge_embed.images.sources import DATA, UNTRUSTED, ImageSources
 
 from .ask import Failure, Item
+from .failures import too_large
 from .settings import ImagePolicy
 
-IMAGE_TOKENS = 512  # what an image is taken for in the queue; a tower of its own takes about as long as such a text
-BYTES_PER_TOKEN = 4  # of English; what waits is counted exactly once it is tokenised
+LONGEST = 1 << 20  # characters of a text: 0.4 s of tokenising, and many times what any model reads
 
 
 def sources(policy: ImagePolicy) -> ImageSources:
@@ -20,11 +20,12 @@ def sources(policy: ImagePolicy) -> ImageSources:
 
 
 def check_inputs(inputs: Sequence[Item], policy: ImagePolicy, token_ids: bool) -> None:
-    """Raise Failure for what is switched off here: token ids, images, or images by their address."""
+    """Raise Failure for too long a text, and for what is switched off here: token ids, images, or their addresses."""
     for number, item in enumerate(inputs):
         if isinstance(item, str):
-            continue
-        if isinstance(item, Mapping):
+            _check_text(item, number)
+        elif isinstance(item, Mapping):
+            _check_text(item.get("text"), number)
             if "image" in item:
                 _check_image(item["image"], number, policy)
         elif not token_ids:
@@ -36,6 +37,11 @@ def check_inputs(inputs: Sequence[Item], policy: ImagePolicy, token_ids: bool) -
                 "this very model are taken where the server was started with --token-ids",
                 field="input",
             )
+
+
+def _check_text(text: object, number: int) -> None:
+    if isinstance(text, str) and len(text) > LONGEST:
+        raise too_large(f"input {number} has {len(text):,} characters, the limit is {LONGEST:,}: send it in parts")
 
 
 def _check_image(image: object, number: int, policy: ImagePolicy) -> None:
@@ -60,19 +66,3 @@ def _check_image(image: object, number: int, policy: ImagePolicy) -> None:
 
 def _forbidden(message: str) -> Failure:
     return Failure(status=403, reason="forbidden", message=message, field="input")
-
-
-def estimate_tokens(inputs: Sequence[Item], longest: int) -> int:
-    """Estimate the tokens of a request before it is tokenised; no input counts for more than the model's length."""
-    total = 0
-    for item in inputs:
-        if isinstance(item, str):
-            tokens = len(item) // BYTES_PER_TOKEN + 2
-        elif isinstance(item, Mapping):
-            text = item.get("text")
-            tokens = len(text) // BYTES_PER_TOKEN + 2 if isinstance(text, str) else 0
-            tokens += IMAGE_TOKENS if "image" in item else 0
-        else:
-            tokens = len(item)
-        total += min(tokens, longest)
-    return total

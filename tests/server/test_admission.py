@@ -2,54 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from pathlib import Path
 
 import pytest
 
 from edge_embed.server.admission import admit
-from edge_embed.server.ask import Ask, Failure
-from edge_embed.server.inputs import estimate_tokens
+from edge_embed.server.ask import Failure
+from edge_embed.server.failures import retry_headers
 from edge_embed.server.settings import Settings
 
 from support.service import WAIT, Running, running
 
 
 class Slow:
-    """An engine of which only the queue is asked."""
+    """An engine of which only the wait is asked."""
 
-    def __init__(self, wait: float, tokens: int) -> None:
-        self.wait, self.tokens = wait, tokens
-
-    def predicted_wait(self, tokens: int = 0) -> float:
-        return self.wait
-
-    def queued(self) -> Slow:
-        return self
+    def __init__(self, wait: float) -> None:
+        self.predicted_wait = lambda tokens=0: wait
 
 
-@pytest.mark.parametrize(
-    ("wait", "tokens", "status", "retry"),
-    [(31.0, 0, 429, 31.0), (2.0, 99, 429, 2.0), (0.0, 99, 429, 1.0), (0.0, 900, 413, None)],
-)
-def test_who_is_sent_away(wait: float, tokens: int, status: int, retry: float | None) -> None:
-    settings = Settings(models=[], max_queue_tokens=100)
-    inputs = ["x" * 40] * (tokens if status == 413 else 1)
-    with pytest.raises(Failure) as found:
-        admit(Ask(model=None, inputs=inputs), Slow(wait, tokens), 512, settings)  # type: ignore[arg-type]
-    assert (found.value.status, found.value.retry_after) == (status, retry)
-
-
-def test_who_is_let_in() -> None:
-    settings = Settings(models=[], max_queue_tokens=100)
-    admit(Ask(model=None, inputs=["x" * 40]), Slow(29.0, 50), 512, settings)  # type: ignore[arg-type]
-    admit(Ask(model=None, inputs=["x" * 40]), None, 512, settings)
-
-
-def test_tokens_are_estimated() -> None:
-    assert estimate_tokens(["x" * 40, {"text": "x" * 40}, [1, 2, 3], {"image": "data:"}], 10_000) == 12 + 12 + 3 + 512
-    assert estimate_tokens(["x" * 4000], 256) == 256
+def test_who_would_wait_too_long() -> None:
+    settings = Settings(models=[])
+    with pytest.raises(
+        Failure, match="an answer would take about 31 s, more than the 30 s that this server lets"
+    ) as found:
+        admit(Slow(31.2), settings)  # type: ignore[arg-type]
+    assert (found.value.status, found.value.reason, found.value.retry_after) == (429, "overloaded", 31.2)
+    assert retry_headers(found.value) == [("retry-after", "32"), ("retry-after-ms", "31200")]
+    admit(Slow(29.0), settings)  # type: ignore[arg-type]
+    admit(None, settings)  # nothing is known before it is loaded
 
 
 @pytest.fixture
@@ -82,7 +64,11 @@ def test_a_full_queue_answers_at_once(full: Running) -> None:
     assert full.ask(["tea"])[0] == 200
 
 
-def test_more_than_may_ever_wait(full: Running) -> None:
-    status, _, body = full.ask(json.dumps({"inputs": ["tea"] * 50}).encode())
+def test_a_large_request_goes_through_an_empty_queue(full: Running) -> None:
+    assert full.ask(["tea"] * 50)[0] == 200
+
+
+def test_a_text_that_no_model_reads(full: Running) -> None:
+    status, _, body = full.ask(["tea", "x" * (1 + (1 << 20))])
     assert (status, body["oops"]["reason"]) == (413, "too_large")
-    assert "send fewer inputs at a time" in body["oops"]["message"]
+    assert body["oops"]["message"] == "input 1 has 1,048,577 characters, the limit is 1,048,576: send it in parts"
