@@ -43,8 +43,9 @@ def _fish(options: Mapping[str, list[str]]) -> Iterator[str]:
     for name, words in options.items():
         yield f"complete -c edge-embed -f -n '{first}' -a {name}\n"
         for word in words:
-            dashes = f"-l {word[2:]}" if word.startswith("--") else f"-s {word[1:]}"
-            yield f"complete -c edge-embed -n '__fish_seen_subcommand_from {name}' {dashes}\n"
+            short = f"-s {word[1:]}" if word.startswith("-") else f"-a {word}"
+            what = f"-l {word[2:]}" if word.startswith("--") else short
+            yield f"complete -c edge-embed -n '__fish_seen_subcommand_from {name}' {what}\n"
 
 
 def _options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
@@ -52,7 +53,15 @@ def _options(parser: argparse.ArgumentParser) -> dict[str, list[str]]:
     (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     with contextlib.suppress(ModuleNotFoundError):  # an extra
         importlib.import_module("edge_embed_convert.__main__").configure(commands.choices["convert"])
-    return {
-        name: [word for action in command._actions for word in action.option_strings]
-        for name, command in commands.choices.items()
-    }
+    return {name: _words(command) for name, command in commands.choices.items()}
+
+
+def _words(command: argparse.ArgumentParser) -> list[str]:
+    """List a command's options, and the actions that it has, with theirs."""
+    found: list[str] = []
+    for action in command._actions:
+        found += action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for name, nested in action.choices.items():
+                found += [name, *_words(nested)]
+    return list(dict.fromkeys(found))

@@ -121,6 +121,14 @@ def test_a_hidden_folder_is_shown_to_the_service() -> None:
         systemd.system_unit(systemd.replace(plan, reads=[Path("/home/a:b")]))
 
 
+def test_a_closed_folder_is_refused_before_the_service_fails(folder: Path) -> None:
+    folder.chmod(0o700)
+    plan = make_plan(parsed([str(folder)]))
+    with pytest.raises(InputError, match="is closed to others, and the service has a user of its own: chmod -R o"):
+        systemd.system_unit(plan)
+    assert systemd.user_unit(plan)
+
+
 def test_a_service_that_needs_the_network_may_use_it() -> None:
     for line in (["user/model"], ["package:a/b", "--images", "urls"], ["package:a/b", "--host", "0.0.0.0"]):
         unit = systemd.system_unit(make_plan(parsed(line)))
@@ -248,3 +256,11 @@ def test_an_engine_needs_no_memory_that_is_writable_and_executable(converted: Pa
     if "the kernel cannot deny it" in done.stderr:
         pytest.skip("this kernel is older than 6.3")
     assert done.stdout == "384\n", done.stderr
+
+
+def test_a_shell_completes_its_actions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["completion", "bash"]) == 0
+    (words,) = re.findall(r'^ *service\) words="(.*)" ;;$', capsys.readouterr().out, re.M)
+    assert {"install", "uninstall", "--user", "--print", "--port"} <= set(words.split())
+    assert main(["completion", "fish"]) == 0
+    assert "-n '__fish_seen_subcommand_from service' -a install\n" in capsys.readouterr().out

@@ -178,7 +178,7 @@ function drawMatrix(inputs, scores, exact) {
     name.append(element("i", n + 1), ...label(inputs[n], 28));
     line.append(name, ...row.map((value, m) => {
       const share = (value - low) / (high - low);
-      const cell = element("td", value.toFixed(2), n === m ? "self" : share > 0.55 ? "hot" : "");
+      const cell = element("td", value.toFixed(2), n === m ? "self" : share > 0.8 ? "hot" : share > 0.64 ? "warm" : "");
       cell.title = `${value.toFixed(4)}, of the whole vectors ${exact[n][m].toFixed(4)}`;
       heat(cell, n === m ? 0 : share);
       return cell;

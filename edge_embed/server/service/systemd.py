@@ -84,9 +84,12 @@ def user_path() -> Path:
 def system_unit(plan: Plan) -> str:
     """Write the unit of the system: a user of its own, no home, no device, no network but what it serves.
 
-    Keys come as a credential. Raises InputError for a socket's file, which would be that user's alone.
+    Keys come as a credential. Raises InputError for a socket's file, which would be that user's alone, and for a folder
+    that this user may not read.
     """
     keys = plan.settings.api_key_file
+    for path in plan.reads:
+        _check_readable(path)
     if plan.settings.uds is not None:
         raise InputError("--uds makes a socket for its own user, whom nobody is in a system service: use --user")
     lines = HARDENED + ANYWHERE
@@ -147,6 +150,17 @@ def _bound(path: Path) -> str:
         raise InputError(f"{text!r} has a colon, which a unit cannot bind: move it, or use --user")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{_specifiers(escaped)}"'
+
+
+def _check_readable(path: Path) -> None:
+    """Raise InputError unless everybody may read; folders above one that is bound may be closed."""
+    ways = [] if str(path).startswith((*HOMES, *TEMPORARY)) else path.parents
+    needed = {path: 0o005 if path.is_dir() else 0o004, **dict.fromkeys(ways, 0o001)}
+    for place, bits in needed.items():
+        if place.exists() and place.stat().st_mode & bits != bits:
+            raise InputError(
+                f"{place} is closed to others, and the service has a user of its own: chmod -R o+rX {path}, or --user"
+            )
 
 
 def _specifiers(text: str) -> str:
