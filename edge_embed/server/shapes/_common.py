@@ -144,9 +144,9 @@ def _item(one: Json, where: str, field: str) -> Item:
 def image_item(one: Mapping[str, str]) -> Mapping[str, str]:
     """Return an item whose image, where it is bare base64 as in Jina's API, is a data URI."""
     image = one.get("image")
-    if image is None or image.startswith(("data:", "http://", "https://")):
+    if image is None or image[:5].lower() == "data:" or "://" in image[:16]:
         return dict(one)
-    return {**one, "image": f"data:;base64,{image}"}
+    return {**one, "image": f"data:image/*;base64,{image}"}
 
 
 def _is_id(one: Json) -> bool:

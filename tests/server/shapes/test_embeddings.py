@@ -53,7 +53,7 @@ def test_inputs_in_their_many_forms() -> None:
     assert read(input={"text": "a"}).ask.inputs == [{"text": "a"}]
     assert read(input=["a", {"image": "iVBORw0KGgo="}, {"text": "b", "image": "https://x/y.png"}]).ask.inputs == [
         "a",
-        {"image": "data:;base64,iVBORw0KGgo="},
+        {"image": "data:image/*;base64,iVBORw0KGgo="},
         {"text": "b", "image": "https://x/y.png"},
     ]
 
