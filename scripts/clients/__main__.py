@@ -61,7 +61,7 @@ PYTHON = (
     Client("haystack", ("haystack-ai",)),
     Client("litellm", ("litellm",)),
     Client("chromadb", ("chromadb", "openai", "ollama")),
-    Client("mteb", ("mteb[openai]",)),
+    Client("mteb", ("mteb",)),
     Client("cohere", ("cohere",)),
     Client("cohere", ("cohere==5.21.1",)),
     Client("langchain_cohere", ("langchain-cohere",)),

@@ -107,8 +107,10 @@ def litellm(url: str, model: str, texts: list[str]) -> Calls:
         "huggingface": url,
         "cohere": f"{url}/v2/embed",
     }
+    more: dict[str, Any] = {"huggingface": {"input_type": "feature-extraction"}}  # else it asks the hub for the task
     for provider, place in places.items():
-        found = embedding(model=f"{provider}/{model}", input=texts, api_base=place, api_key="none")
+        options = {"api_base": place, "api_key": "none", **more.get(provider, {})}
+        found = embedding(model=f"{provider}/{model}", input=texts, **options)
         yield f"embedding, {provider}/", [one["embedding"] for one in found.data]
 
 
@@ -217,10 +219,16 @@ def post(url: str, body: dict[str, Any]) -> Any:
 
 
 def mteb(url: str, model: str, texts: list[str]) -> Calls:
-    """mteb's own wrapper of servers with OpenAI's API."""
-    from mteb.models.model_implementations.openai_compatible import OpenAIAPIEncodeWrapper  # placeholder
+    import mteb as package
+    from mteb.models.openai_wrappers import OpenAIAPIEncodeWrapper
+    from torch.utils.data import DataLoader
 
-    yield "OpenAIAPIEncodeWrapper", OpenAIAPIEncodeWrapper
+    about: dict[str, Any] = {"hf_split": "test", "hf_subset": "default"}
+    about["task_metadata"] = package.get_tasks(tasks=["STS12"])[0].metadata
+    batches: Any = DataLoader([{"text": text} for text in texts], batch_size=2)  # type: ignore[arg-type]
+    for chat in (False, True):
+        wrapper = OpenAIAPIEncodeWrapper(url, model, use_chat_template=chat)
+        yield f"encode, use_chat_template={chat}", wrapper.encode(batches, **about).tolist()
 
 
 if __name__ == "__main__":
