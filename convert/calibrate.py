@@ -45,7 +45,7 @@ def calibrate(
     """Run the texts, each with every prompt that the spec's tasks use -> moments by the linear layer's name."""
     words = TextTokenizer(tokenizer, min(spec.max_tokens, LONGEST))
     rows = [row for template in _templates(spec) for row in words.tokenize(list(texts), template).ids]
-    return measure(config, tensors, spec.pooling, rows)
+    return measure(config, tensors, spec.pooled_rows, rows)
 
 
 def measure(

@@ -24,7 +24,12 @@ from .checkpoint.adapters import open_adapter
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
 
-MADE = ("weights", "fingerprint", "golden")  # in an edge_embed.json that is given whole, they are another conversion's
+MADE = (
+    "weights",
+    "fingerprint",
+    "golden",
+    "dense",
+)  # in an edge_embed.json that is given whole, they are another conversion's
 
 
 def open_variant(

@@ -98,6 +98,8 @@ class Embedder(Encoder):
         >>> Embedder.from_parts(model.spec, tokenizer, FakeBackend(model.spec.dim)).encode("tea").shape
         (384,)
         """
+        if spec.dense:
+            raise InputError(f"{spec.name} has Dense modules, whose weights lie in its folder: open that by Embedder")
         self = cls.__new__(cls)
         self._request = None
         self._opened = LoadedModel(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from edge_embed.architectures import public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
-from edge_embed.hub.digests import update_hash
+from edge_embed.hub.digests import SHA256, digest_of, update_hash
 from edge_embed.layouts.folder import ModelFolder
+from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.values import text
+from edge_embed.spec.weights import File
 
 Array = NDArray[np.float32]
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -102,8 +105,16 @@ def open_source(repo: ModelFolder) -> Source:
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
     config["model_type"] = public_type(text(config, "model_type", folder / "config.json"), tensors)
-    spec = replace(repo.spec, architecture=config["model_type"])
-    return Source(folder, spec, config, tensors, tuple(paths))
+    spec = replace(
+        repo.spec, architecture=config["model_type"], dense=tuple(map(partial(_hashed, folder), repo.spec.dense))
+    )
+    return Source(folder, spec, config, tensors, (*paths, *(folder / name for name in repo.dense)))
+
+
+def _hashed(folder: Path, module: Dense) -> Dense:
+    """Return a module with the size of its file, and its hash."""
+    path = folder / module.file.path
+    return replace(module, file=File(path=module.file.path, sha256=digest_of(path, SHA256), size=path.stat().st_size))
 
 
 class Reader:

@@ -91,7 +91,7 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
         **named.metadata(config),
         "context_length": spec.max_tokens,
         "vocab_size": config.vocab_size,
-        "pooling_type": POOLING_TYPES[spec.pooling],
+        "pooling_type": POOLING_TYPES.get(spec.pooling, 0),
     }
     keys |= {f"{named.NAME}.{key}": value for key, value in own.items()}
     keys |= vocabulary(tokenizer, {**text_values(source.config), **vars(config)})

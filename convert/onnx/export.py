@@ -57,7 +57,7 @@ def write(export: Export) -> list[Weights]:
                 source.tensors,
                 level,
                 export.folder,
-                pooling=source.spec.pooling,
+                pooling=source.spec.pooled_rows,
                 moments=export.moments,
             )
         described = tuple(describe(path, export.folder) for path in files)
@@ -68,7 +68,7 @@ def write(export: Export) -> list[Weights]:
 def write_image(source: Source, folder: Path, level: str) -> Weights:
     """Write the image part's graph at a level into `onnx/` of the folder, for whatever format its text part has."""
     with watched(source, f"onnx:{level}, image part") as read:
-        files = to_onnx(read.config, read.tensors, level, folder, pooling=read.spec.pooling, part="image")
+        files = to_onnx(read.config, read.tensors, level, folder, pooling=read.spec.pooled_rows, part="image")
     described = tuple(describe(path, folder) for path in files)
     return Weights(format="onnx", level=level, files=described, part="image")
 

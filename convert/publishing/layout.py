@@ -27,18 +27,26 @@ COPIED = (
 # What names a model's own code, where it was on a disk, or heads that an embedding has no use for.
 DROPPED = ("_name_or_path", "auto_map", "classifier_pooling", "task_names", "torch_dtype")
 CLASSES = {"eurobert": "EuroBertModel", "qwen3": "Qwen3Model"}
-MODES = {"first": "cls_token", "last": "lasttoken", "mean": "mean_tokens"}
+MODES = {
+    "first": "cls_token",
+    "last": "lasttoken",
+    "mean": "mean_tokens",
+    "max": "max_tokens",
+    "weightedmean": "weightedmean_tokens",
+    "mean_sqrt_len": "mean_sqrt_len_tokens",
+}
 PROMPTS = "config_sentence_transformers.json"
 
 
 def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
-    """Write config, tokenizer, modules, pooling, length and prompts; no weights."""
+    """Write config, tokenizer, modules, pooling, length and prompts; no weights but those of Dense modules."""
     for pattern in COPIED:
         for path in source.folder.glob(pattern):
             shutil.copy(path, folder / path.name)
     _pad_right(folder / "tokenizer_config.json")
     _write(folder / "config.json", _config(source))
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *([("2_Normalize", "Normalize")] * spec.normalize)]
+    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *_copy_dense(folder, source)]
+    kinds += [(f"{len(kinds)}_Normalize", "Normalize")] * spec.normalize
     modules = [
         {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for n, (path, kind) in enumerate(kinds)
@@ -46,11 +54,20 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
     _write(folder / "modules.json", modules)
     modes = {f"pooling_mode_{mode}": mode == MODES[spec.pooling] for mode in MODES.values()}
     (folder / "1_Pooling").mkdir()
-    _write(
-        folder / "1_Pooling" / "config.json", {"word_embedding_dimension": spec.dim, **modes, "include_prompt": True}
-    )
+    pooling = {"word_embedding_dimension": spec.width, **modes, "include_prompt": spec.include_prompt}
+    _write(folder / "1_Pooling" / "config.json", pooling)
     _write(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_tokens, "do_lower_case": False})
     _write(folder / PROMPTS, _prompts(source, spec))
+
+
+def _copy_dense(folder: Path, source: Source) -> list[tuple[str, str]]:
+    """Copy the Dense modules to where the spec has them -> the folder of each, and its kind."""
+    places = [Path(module.file.path) for module in source.spec.dense]
+    for path in places:
+        (folder / path.parent).mkdir(parents=True)
+        for name in (path.name, "config.json"):
+            shutil.copy(source.folder / path.parent / name, folder / path.parent / name)
+    return [(path.parent.as_posix(), "Dense") for path in places]
 
 
 def _pad_right(path: Path) -> None:

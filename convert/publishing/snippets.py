@@ -19,7 +19,8 @@ def snippets(folder: Path, name: str, spec: ModelSpec) -> list[str]:
     """Show how to load the folder, which is to be called `name`; its text weights come from the spec."""
     texts = [weights for weights in spec.weights if weights.part == "text"]
     lines = [*_ours(name, texts[0], spec), ""]
-    if texts[0].format == "gguf":
+    plain = not spec.dense and spec.include_prompt  # what other readers of graphs and GGUF files cannot know of
+    if texts[0].format == "gguf" and plain and spec.pooling in LLAMA_POOLING:
         lines += ["With llama.cpp:", "", *_llama_cpp(name, texts[0], spec), ""]
     if spec.image is not None or spec.image_token is not None:
         return lines  # other readers have no part of theirs for the images
@@ -27,7 +28,7 @@ def snippets(folder: Path, name: str, spec: ModelSpec) -> list[str]:
         title = "With sentence-transformers (`pip install 'sentence-transformers[onnx]'`):"
         lines += [title, "", *_sentence_transformers(name, texts[0], spec, (folder / "model.safetensors").exists()), ""]
     known = next((weights for weights in texts if weights.format == "onnx" and weights.level in DTYPES), None)
-    if known is not None and spec.architecture in JS_ARCHITECTURES and spec.pooling in JS_POOLING:
+    if known is not None and plain and spec.architecture in JS_ARCHITECTURES and spec.pooling in JS_POOLING:
         lines += ["With transformers.js, in Node:", "", *_transformers_js(name, known, spec), ""]
     return lines
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge_embed.backends import load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_ids, embed_images
+from edge_embed.pipeline.head import read_head
 from edge_embed.pipeline.tokenizer import Ids, TextTokenizer
 from edge_embed.spec.golden import (
     Golden,
@@ -70,7 +71,7 @@ def golden_cosines(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[flo
 def _embed_ids(folder: Path, spec: ModelSpec, weights: Weights, ids: Sequence[Ids]) -> Vectors:
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
-        return embed_ids(backend, ids, spec)
+        return embed_ids(backend, ids, read_head(folder, spec))
     finally:
         backend.close()
 

@@ -67,7 +67,7 @@ class TextBackend(Backend, Protocol):
     def forward(self, batch: Batch) -> list[Rows]:
         """Return for each text, in order, the rows (tokens, dim), float32, that the spec's pooling needs.
 
-        All of them for `mean`, at least the first for `first`, at least the last for `last`.
+        At least those of `spec.pooled_rows`: all for `mean`, the first for `first`, the last for `last`.
         """
 
 

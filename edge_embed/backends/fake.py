@@ -67,7 +67,7 @@ def load(
     adapters: Mapping[str, Path] = MappingProxyType({}),
 ) -> FakeBackend:
     """Make a fake backend of the spec's dimension; reads nothing."""
-    return FakeBackend(spec.dim)
+    return FakeBackend(spec.width)
 
 
 def row_of(token: int, dim: int) -> Rows:

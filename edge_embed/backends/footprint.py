@@ -49,7 +49,7 @@ class Model:
     @property
     def mlp_width(self) -> int:
         """The width of the MLP."""
-        return self.number("intermediate_size", 4 * self.spec.dim)
+        return self.number("intermediate_size", 4 * self.spec.width)
 
 
 def touched(table: int, rows: int) -> int:

@@ -43,7 +43,7 @@ class ModelEngine:
         """Run rows of one kind; an image among tokens becomes a text."""
         pipeline = self._opened().pipeline
         if rows[0].kind == TextRow.kind:
-            return [*compute_rows(pipeline.backend, pipeline.spec.pooling, cast(Sequence[TextRow], rows))]
+            return [*compute_rows(pipeline.backend, pipeline.head, cast(Sequence[TextRow], rows))]
         images = cast(Sequence[ImageRow], rows)
         assert pipeline.vision is not None
         hidden = pipeline.vision.forward([row.pixels for row in images])

@@ -22,7 +22,7 @@ def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[T
     spec, tokenizer = pipeline.spec, pipeline.tokenizer
     if spec.pooling != "mean":
         raise InputError(
-            f"late chunking needs mean pooling, {spec.name} pools the {spec.pooling} token, which one text alone has"
+            f"late chunking needs mean pooling, {spec.name} has pooling {spec.pooling!r}: encode each text by itself"
         )
     if not isinstance(tokenizer, TextTokenizer):
         raise InputError(f"late chunking needs a tokenizer.json, which {spec.name} has not")

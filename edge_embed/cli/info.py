@@ -18,7 +18,9 @@ def _facts(spec: ModelSpec) -> Iterator[tuple[str, object]]:
     yield "architecture", spec.architecture
     yield "dimensions", _dimensions(spec)
     yield "max tokens", spec.max_tokens
-    yield "pooling", f"{spec.pooling}, {'normalised' if spec.normalize else 'not normalised'}"
+    without = "" if spec.include_prompt else " without the prompt"
+    dense = "".join(f", {one.activation} of {one.in_features} x {one.out_features}" for one in spec.dense)
+    yield "pooling", f"{spec.pooling}{without}{dense}, {'normalised' if spec.normalize else 'not normalised'}"
     if spec.task or spec.tasks:
         yield "task", f"{spec.task or 'none chosen'}, of {', '.join(sorted(spec.tasks)) or spec.task}"
     for name, template in spec.prompts.items():

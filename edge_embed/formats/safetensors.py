@@ -1,4 +1,4 @@
-"""A safetensors file's header, and the index of a checkpoint in several files."""
+"""A safetensors file's header, its tensors mapped, and the index of a checkpoint in several files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, listing
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec.names import path_fault
 from edge_embed.spec.values import parse_object, shown
 
@@ -18,6 +21,8 @@ BITS = {  # of an element, by the dtype's name
     **{"BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4},
     **{"U16": 16, "I16": 16, "F16": 16, "BF16": 16, "U32": 32, "I32": 32, "F32": 32, "U64": 64, "I64": 64, "F64": 64},
 }
+# As NumPy names them; bfloat16 by its bits.
+DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I8": "i1"}
 
 
 def safetensors_header(path: Path) -> dict[str, Any]:
@@ -39,6 +44,28 @@ def safetensors_header(path: Path) -> dict[str, Any]:
                 f"data_offsets within {room:,} bytes; fetch it again"
             )
     return header
+
+
+def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
+    """Map a file's tensors into memory, read when looked at; bfloat16, which NumPy has not, is widened to float32.
+
+    Raises CorruptModelError for a damaged file, UnsupportedModelError for a type that is not a number of NumPy's.
+    """
+    header = safetensors_header(path)
+    with path.open("rb") as file:
+        start = 8 + int.from_bytes(file.read(8), "little")
+    found: dict[str, NDArray[Any]] = {}
+    for name, entry in header.items():
+        kind, (begin, stop) = entry["dtype"], entry["data_offsets"]
+        if kind not in DTYPES:
+            raise UnsupportedModelError(f"{path}: tensor {shown(name)} is {kind}; only {listing(DTYPES)} can be read")
+        dtype = np.dtype(DTYPES[kind])
+        if begin == stop:
+            found[name] = np.empty(entry["shape"], dtype)
+            continue
+        data: NDArray[Any] = np.memmap(path, dtype, "r", start + begin, tuple(entry["shape"]))
+        found[name] = (data.astype(np.uint32) << 16).view(np.float32) if kind == "BF16" else data
+    return found
 
 
 def _is_tensor(entry: object, room: int) -> bool:

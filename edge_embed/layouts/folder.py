@@ -21,6 +21,7 @@ from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.names import as_model_name
 from edge_embed.spec.weights import File, Level, Weights, image_part
 
+from .dense import check_dense
 from .facts import plain
 from .gguf import check_pooling, file_level, find_gguf, find_mmproj, read_gguf_spec
 from .listing import Listing
@@ -73,7 +74,12 @@ class ModelFolder:
         parts = [weights, *filter(None, [image_part(self.spec.weights, weights)])]
         wanted = [file.path for part in reversed(parts) for file in reversed(part.files)]
         data = [name for path in wanted if path.endswith(".onnx") for name in data_files(path, self.files.sizes)]
-        return list(dict.fromkeys([*filter(None, [self.mmproj_of(weights)]), *data, *wanted]))
+        return list(dict.fromkeys([*self.dense, *filter(None, [self.mmproj_of(weights)]), *data, *wanted]))
+
+    @property
+    def dense(self) -> list[str]:
+        """The files of the modules that follow pooling."""
+        return [module.file.path for module in self.spec.dense]
 
     def mmproj_of(self, weights: Weights) -> str | None:
         """Return llama.cpp's file of the image tower that goes with a text part's weights, if there is one."""
@@ -152,6 +158,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     if checkpoint is not None and spec.architecture in PRIVATE:
         spec = replace(spec, architecture=public_type(spec.architecture, _tensor_names(files, checkpoint)))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
+    check_dense(spec.dense, files)
     model = ModelFolder(files, spec, checkpoint, adapters)
     if "pooling" not in origin.overrides:
         model.check_gguf(weights)
@@ -204,6 +211,7 @@ def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) ->
     name = origin.name or as_model_name(plain(files.folder.resolve().name))
     spec = read_gguf_spec(files, model, name, origin.source, origin.overrides)
     spec = replace(spec, weights=weights, source=origin.source or spec.source, revision=origin.revision)
+    check_dense(spec.dense, files)
     return ModelFolder(files, spec)
 
 
@@ -249,6 +257,7 @@ def _read_gguf_file(path: Path, origin: _Origin) -> ModelFolder:
 def _read_own(files: Listing, origin: _Origin) -> ModelFolder:
     spec = with_overrides(ModelSpec.read(files.folder / FILE_NAME), origin.overrides)
     _need_tokenizer(files)
+    check_dense(spec.dense, files)
     existing = []
     for weights in spec.weights:
         if not any(file.path in files for file in weights.files):

@@ -154,8 +154,8 @@ def check_pooling(spec: ModelSpec, path: Path) -> None:
     pooling = POOLING.get(number) if isinstance(number, int) else None
     if pooling not in (None, spec.pooling):
         raise CorruptModelError(f"{path} says pooling {pooling!r}, the files beside it {spec.pooling!r}: one is wrong")
-    if (dim := metadata.get(f"{kind}.embedding_length")) != spec.dim:
-        raise CorruptModelError(f"{path} is {dim} wide, the files beside it say {spec.dim}: they are of other models")
+    if (dim := metadata.get(f"{kind}.embedding_length")) != spec.width:
+        raise CorruptModelError(f"{path} is {dim} wide, the files beside it say {spec.width}: they are of other models")
 
 
 def _foreign_spec(
@@ -166,6 +166,11 @@ def _foreign_spec(
     if metadata.get("general.type", "model") != "model" or not isinstance(kind, str):
         what = metadata.get("general.type") if isinstance(kind, str) else "of no architecture"
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
+    if dense := [name for name in header.tensors if name.startswith("dense_")]:
+        raise UnsupportedModelError(
+            f"{path} holds the Dense modules {listing(dense)}, which llama.cpp computes after pooling of its own: put "
+            "config.json, modules.json and the modules' folders of the original model beside it"
+        )
     if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
     dim, limits = header.whole(f"{kind}.embedding_length"), [header.whole(f"{kind}.context_length")]

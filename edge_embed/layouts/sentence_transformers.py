@@ -16,21 +16,28 @@ from edge_embed.architectures import dim, text_values
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
+from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, with_overrides
 from edge_embed.spec.names import relative_path
 from edge_embed.spec.values import shown, texts, whole
 
+from .dense import read_dense
 from .facts import facts_of, facts_of_folder
 from .preprocessor import read_preprocessor
 
 LICENSE = re.compile(r"license:\s*(\S+)\s*")
-KINDS = {"Transformer", "Pooling", "Normalize"}
+KINDS = ("Transformer", "Pooling", "Dense", "Normalize")  # in the order in which a model may have them
 POOLING_NAMES: dict[str, Pooling] = {
     "lasttoken": "last",
     "cls": "first",
     "cls_token": "first",
     "mean": "mean",
     "mean_tokens": "mean",
+    "max": "max",
+    "max_tokens": "max",
+    "weightedmean": "weightedmean",
+    "weightedmean_tokens": "weightedmean",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
 }
 
 
@@ -54,7 +61,7 @@ def read_spec(
         "architecture": config["model_type"],
         "dim": width,
         **facts,
-        **_modules(path, described="pooling" in {**facts, **overrides}),
+        **_modules(path, width, described="pooling" in {**facts, **overrides}),
         **_prompts(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
         "padding_side": read_object(path / "tokenizer_config.json", {}).get("padding_side", "right"),
@@ -62,7 +69,7 @@ def read_spec(
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
     if not isinstance(dims, list) or not all(isinstance(size, int) for size in dims):
         raise CorruptModelError(f"{path}/config.json: matryoshka_dims={shown(dims)} is not a list of whole numbers")
-    values["matryoshka_dims"] = [size for size in dims if size <= width]  # a namesake may be smaller
+    values["matryoshka_dims"] = [size for size in dims if size <= values["dim"]]  # a namesake may be smaller
     if license := _license(path):
         values["license"] = license
     if image := read_preprocessor(path):
@@ -84,16 +91,25 @@ def adapter_values(folder: Path) -> dict[str, Any]:
     prompts = _prompts(folder, {})
     length = read_object(folder / "sentence_bert_config.json", {}).get("max_seq_length")
     return {
-        **_modules(folder, described=False),
+        **_adapter_modules(folder),
         **({"default_prompt": None, **prompts} if any(text != TEXT for text in prompts["prompts"].values()) else {}),
         **({"max_tokens": length} if length else {}),
     }
 
 
-def _modules(path: Path, described: bool) -> dict[str, Any]:
-    """Read how to pool and whether to normalise; nothing when the files leave it open and facts have it (`described`).
+def _adapter_modules(folder: Path) -> dict[str, Any]:
+    """Read how to pool; refuse Dense modules, which belong to a model of which an adapter does not say the width."""
+    found = _modules(folder, 0, described=False)
+    if "dense" in found:
+        raise UnsupportedModelError(f"{folder}/modules.json: Dense modules of an adapter are not implemented")
+    return found
 
-    Refuses modules that would change the vector; those of a model's own code only where no facts stand in for it.
+
+def _modules(path: Path, width: int, described: bool) -> dict[str, Any]:
+    """Read how to pool, what follows, and whether to normalise; `width` numbers are pooled.
+
+    Nothing when the files leave it open and facts have it (`described`). Refuses modules that would change the vector;
+    those of a model's own code only where no facts stand in for it.
     """
     if not (path / "modules.json").is_file():
         if described:
@@ -103,21 +119,37 @@ def _modules(path: Path, described: bool) -> dict[str, Any]:
             'Say it as the model\'s card does, pooling="mean", "first" or "last" (edge-embed: --spec FILE), or save it '
             "with sentence-transformers"
         )
-    types = _module_types(path / "modules.json")
+    modules = _module_list(path / "modules.json")
     if described:
-        types = {kind: place for kind, place in types.items() if kind.startswith("sentence_transformers.")}
-    modules = {kind.rsplit(".", 1)[-1]: place for kind, place in types.items()}
-    if unknown := modules.keys() - KINDS:
+        modules = [(kind, place) for kind, place in modules if kind.startswith("sentence_transformers.")]
+    named = [(kind.rsplit(".", 1)[-1], place) for kind, place in modules]
+    named = [(kind, place) for kind, place in named if kind != "Dropout"]  # which does nothing outside training
+    if unknown := {kind for kind, _ in named} - {*KINDS}:
         raise UnsupportedModelError(f"{path}/modules.json: modules {listing(unknown)} are not implemented")
-    if "Pooling" in modules:
-        return {"pooling": _pooling(path / modules["Pooling"] / "config.json"), "normalize": "Normalize" in modules}
+    kinds = [kind for kind, _ in named]
+    if kinds != sorted(kinds, key=KINDS.index) or any(kinds.count(kind) > 1 for kind in ("Transformer", "Pooling")):
+        raise UnsupportedModelError(
+            f"{path}/modules.json: modules in the order {', '.join(kinds)} are not implemented; once each, and "
+            f"{', '.join(KINDS)}, are"
+        )
+    pooling = next((place for kind, place in named if kind == "Pooling"), None)
+    if pooling is not None:
+        found = _pooling(path / pooling / "config.json") | {"normalize": "Normalize" in kinds}
+        return found | _dense(read_dense(path, [place for kind, place in named if kind == "Dense"], width))
     if not described:
         raise UnsupportedModelError(f"{path}/modules.json names no Pooling module, so one text has no single vector")
     return {}
 
 
-def _module_types(path: Path) -> dict[str, str]:
-    """Return each module's class and the folder of its files."""
+def _dense(modules: Sequence[Dense]) -> dict[str, Any]:
+    """Return Dense modules, and the dimension that the last of them gives, as parsed JSON."""
+    if not modules:
+        return {}
+    return {"dense": [dataclasses.asdict(module) for module in modules], "dim": modules[-1].out_features}
+
+
+def _module_list(path: Path) -> list[tuple[str, str]]:
+    """Return each module's class and the folder of its files, in their order."""
     modules = read_json(path)
     whole = isinstance(modules, list) and all(
         isinstance(one, dict) and {"type", "path"} <= one.keys() for one in modules
@@ -127,11 +159,11 @@ def _module_types(path: Path) -> dict[str, str]:
     for module in modules:
         if module["path"]:
             relative_path(module["path"], path)
-    return {str(module["type"]): str(module["path"] or "") for module in modules}
+    return [(str(module["type"]), str(module["path"] or "")) for module in modules]
 
 
-def _pooling(path: Path) -> Pooling:
-    """Read one pooling mode from 1_Pooling/config.json, as flags (before sentence-transformers 6) or as a name."""
+def _pooling(path: Path) -> dict[str, Any]:
+    """Read 1_Pooling/config.json: one mode, as flags (before sentence-transformers 6) or as a name, and the prompt."""
     config = read_object(path)
     prefix = "pooling_mode_"
     modes = [key.removeprefix(prefix) for key, value in config.items() if key.startswith(prefix) and value is True]
@@ -140,9 +172,7 @@ def _pooling(path: Path) -> Pooling:
         raise UnsupportedModelError(
             f"{path}: pooling {listing(modes)} is not implemented; {listing(set(POOLING_NAMES))} are"
         )
-    if config.get("include_prompt") is False:
-        raise UnsupportedModelError(f"{path}: include_prompt=false (pooling without the prompt) is not implemented")
-    return POOLING_NAMES[modes[0]]
+    return {"pooling": POOLING_NAMES[modes[0]], "include_prompt": config.get("include_prompt") is not False}
 
 
 def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:

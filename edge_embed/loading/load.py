@@ -21,6 +21,7 @@ from edge_embed.errors import (
 )
 from edge_embed.hub.reference import local_path
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.pipeline.head import read_head
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
@@ -35,7 +36,12 @@ from .prepare import discard, prepare, prepare_image_part
 from .request import LoadRequest
 from .selftest import check_images_once, check_once
 
-UNTESTABLE = {"image", "padding_side", "pooling"}  # what the vectors that the maker recorded depend on
+UNTESTABLE = {
+    "image",
+    "include_prompt",
+    "padding_side",
+    "pooling",
+}  # what the vectors that the maker recorded depend on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +112,7 @@ def find_and_choose(request: LoadRequest) -> Iterator[tuple[FoundModel, Choice]]
 
 def files_of(model: ModelFolder, choice: Choice) -> list[str]:
     """List the files that a choice needs, the one to open last."""
-    return model.files_of(choice.weights) if choice.ready else checkpoint_files(model.files.sizes)
+    return model.files_of(choice.weights) if choice.ready else [*model.dense, *checkpoint_files(model.files.sizes)]
 
 
 def switch_task(loaded: LoadedModel, request: LoadRequest, task: str) -> LoadedModel:
@@ -166,8 +172,9 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
         opened.callback(backend.close)
         tokenizer = _tokenizer(model, spec, backend, request.special_tokens)
+        head = read_head(model.folder, spec)
         if not UNTESTABLE & request.spec.keys():
-            check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache)
+            check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache, head)
         vision = _open_vision(model, spec, choice, tokenizer, request)
         if vision is not None:
             opened.callback(vision.close)
@@ -176,7 +183,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         opened.pop_all()  # it stays open
     return LoadedModel(
         spec=base,
-        pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads),
+        pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads, head.layers),
         batch_tokens=batch_tokens,
         why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
     )

@@ -166,7 +166,12 @@ def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any],
     Raises CorruptModelError for a file that does not have the hash that is recorded of it.
     """
     folder = model.folder.resolve()  # one conversion, whatever the working directory
-    patterns = ("[!.]*", "*_Pooling/*", *([f"adapters/{task}/*"] if task else []))
+    patterns = (
+        "[!.]*",
+        "*Pooling/*",
+        *(f"{Path(name).parent}/*" for name in model.dense),
+        *([f"adapters/{task}/*"] if task else []),
+    )
     paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
     names = sorted(path.relative_to(folder).as_posix() for path in paths if path.suffix not in NOT_READ)
     check_files(folder, [name for name in names if Path(name).suffix in CHECKED], cache)

@@ -16,11 +16,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.backends import Batch, ImageBackend, TextBackend
+from edge_embed.backends import ImageBackend, TextBackend
 from edge_embed.errors import SelfTestError
 from edge_embed.hub.digests import identity
 from edge_embed.images.preprocess import load_image
-from edge_embed.pipeline.pooling import pool
+from edge_embed.pipeline.head import Head
+from edge_embed.pipeline.rows import TextRow, compute_rows
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.spec.golden import Golden, allowed_deviation, golden_vectors, ids_digest
 from edge_embed.spec.image import ImagePixels
@@ -35,29 +36,35 @@ Ids = NDArray[np.int32]
 
 
 def check_once(
-    folder: Path, spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: TextBackend, cache: Path
+    folder: Path,
+    spec: ModelSpec,
+    weights: Weights,
+    tokenizer: Tokenizer,
+    backend: TextBackend,
+    cache: Path,
+    head: Head | None = None,
 ) -> None:
     """Run the self-test of a text part unless it passed here before; a model without golden vectors has none.
 
     Raises SelfTestError.
     """
-    with _once(folder, weights, backend.engine, cache) as due:
+    with _once(folder, spec, weights, backend.engine, cache) as due:
         if due:
-            self_test(spec, weights, tokenizer, backend)
+            self_test(spec, weights, tokenizer, backend, head)
 
 
 def check_images_once(folder: Path, spec: ModelSpec, weights: Weights, backend: ImageBackend, cache: Path) -> None:
     """Run the self-test of an image part, as `check_once` does that of a text part."""
-    with _once(folder, weights, backend.engine, cache) as due:
+    with _once(folder, spec, weights, backend.engine, cache) as due:
         if due:
             image_self_test(spec, weights, backend)
 
 
 @contextlib.contextmanager
-def _once(folder: Path, weights: Weights, engine: str, cache: Path) -> Iterator[bool]:
+def _once(folder: Path, spec: ModelSpec, weights: Weights, engine: str, cache: Path) -> Iterator[bool]:
     """Say whether a test is due, and note in the cache that it passed unless it raises."""
     mode = os.environ.get(SWITCH, "")
-    mark = cache / "checked" / _key(folder, weights, engine)
+    mark = cache / "checked" / _key(folder, spec, weights, engine)
     due = mode != "off" and weights.fidelity is not None and (mode == "always" or not mark.exists())
     yield due
     if due:
@@ -66,7 +73,9 @@ def _once(folder: Path, weights: Weights, engine: str, cache: Path) -> Iterator[
             mark.touch()
 
 
-def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: TextBackend) -> None:
+def self_test(
+    spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: TextBackend, head: Head | None = None
+) -> None:
     """Embed the golden texts in one batch and the first alone; raise SelfTestError for other ids or other vectors."""
     assert weights.fidelity is not None
     chosen = [n for n, one in enumerate(spec.golden) if one.max_tokens <= spec.max_tokens]
@@ -75,7 +84,8 @@ def self_test(spec: ModelSpec, weights: Weights, tokenizer: Tokenizer, backend: 
     goldens = [spec.golden[n] for n in chosen]
     ids = [_ids(tokenizer, one) for one in goldens]
     expected = golden_vectors(tuple(goldens), spec.dim)
-    together, alone = embed_ids(backend, ids, spec), embed_ids(backend, ids[:1], spec)
+    head = head or Head(spec.pooling)
+    together, alone = embed_ids(backend, ids, head), embed_ids(backend, ids[:1], head)
     cosines = (together * expected).sum(axis=1)
     _compare(weights, "text", chosen, cosines)
     change = float(np.abs(together[0] - alone[0]).max())
@@ -115,11 +125,10 @@ def _ids(tokenizer: Tokenizer, one: Golden) -> Ids:
     return ids
 
 
-def embed_ids(backend: TextBackend, ids: Sequence[Ids], spec: ModelSpec) -> NDArray[np.float32]:
+def embed_ids(backend: TextBackend, ids: Sequence[Ids], head: Head) -> NDArray[np.float32]:
     """Embed token ids in one batch -> L2-normalised vectors (n, dim)."""
-    rows = backend.forward(Batch(ids))
     with np.errstate(all="ignore"):  # NaN is what is looked for
-        return normalize(np.stack([pool(row, spec.pooling) for row in rows]))
+        return normalize(np.stack(compute_rows(backend, head, [TextRow(row, n) for n, row in enumerate(ids)])))
 
 
 def embed_images(backend: ImageBackend, images: Sequence[ImagePixels]) -> NDArray[np.float32]:
@@ -138,9 +147,10 @@ def _message(weights: Weights, what: str) -> str:
     )
 
 
-def _key(folder: Path, weights: Weights, engine: str) -> str:
+def _key(folder: Path, spec: ModelSpec, weights: Weights, engine: str) -> str:
     """Name what was tested: the files as they are now, the engine, the machine."""
-    paths = [folder / name for name in (*(file.path for file in weights.files), "edge_embed.json", "tokenizer.json")]
+    own = [file.path for file in weights.files] + [module.file.path for module in spec.dense]
+    paths = [folder / name for name in (*own, "edge_embed.json", "tokenizer.json")]
     files = [(str(path.resolve()), identity(path)) for path in paths if path.exists()]
     text = repr((files, engine, platform.node(), platform.machine(), platform.processor()))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -6,7 +6,7 @@ Works window by window. Knows no files.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
 from .batches import make_batches
+from .head import Head, Layer
 from .inputs import Inputs, parse_inputs
 from .options import Options
 from .reading import read_images, read_texts
@@ -34,13 +35,22 @@ T = TypeVar("T")
 
 @dataclass
 class Pipeline:
-    """A spec, a tokenizer and a backend that belong together; `vision` computes images, where the model takes any."""
+    """A spec, a tokenizer and a backend that belong together; `vision` computes images, where the model takes any.
+
+    `layers` are the spec's Dense modules.
+    """
 
     spec: ModelSpec
     tokenizer: Tokenizer
     backend: TextBackend
     vision: ImageBackend | None = None
     threads: int = 2
+    layers: Sequence[Layer] = ()
+
+    @property
+    def head(self) -> Head:
+        """What makes a vector of a text's rows."""
+        return Head(self.spec.pooling, self.layers)
 
     def parse(self, inputs: Iterable[object], options: Options, most_images: int = WINDOW) -> Iterator[Inputs]:
         """Yield the inputs window by window, checked, as `run` takes them; nothing is computed.
@@ -106,7 +116,7 @@ class Pipeline:
         """Put each row's vector in its place, batch by batch; yields how many there were in each."""
         positions, ready = np.array([*rows], np.int64), [*rows.values()]
         for batch in make_batches([len(row.ids) for row in ready], state.options.batch_tokens):
-            state.rows[positions[batch]] = compute_rows(self.backend, self.spec.pooling, [ready[n] for n in batch])
+            state.rows[positions[batch]] = compute_rows(self.backend, self.head, [ready[n] for n in batch])
             yield len(batch)
 
     def _embed_images(self, state: WindowState) -> None:

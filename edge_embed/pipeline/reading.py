@@ -29,10 +29,11 @@ class Read:
 def read_texts(spec: ModelSpec, tokenizer: Tokenizer, inputs: Inputs, options: Options) -> Read:
     """Tokenise the texts; raise InputError for one that does not fit, or keep it where that was asked for."""
     read, template = Read(), options.templates.text
+    skip = 0 if spec.include_prompt or not inputs.texts else tokenizer.prompt_length(template)
     prefix = tokenizer.prefix(template) if inputs.texts and spec.attention == "causal" else np.empty(0, np.int32)
     for positions, tokens in _tokenize(tokenizer, inputs, options):
         for position, ids, count in zip(positions, tokens.ids, tokens.counts, strict=True):
-            read.rows[position] = TextRow(ids, inputs.first + position, _begins_with(prefix, ids))
+            read.rows[position] = TextRow(ids, inputs.first + position, _begins_with(prefix, ids), skip=skip)
             read.counts[position] = count
     return read
 

@@ -60,6 +60,9 @@ class Tokenizer(Protocol):
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that most texts leave as they are."""
 
+    def prompt_length(self, template: str) -> int:
+        """Count the tokens of what stands before the text, when it stands alone: see `TextTokenizer`."""
+
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
 
@@ -140,6 +143,18 @@ class TextTokenizer:
     def prefix(self, template: str) -> Ids:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
         return as_ids(self._opening(self._spell(template)))
+
+    def prompt_length(self, template: str) -> int:
+        """Count the tokens of what stands before the text, when it stands alone, without a closing token.
+
+        So sentence-transformers counts what `include_prompt=False` leaves out, whatever a text does to the last of
+        them.
+        """
+        before = self._spell(template).split(TEXT, 1)[0]
+        if not before:
+            return 0
+        encoding = self._tokenizer.encode(before)
+        return len(encoding.ids) - (encoding.special_tokens_mask[-1:] == [1])
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""

@@ -69,6 +69,13 @@ class VocabularyTokenizer:
         """Return the ids before the text that two texts leave as they are; another may join the last with its own."""
         return np.array(self._borders(template)[0], np.int32)
 
+    def prompt_length(self, template: str) -> int:
+        """Count the tokens of what stands before the text, when it stands alone, without a closing token."""
+        before = template.split(TEXT, 1)[0]
+        if not before:
+            return 0
+        return len(self._vocabulary.encode_text(before)) - len(self._borders(TEXT)[1])
+
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
         return single_id(self._vocabulary.encode_text(token, add=False), token)

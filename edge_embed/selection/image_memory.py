@@ -48,7 +48,7 @@ class ImageTower:
         mlp, own = ROTARY if self.rotary else CLIP
         floats = patches * (mlp * self.width + own * self.dim) + 2 * 3 * height * across  # pixels, and their copy
         if spec.image_token is not None:
-            floats += 2 * patches * spec.dim  # the rows that the language model reads
+            floats += 2 * patches * spec.width  # the rows that the language model reads
         if self.plain:
             floats += 2 * patches * patches * self.dim / HEAD
         return int(4 * TILES_AT_ONCE * floats)

@@ -55,7 +55,7 @@ def encode(value: Any) -> Any:
     """Turn a dataclass, and what it holds, into what `decode` reads."""
     if dataclasses.is_dataclass(value):
         named = [(field, getattr(value, field.name)) for field in dataclasses.fields(value)]
-        said = [(field, item) for field, item in named if item is not None or not field.metadata.get("optional")]
+        said = [(field, item) for field, item in named if item != field.default or not field.metadata.get("optional")]
         return {_key(field): encode(item) for field, item in said}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}

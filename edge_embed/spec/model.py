@@ -15,6 +15,7 @@ from typing import Any, Literal
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 
 from .decoding import decode, encode
+from .dense import Dense, chain_fault
 from .golden import Golden, GoldenImage
 from .image import ImageSpec
 from .image import check as check_image
@@ -28,10 +29,18 @@ FORMAT = 1
 TEXT = "{text}"  # where a prompt template takes the text
 IMAGE = "{image}"  # where that of a model which reads images among its tokens takes the image
 
-Pooling = Literal["last", "first", "mean"]
+Pooling = Literal["last", "first", "mean", "max", "weightedmean", "mean_sqrt_len"]
 Side = Literal["query", "document"]
 Kind = Literal["text", "image", "composed"]  # of an input: a text, an image, or an image with a text
-DECIDED = {"architecture", "dim", "fingerprint", "golden", "golden_pictures", "weights"}  # not for a user to say
+DECIDED = {
+    "architecture",
+    "dense",
+    "dim",
+    "fingerprint",
+    "golden",
+    "golden_pictures",
+    "weights",
+}  # not for a user to say
 Suffix = Literal["query", "passage", "document"]  # of a task's name: which side's prompt is the default
 SUFFIXES: dict[Suffix, Side] = {"query": "query", "passage": "document", "document": "document"}
 
@@ -47,6 +56,9 @@ class ModelSpec:
     With `image_token` the model reads an image as rows among its tokens, in the place of that token: then `{image}`
     stands for the image in templates, and `image_prompt` and `composed_prompt` name those of an image and of
     an image with a text. Without, images have a tower of their own, and no prompt.
+
+    Without `include_prompt` the tokens of a prompt before the text are not pooled. `dense` are the modules that follow
+    pooling, the last of which gives `dim` numbers; what is pooled has `width`.
 
     >>> spec = ModelSpec(name="m", architecture="bert", dim=8, max_tokens=9, pooling="mean", normalize=True)
     >>> ModelSpec.from_json(spec.to_json()) == spec
@@ -77,12 +89,28 @@ class ModelSpec:
     image_token: str | None = None
     image_prompt: str | None = None
     composed_prompt: str | None = None
+    include_prompt: bool = field(default=True, metadata={"optional": True})
+    dense: tuple[Dense, ...] = field(default=(), metadata={"optional": True})
 
     def __repr__(self) -> str:
         """Show what the spec states, in brief: weights by name, and no golden vectors, which take 13 kB."""
         shown = {key: value for key, value in vars(self).items() if not key.startswith("golden") and value}
+        if shown.pop("include_prompt", None) is None:
+            shown["include_prompt"] = False
         shown["weights"] = [f"{one.format}:{one.level}" for one in self.weights]
         return f"ModelSpec({', '.join(f'{key}={value!r}' for key, value in shown.items())})"
+
+    @property
+    def width(self) -> int:
+        """How many numbers a row of the engine has, and what is pooled of it."""
+        return self.dense[0].in_features if self.dense else self.dim
+
+    @property
+    def pooled_rows(self) -> Literal["last", "first", "mean"]:
+        """Which rows an engine must give, as a pooling that needs these: `mean` stands for all of them."""
+        if self.pooling == "last" or (self.pooling == "first" and self.include_prompt):
+            return self.pooling
+        return "mean"
 
     def template(
         self, prompt_name: str | None, prompt: str | None, side: Side | None = None, kind: Kind = "text"
@@ -211,7 +239,10 @@ def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> st
     ]
     if spec.image_token is not None:
         names += ["image_token", "image_prompt", "composed_prompt", "image"]
+    names += [] if spec.include_prompt else ["include_prompt"]
     facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
+    if spec.dense:
+        facts["dense"] = [(one.in_features, one.out_features, one.bias, one.activation) for one in spec.dense]
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=vars).encode()).hexdigest()[:32]
 
 
@@ -222,6 +253,7 @@ def _check(spec: ModelSpec, where: str) -> None:
         relative_path(file.path, f"{where}: weights.files.path")
     wrong = [name for name in ("dim", "max_tokens") if not 1 <= getattr(spec, name) <= LARGEST]
     wrong += ["matryoshka_dims" for dim in spec.matryoshka_dims if not 0 < dim <= spec.dim]
+    wrong += ["dense" for one in spec.dense if not (0 < one.in_features <= LARGEST and 0 < one.out_features <= LARGEST)]
     wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
     wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
     wrong += ["image_token"] * (spec.image_token == "")
@@ -236,6 +268,10 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["fidelity" for w in spec.weights if w.fidelity and len(w.fidelity.cosines) != known.get(w.part)]
     if wrong:
         raise CorruptModelError(f"{where}: impossible value of {listing(set(wrong))}")
+    for module in spec.dense:
+        relative_path(module.file.path, f"{where}: dense.file.path")
+    if fault := chain_fault(spec.dense, spec.dim):
+        raise CorruptModelError(f"{where}: {fault}")
     if spec.image is not None:
         check_image(spec.image, where)
 

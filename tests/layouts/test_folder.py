@@ -67,7 +67,6 @@ def test_pooling_as_flags_and_as_a_name(source: Path, config: dict[str, Any], po
             "pooling 'max_tokens', 'mean_tokens' is not implemented",
         ),
         ("1_Pooling/config.json", {"pooling_mode_mean_tokens": False}, "pooling none is not implemented"),
-        ("1_Pooling/config.json", {"include_prompt": False}, "include_prompt=false"),
         ("sentence_bert_config.json", {"do_lower_case": True}, "do_lower_case=true is not implemented"),
         ("config.json", {"hidden_size": None}, "config.json lacks a value that is needed: 'hidden_size'"),
         ("config.json", {"model_type": None}, "'model_type'"),
@@ -81,9 +80,9 @@ def test_values_that_are_not_implemented(source: Path, file: str, changes: dict[
 
 def test_modules_that_change_the_vector_are_refused(source: Path) -> None:
     modules = json.loads((source / "modules.json").read_text())
-    modules.append({"idx": 3, "name": "3", "path": "3_Dense", "type": "sentence_transformers.models.Dense"})
+    modules.append({"idx": 3, "name": "3", "path": "3_LayerNorm", "type": "sentence_transformers.models.LayerNorm"})
     (source / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(UnsupportedModelError, match="modules 'Dense' are not implemented"):
+    with pytest.raises(UnsupportedModelError, match="modules 'LayerNorm' are not implemented"):
         read_folder(source)
     (source / "modules.json").write_text(json.dumps(modules[:1]))
     with pytest.raises(UnsupportedModelError, match="names no Pooling module"):

@@ -48,7 +48,7 @@ def test_repr_is_short(converted: Path) -> None:
         ({"dim": "16"}, "'16' is not int"),
         ({"dim": True}, "True is not int"),
         ({"dim": 0}, "impossible value of 'dim'"),
-        ({"pooling": "max"}, "'max'"),
+        ({"pooling": "min"}, "'min'"),
         ({"matryoshka_dims": [32]}, "impossible value of 'matryoshka_dims'"),
         ({"prompts": {"query": "Query: "}}, "impossible value of"),
         ({"default_prompt": "nope"}, "impossible value of 'default_prompt'"),

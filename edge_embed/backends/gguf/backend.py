@@ -49,7 +49,7 @@ class GgufBackend:
     def __init__(self, path: Path, spec: ModelSpec, threads: int) -> None:
         self._home = settle("llama.cpp", threads)
         self._lock = threading.Lock()
-        self._threads, self._pooling = threads, spec.pooling
+        self._threads, self._pooling = threads, spec.pooled_rows
         self._attention = None if spec.attention is None else spec.attention == "causal"
         self._long: Context | None = None
         self._vocabulary: Vocabulary | None = None

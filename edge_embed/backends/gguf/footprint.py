@@ -26,7 +26,7 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
         raise CorruptModelError(f"{paths[0]} has no {TABLE} of rows and columns: get another file")
     layers, width, kv_width = _shape(headers[0], model.spec)
     vocabulary = table.shape[1]
-    per_token = 4 * (MLP_COPIES * width + COPIES * model.spec.dim)
+    per_token = 4 * (MLP_COPIES * width + COPIES * model.spec.width)
     together = min(tokens, TOKENS_PER_CALL)
     long = longest if longest > TOKENS_PER_CALL else 0
     size = sum(path.stat().st_size for path in paths)  # what is repacked is let go of
@@ -47,9 +47,9 @@ def _shape(header: Header, spec: ModelSpec) -> tuple[int, int, int]:
         return plausible(header.metadata.get(f"{architecture}.{key}"), default)
 
     heads = number("attention.head_count", 1)
-    size = number("attention.key_length", spec.dim // heads)
+    size = number("attention.key_length", spec.width // heads)
     keys = number("attention.head_count_kv", heads) * size
-    return number("block_count", 1), number("feed_forward_length", 4 * spec.dim), keys
+    return number("block_count", 1), number("feed_forward_length", 4 * spec.width), keys
 
 
 def _power_of_two(count: int) -> int:

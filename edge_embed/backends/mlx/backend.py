@@ -155,14 +155,14 @@ def load(
     `adapters`, a folder of LoRA factors for each task, belong to a base; the spec's task is the one that begins.
     """
     if not adapters:
-        return MlxBackend(lambda: _open(folder, spec, weights), spec.pooling)
+        return MlxBackend(lambda: _open(folder, spec, weights), spec.pooled_rows)
     task = _known_task(spec.task, adapters)
 
     def open_base() -> tuple[Any, Adapters]:
         model = _open(folder, spec, weights)
         return model, Adapters(model, adapters, architecture(spec.architecture).PREFIXES)
 
-    return MlxTasksBackend(open_base, spec.pooling, task)
+    return MlxTasksBackend(open_base, spec.pooled_rows, task)
 
 
 def load_images(folder: Path, spec: ModelSpec, weights: Weights, threads: int) -> ImageBackend:

@@ -18,7 +18,7 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
             start, stop = entry["data_offsets"]
             whole += stop - start
             halves += [stop - start] * (entry["dtype"] in ("F16", "BF16"))
-    compute = 4 * tokens * (COPIES[0] * model.mlp_width + COPIES[1] * model.spec.dim)
+    compute = 4 * tokens * (COPIES[0] * model.mlp_width + COPIES[1] * model.spec.width)
     if this_device().apple:
         return Footprint(weights=whole, compute=compute)
     return Footprint(weights=whole + sum(halves), compute=max(compute, *halves))

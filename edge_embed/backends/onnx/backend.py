@@ -47,7 +47,7 @@ class OnnxBackend:
             raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
         optional = {node.name for node in self._session.get_overridable_initializers()}
         self._takes_images = {IMAGE_ROWS, IMAGE_POSITIONS} <= optional
-        self._output = _choose_output([node.name for node in self._session.get_outputs()], path)
+        self._output = _choose_output([node.name for node in self._session.get_outputs()], path, spec)
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Run the padded batch; a graph that pools inside gives one row for each input."""
@@ -106,8 +106,20 @@ class OnnxBackend:
             self._session = None
 
 
-def _choose_output(names: list[str], path: Path) -> str:
-    for name in (ONE_ROW, *HIDDEN, *POOLED):  # ours also gives out its one row in the place of every token
+def _choose_output(names: list[str], path: Path, spec: ModelSpec) -> str:
+    """Choose what a graph gives: the rows themselves, where a graph's own pooling would do other than the spec.
+
+    sentence-transformers' exports give with Dense modules what comes after them, and know nothing of a prompt.
+    """
+    apart = spec.dense or not spec.include_prompt
+    if apart and not any(name in names for name in HIDDEN):
+        why = "Dense modules follow its pooling" if spec.dense else "include_prompt=false pools without the prompt"
+        raise UnsupportedModelError(
+            f"{path} pools inside, and {why}: export it with an output {HIDDEN[0]!r}, or convert the checkpoint"
+        )
+    for name in (
+        HIDDEN if apart else (ONE_ROW, *HIDDEN, *POOLED)
+    ):  # ours also gives out its one row in the place of every token
         if name in names:
             return name
     if len(names) == 1:

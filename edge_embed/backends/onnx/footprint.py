@@ -29,9 +29,9 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     packed = sum(weight.size for weight in graph.weights.values()) - looked_up
     products = (weight.shape for name, weight in graph.weights.items() if name not in tables and len(weight.shape) > 1)
     widths = (min(shape[0], 1 << 16) if len(shape) == 3 else shape[-1] for shape in products)
-    width = max(widths, default=model.spec.dim)
+    width = max(widths, default=model.spec.width)
     copies = next((count for op, count in FEWER_COPIES.items() if op in ops), ATTENTION_COPIES)
-    compute = 4 * tokens * (MLP_COPIES * width + copies * model.spec.dim)
+    compute = 4 * tokens * (MLP_COPIES * width + copies * model.spec.width)
     if "Softmax" in ops:  # a graph with plain attention: scores of every token with every other, and their copy
         heads = model.number("num_attention_heads", model.number("n_heads", 12))
         compute += 2 * 4 * longest * longest * heads * max(1, tokens // longest)
@@ -52,5 +52,5 @@ def converted_footprint(model: Model, checkpoint: Iterable[str], level: Level, t
                 others += math.prod(entry["shape"])
     table = int(embedding * (4 if level == "float32" else 1))
     packed = others * BYTES_PER_WEIGHT[level] * (INT4_LOADING if level == "int4" else KEPT)
-    compute = 4 * tokens * (MLP_COPIES * model.mlp_width + ATTENTION_COPIES * model.spec.dim)
+    compute = 4 * tokens * (MLP_COPIES * model.mlp_width + ATTENTION_COPIES * model.spec.width)
     return Footprint(weights=int(packed) + touched(table, tokens), compute=int(compute))
