@@ -109,7 +109,7 @@ def _origin(spec: ModelSpec) -> dict[str, Value]:
 
 
 def _add(writer: gguf.GGUFWriter, key: str, value: Value) -> None:
-    if isinstance(value, list):
+    if isinstance(value, list | bytes):
         writer.add_array(key, value)
     elif isinstance(value, bool):
         writer.add_bool(key, value)
@@ -134,7 +134,10 @@ class _Reader:
     def __call__(self, entry: Entry) -> Array:
         tensor: Array = self._read(entry.source, *entry.shape)
         if entry.rows is not None and entry.rows[1] > len(tensor):
-            raise CorruptModelError(f"max_tokens={entry.rows[1]}, but {entry.source!r} has {len(tensor)} rows")
+            start, stop = entry.rows
+            raise CorruptModelError(
+                f"max_tokens={stop - start}, but {entry.source!r} has {len(tensor) - start} rows for texts"
+            )
         tensor = tensor[slice(*entry.rows)] if entry.rows else tensor
         return tensor if entry.heads is None else _neighbours(tensor, entry.heads)
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import gguf
 
-from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.errors import CorruptModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from .names import Value
+from .refusal import refuse
+from .unigram import unigram
 
 CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 ENDS = r"\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -31,6 +33,8 @@ PRE: dict[tuple[str, bool], str] = {
     (rf"{CASES}|{MARKED}|\p{{N}}|{SIGNS_UNMARKED}|{ENDS}", False): "qwen35",
     ("ByteLevel", False): "gpt-2",
 }
+MASK = "<mask>"
+STRIPPING = {"gpt-2": "jina-v2-code"}  # the same, and spaces before RoBERTa's mask belong to it
 PHANTOM = "\u2581"  # llama.cpp marks the beginning of a word where WordPiece marks its continuation
 
 
@@ -44,32 +48,32 @@ def vocabulary(path: Path, config: Mapping[str, Any]) -> dict[str, Value]:
     if kind == "BPE":
         keys = _bpe(data)
     elif kind == "WordPiece":
-        keys = _wordpiece(data, config)
+        keys = _wordpiece(data)
+    elif kind == "Unigram":
+        keys = unigram(data, config["vocab_size"])
     else:
-        _refuse(f"model {kind!r}", "'BPE' and 'WordPiece'")
+        refuse(f"model {kind!r}", "'BPE', 'Unigram' and 'WordPiece'")
+    if kind == "WordPiece" or "type_vocab_size" in config:
+        keys["token_type_count"] = config.get("type_vocab_size") or 1  # llama.cpp takes 0 for a file that lacks them
     tokens, types = _tokens(data, config["vocab_size"])
     keys |= {"tokens": tokens, "token_type": [int(t) for t in types], **_special(config, data), **_around(path, kind)}
     return {f"tokenizer.ggml.{key}": value for key, value in keys.items()}
 
 
-def _refuse(what: str, instead: str) -> None:
-    raise UnsupportedModelError(
-        f"tokenizer.json: {what} has no equal in llama.cpp, which knows {instead}: convert to ONNX or MLX instead"
-    )
-
-
 def _bpe(data: Mapping[str, Any]) -> dict[str, Value]:
     model, normalizer = data["model"], data.get("normalizer")
     if normalizer is not None and normalizer["type"] != "NFC":
-        _refuse(f"normalizer {normalizer['type']!r} before BPE", "none and 'NFC'")
+        refuse(f"normalizer {normalizer['type']!r} before BPE", "none and 'NFC'")
     for key in ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout"):
         if model.get(key):
-            _refuse(f"BPE with {key}={model[key]!r}", "byte-level BPE without it")
+            refuse(f"BPE with {key}={model[key]!r}", "byte-level BPE without it")
     split, whole_words = _split(data.get("pre_tokenizer")), bool(model.get("ignore_merges"))
     if (split, whole_words) not in PRE:
-        _refuse(f"pre-tokenizer {split!r} with ignore_merges={whole_words}", f"those of {listing(PRE.values())}")
+        refuse(f"pre-tokenizer {split!r} with ignore_merges={whole_words}", f"those of {listing(PRE.values())}")
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
-    return {"model": "gpt2", "pre": PRE[split, whole_words], "merges": merges}
+    pre = PRE[split, whole_words]
+    stripping = [token["content"] for token in data.get("added_tokens", []) if token.get("lstrip")]
+    return {"model": "gpt2", "pre": STRIPPING.get(pre, pre) if stripping == [MASK] else pre, "merges": merges}
 
 
 def _split(pre_tokenizer: Mapping[str, Any] | None) -> str:
@@ -89,15 +93,15 @@ def _split(pre_tokenizer: Mapping[str, Any] | None) -> str:
     return json.dumps(pre_tokenizer)
 
 
-def _wordpiece(data: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Value]:
+def _wordpiece(data: Mapping[str, Any]) -> dict[str, Value]:
     model, normalizer = data["model"], data.get("normalizer") or {}
     if model.get("continuing_subword_prefix", "##") != "##":
-        _refuse(f"WordPiece with continuing_subword_prefix={model['continuing_subword_prefix']!r}", "'##'")
+        refuse(f"WordPiece with continuing_subword_prefix={model['continuing_subword_prefix']!r}", "'##'")
     if (data.get("pre_tokenizer") or {}).get("type") != "BertPreTokenizer":
-        _refuse(f"pre-tokenizer {json.dumps(data.get('pre_tokenizer'))} before WordPiece", "'BertPreTokenizer'")
+        refuse(f"pre-tokenizer {json.dumps(data.get('pre_tokenizer'))} before WordPiece", "'BertPreTokenizer'")
     whole = normalizer.get("clean_text"), normalizer.get("handle_chinese_chars")
     if normalizer.get("type") != "BertNormalizer" or whole != (True, True):
-        _refuse(
+        refuse(
             f"normalizer {json.dumps(normalizer)} before WordPiece",
             "'BertNormalizer' with clean_text and handle_chinese_chars",
         )
@@ -105,7 +109,6 @@ def _wordpiece(data: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
     return {
         "model": "bert",
         "pre": "default",
-        "token_type_count": config.get("type_vocab_size", 1),
         "normalizer.lowercase": lowercase,
         "normalizer.strip_accents": lowercase if strip is None else bool(strip),
     }
@@ -113,23 +116,32 @@ def _wordpiece(data: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
 
 def _tokens(data: Mapping[str, Any], rows: int) -> tuple[list[str], list[gguf.TokenType]]:
     """Return each row's token and type; rows without a token get a name of their own, which no text contains."""
-    words, pieces = data["model"]["vocab"], data["model"]["type"] == "WordPiece"
+    words, pieces = _words(data["model"]), data["model"]["type"] == "WordPiece"
     added = {token["id"]: token for token in data.get("added_tokens", [])}
-    last = max([*words.values(), *added])
+    last = max([*words, *added])
     if last >= rows:
         raise CorruptModelError(f"tokenizer.json has token {last}, config.json says vocab_size={rows}")
     tokens = [f"[PAD{n}]" for n in range(rows)]
     types = [gguf.TokenType.UNUSED] * rows
-    for word, n in words.items():
+    for n, word in words.items():
         tokens[n] = (word[2:] if word.startswith("##") else PHANTOM + word) if pieces else word
         types[n] = gguf.TokenType.NORMAL
     for n, token in added.items():
         tokens[n] = token["content"]
         types[n] = gguf.TokenType.CONTROL if token["special"] else gguf.TokenType.USER_DEFINED
+    if data["model"]["type"] == "Unigram" and (unknown := data["model"].get("unk_id")) is not None:
+        types[unknown] = gguf.TokenType.UNKNOWN
     if len(set(tokens)) != rows:  # llama.cpp would end the process
         twice = {token for token in tokens if tokens.count(token) > 1} if rows < 1 << 20 else set()
         raise CorruptModelError(f"tokenizer.json gives several ids to one token: {listing(list(twice)[:5])}")
     return tokens, types
+
+
+def _words(model: Mapping[str, Any]) -> dict[int, str]:
+    """Return the model's own tokens by id: Unigram lists them with scores."""
+    if model["type"] == "Unigram":
+        return {n: piece for n, (piece, _) in enumerate(model["vocab"])}
+    return {n: word for word, n in model["vocab"].items()}
 
 
 def _around(path: Path, kind: str) -> dict[str, Value]:
@@ -138,20 +150,23 @@ def _around(path: Path, kind: str) -> dict[str, Value]:
     whole, bare = tokenizer.encode("a").ids, tokenizer.encode("a", add_special_tokens=False).ids
     at = next((n for n in range(len(whole)) if whole[n : n + len(bare)] == bare), None)
     if at is None or at > 1 or len(whole) - len(bare) - at > 1:
-        _refuse(f"a post-processor that makes {whole} of {bare}", "one token before a text and one after it")
+        refuse(f"a post-processor that makes {whole} of {bare}", "one token before a text and one after it")
     first, last = whole[: at or 0], whole[(at or 0) + len(bare) :]
     if kind == "WordPiece" and not (first and last):
-        _refuse(f"a post-processor that makes {whole} of {bare}", "WordPiece with a token at both ends")
+        refuse(f"a post-processor that makes {whole} of {bare}", "WordPiece with a token at both ends")
     keys: dict[str, Value] = {"add_bos_token": bool(first), "add_eos_token": bool(last), "add_sep_token": False}
     if kind == "WordPiece":
         keys |= {"add_sep_token": True, "add_eos_token": False, "seperator_token_id": last[0]}
     elif last:
         keys["eos_token_id"] = last[0]
+        if kind == "Unigram":
+            keys["seperator_token_id"] = last[0]
     return keys | ({"bos_token_id": first[0]} if first else {})
 
 
 def _special(config: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, Value]:
     """Return the ids of tokens with a meaning, where the files name them."""
     ids = {to: config.get(f"{name}_token_id") for to, name in (("bos", "bos"), ("eos", "eos"), ("padding", "pad"))}
-    ids["unknown"] = data["model"]["vocab"].get(data["model"].get("unk_token"))
+    model = data["model"]
+    ids["unknown"] = model.get("unk_id") if model["type"] == "Unigram" else model["vocab"].get(model.get("unk_token"))
     return {f"{to}_token_id": n for to, n in ids.items() if isinstance(n, int) and 0 <= n < config["vocab_size"]}

@@ -8,8 +8,9 @@ Each file has
   vectors and are not implemented.
 
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
-numbers. One whose config.json is nested, or leaves gaps, has text_values(config), the numbers of its text part.
-Files that begin with an underscore are shared.
+numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
+text part under the usual names. Files that begin with an underscore are shared; a `-` in a model_type is a `_` in the
+name of its file.
 """
 
 from __future__ import annotations
@@ -46,10 +47,15 @@ def implementation(package: str, model_type: str, absent: str, advice: str = "")
 
     Where there is none, raises UnsupportedModelError with `absent`, in which `{known}` stands for those that exist.
     """
-    if model_type not in names(package):
+    if (name := file_name(model_type)) not in names(package):
         known = listing(names(package))
         raise UnsupportedModelError(f"model_type {model_type!r} {absent.format(known=known)}{advice}")
-    return importlib.import_module(f"{package}.{model_type}")
+    return importlib.import_module(f"{package}.{name}")
+
+
+def file_name(model_type: str) -> str:
+    """Return what the file of an architecture is called: `xlm_roberta` for model_type `xlm-roberta`."""
+    return model_type.replace("-", "_")
 
 
 def parts(model_type: str) -> list[Part]:
@@ -76,7 +82,7 @@ def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
     Raises CorruptModelError for a nested part of a known architecture that is no object.
     """
     kind = config.get("model_type")
-    if kind in names() and hasattr(module := architecture(str(kind)), "text_values"):
+    if isinstance(kind, str) and file_name(kind) in names() and hasattr(module := architecture(kind), "text_values"):
         found: Mapping[str, Any] = module.text_values(config)
         return found
     nested = config.get("text_config")

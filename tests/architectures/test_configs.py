@@ -80,6 +80,7 @@ BERT = {
     **{"model_type": "bert", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 9},
     **{"num_attention_heads": 2, "layer_norm_eps": 1e-12, "type_vocab_size": 2, "max_position_embeddings": 9},
 }
+ROBERTA = {**BERT, "model_type": "xlm-roberta"}
 LLAMA = {
     **{"model_type": "llama", "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "vocab_size": 9},
     **{"num_attention_heads": 2, "rms_norm_eps": 1e-6, "rope_theta": 1e4},
@@ -93,6 +94,12 @@ LLAMA = {
         (BERT, {"hidden_size": "8"}, "hidden_size='8' is not a whole number"),
         (BERT, {"num_hidden_layers": 10**9}, "num_hidden_layers=1000000000 is more than 1024, which no model has"),
         (BERT, {"layer_norm_eps": []}, r"layer_norm_eps=\[\] is not a number"),
+        (
+            ROBERTA,
+            {"max_position_embeddings": 2},
+            "max_position_embeddings=2 leaves no position from 2 on, where texts",
+        ),
+        (ROBERTA, {"pad_token_id": -1}, "pad_token_id=-1 is not a whole number from 0"),
         (LLAMA, {"num_attention_heads": 0}, "num_attention_heads=0 is not a whole number from 1"),
         (LLAMA, {"num_key_value_heads": -1}, "num_key_value_heads=-1 is not a whole number"),
         (LLAMA, {"rope_scaling": "linear"}, "rope_scaling='linear' is not an object"),
@@ -106,3 +113,24 @@ def test_numbers_that_cannot_be_are_refused(config: dict[str, Any], change: dict
         known.read(config)
     with pytest.raises(CorruptModelError, match=f"config.json: {message}"):
         known.read({**config, **change})
+
+
+def test_positions_begin_after_the_padding_token() -> None:
+    known = architectures.architecture("xlm-roberta")
+    assert (known.read(ROBERTA).first_position, known.read(ROBERTA).positions) == (2, 7)
+    assert known.read({**ROBERTA, "pad_token_id": 0, "first_position": 5}).first_position == 1
+    assert architectures.text_values({**ROBERTA, "pad_token_id": 3})["max_position_embeddings"] == 5
+    assert architectures.text_values({**ROBERTA, "max_position_embeddings": "9"})["max_position_embeddings"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key' is not implemented; 'ab"),
+        ({"is_decoder": True}, "is_decoder=True is not implemented; False is"),
+        ({"hidden_act": "relu"}, "hidden_act='relu' is not implemented; 'gelu' or"),
+    ],
+)
+def test_values_of_roberta_that_are_not_implemented(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UnsupportedModelError, match=message):
+        architectures.architecture("xlm-roberta").read({**ROBERTA, **values})

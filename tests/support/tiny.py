@@ -10,6 +10,8 @@ import torch
 from transformers import (
     BertConfig,
     BertModel,
+    CamembertConfig,
+    CamembertModel,
     EuroBertConfig,
     EuroBertModel,
     LlamaConfig,
@@ -17,15 +19,25 @@ from transformers import (
     PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
+    RobertaConfig,
+    RobertaModel,
+    XLMRobertaConfig,
+    XLMRobertaModel,
 )
 
+from edge_embed.architectures import dim
+
 from .letters import WORDS, tokenizer
+from .pieces import byte_pairs, unigram
 
 SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
 ROPE = {"rope_type": "default", "rope_theta": 5e3}
 LLAMA = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 8, "rope_parameters": ROPE}
 EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+
+ROBERTA = {**SHAPE, "vocab_size": 300, "intermediate_size": 64, "max_position_embeddings": 67, "pad_token_id": 1}
+TOKENIZERS = {"roberta": byte_pairs, "xlm": unigram, "camembert": unigram}  # by how a name begins; letters otherwise
 
 # name -> (model class, config class, config values); the name starts with the architecture
 ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
@@ -41,6 +53,9 @@ ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
     "llama": (LlamaModel, LlamaConfig, {**LLAMA, "num_key_value_heads": 2}),
     "eurobert": (EuroBertModel, EuroBertConfig, EURO),
     "eurobert-grouped": (EuroBertModel, EuroBertConfig, {**EURO, "num_key_value_heads": 2, "head_dim": 16}),
+    "roberta": (RobertaModel, RobertaConfig, {**ROBERTA, "type_vocab_size": 1}),
+    "xlm-roberta": (XLMRobertaModel, XLMRobertaConfig, {**ROBERTA, "intermediate_size": 48}),
+    "camembert": (CamembertModel, CamembertConfig, {**ROBERTA, "intermediate_size": 48}),
 }
 
 
@@ -53,7 +68,7 @@ def make(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> PreT
         if parameter.dim() == 1:
             parameter.data += 0.2 * torch.randn_like(parameter)
     model.save_pretrained(folder)
-    tokenizer().save(str(folder / "tokenizer.json"))
+    TOKENIZERS.get(name.partition("-")[0], tokenizer)().save(str(folder / "tokenizer.json"))
     describe(folder, pooling)
     return model
 
@@ -68,8 +83,8 @@ def describe(folder: Path, pooling: str) -> None:
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "2_Normalize").mkdir(exist_ok=True)
-    dim = json.loads((folder / "config.json").read_text())["hidden_size"]
+    width = dim(json.loads((folder / "config.json").read_text()))
     modes = {f"pooling_mode_{mode}": mode == pooling for mode in ("cls_token", "mean_tokens", "lasttoken")}
     modes["pooling_mode_mean_tokens"] = pooling == "mean"
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": dim, **modes}))
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": width, **modes}))
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 64}))

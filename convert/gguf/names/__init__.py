@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Value: TypeAlias = "str | bool | int | float | list[str] | list[int]"
+Value: TypeAlias = "str | bytes | bool | int | float | list[str] | list[int] | list[float]"
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ def test_minilm_has_the_ids_of_tokenizer_json(minilm: Path, tmp_path: Path) -> N
 
 
 WORDPIECE = [
-    ({"model": {"type": "Unigram", "vocab": []}}, "model 'Unigram' has no equal in llama.cpp, which knows 'BPE' and"),
+    ({"model": {"type": "WordLevel", "vocab": {}}}, "model 'WordLevel' has no equal in llama.cpp, which knows 'BPE', "),
     ({"pre_tokenizer": {"type": "Whitespace"}}, "before WordPiece has no equal in llama.cpp, which knows 'BertPreTo"),
     ({"normalizer": {"type": "Lowercase"}}, r"normalizer .*Lowercase.* before WordPiece has no equal"),
     ({"post_processor": None}, "WordPiece with a token at both ends: convert to ONNX or MLX instead"),

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_embed.architectures import architecture, implementation, parts
+from edge_embed.architectures import architecture, file_name, implementation, parts
 from edge_embed.errors import MissingDependencyError, UnsupportedModelError, pip_install
 from edge_embed.spec.weights import Part
 
@@ -60,7 +60,7 @@ class PartModel:
 
 def model_of(model_type: str) -> Any:
     """Return the module of an architecture; raise UnsupportedModelError, listing what exists, when there is none."""
-    advice = f". A new architecture is a file edge_embed/backends/mlx/models/{model_type}.py"
+    advice = f". A new architecture is a file edge_embed/backends/mlx/models/{file_name(model_type)}.py"
     return implementation(__name__, model_type, "is not implemented for MLX; {known} are", advice)
 
 

@@ -20,13 +20,15 @@ class Embeddings(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
+        self._first = config.first_position
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def __call__(self, ids: mx.array) -> mx.array:
         """Look up (batch, tokens) -> (batch, tokens, dim)."""
-        positions = self.position_embeddings(mx.arange(ids.shape[1])) + self.token_type_embeddings(mx.array([0]))
+        rows = mx.arange(self._first, self._first + ids.shape[1])
+        positions = self.position_embeddings(rows) + self.token_type_embeddings(mx.array([0]))
         return self.LayerNorm(self.word_embeddings(ids) + positions)
 
 
@@ -115,7 +117,7 @@ class Model(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.causal = False
-        self.max_positions, self.vocab_size = config.max_position_embeddings, config.vocab_size
+        self.max_positions, self.vocab_size = config.positions, config.vocab_size
         self.embeddings = Embeddings(config)
         self.encoder = Encoder(config)
 

@@ -1,0 +1,5 @@
+"""CamemBERT (Martin et al. 2019, arXiv 1911.03894) in llama.cpp: RoBERTa by another name."""
+
+from .roberta import NAME, entries, metadata
+
+__all__ = ["NAME", "entries", "metadata"]

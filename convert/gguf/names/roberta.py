@@ -1,0 +1,17 @@
+"""RoBERTa in llama.cpp: BERT whose table of positions lacks the rows that no token takes."""
+
+from __future__ import annotations
+
+from edge_embed.architectures.roberta import NAMES, Config
+
+from . import Entry, _bert
+from ._bert import metadata
+
+__all__ = ["NAME", "entries", "metadata"]
+
+NAME = "bert"
+
+
+def entries(config: Config, max_tokens: int) -> list[Entry]:
+    """List the tensors."""
+    return _bert.entries(config, NAMES, max_tokens)

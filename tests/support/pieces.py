@@ -1,0 +1,65 @@
+"""Tokenizers of RoBERTa's kind, small: bytes that were never merged, and pieces with scores, of XLM-RoBERTa's ids."""
+
+from __future__ import annotations
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from .charsmap import charsmap
+
+SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+SPACE = "\u2581"
+FOLDED = {
+    "\t": " ",
+    "\n": " ",
+    "\r": " ",
+    "\u3000": " ",
+    "\u00a0": " ",
+    "ﬁ": "fi",
+    "²": "2",
+    "e\u0301": "é",
+    "\u0085": "",
+}
+WHOLE = ["the", "hello", "word", "world", "quick", "fox", "and", "中文", "한국어"]
+PARTS = ["er", "in", "on", "qu", "th", "ing", "日本", "шла", "नम", "ते"]
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,?!'-:éüñабвгдежзи中文日本語한국어नमस"
+PIECES = [SPACE, *(SPACE + word for word in WHOLE), *PARTS, *LETTERS, *(SPACE + letter for letter in LETTERS[:36])]
+
+
+def unigram() -> Tokenizer:
+    """Build a tokenizer of pieces as XLM-RoBERTa's is, with `<mask>` as its last token."""
+    scored = [(piece, -2.0 - 0.037 * n) for n, piece in enumerate(dict.fromkeys(PIECES))]
+    made = Tokenizer(models.Unigram([*((token, 0.0) for token in SPECIAL), *scored, ("<mask>", 0.0)], unk_id=3))
+    made.normalizer = normalizers.Precompiled(charsmap(FOLDED))
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")]
+    )
+    made.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
+    _surround(made)
+    return made
+
+
+def byte_pairs() -> Tokenizer:
+    """Build a byte-level tokenizer as RoBERTa's is."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [
+        ("w", "o"),
+        ("wo", "r"),
+        ("wor", "d"),
+        ("Ġ", "word"),
+        ("t", "h"),
+        ("th", "e"),
+        ("Ġ", "the"),
+        ("h", "e"),
+        ("l", "l"),
+    ]
+    words = [*SPECIAL, *letters, *("".join(merge) for merge in merges), "<mask>"]
+    made = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, merges))
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    _surround(made)
+    return made
+
+
+def _surround(made: Tokenizer) -> None:
+    made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
+    made.add_special_tokens([*SPECIAL, AddedToken("<mask>", lstrip=True, special=True)])
