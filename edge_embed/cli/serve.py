@@ -42,6 +42,7 @@ def add_options(serve: argparse.ArgumentParser, default: str) -> None:
     much.add_argument("--max-queue-tokens", type=int, default=1 << 20, metavar="N", help="default: %(default)s")
     much.add_argument("--max-body", default="32MB", metavar="SIZE", help="of one request (default: %(default)s)")
     much.add_argument("--max-memory", metavar="SIZE", help="of all models together; idle ones make room")
+    much.add_argument("--max-tokens", type=int, metavar="N", help="of a text, where the model takes more")
     much.add_argument("--threads", type=int, metavar="N", help="default: every CPU that may be used")
     when = serve.add_argument_group("when")
     when.add_argument("--preload", action="store_true", help="load models now, not when they are first asked for")
@@ -72,7 +73,7 @@ def read(args: argparse.Namespace) -> Settings:
 
     if not 0 <= args.port <= 65535:
         raise InputError(f"--port {args.port} is none: give 0 to 65535")
-    for name in ("threads", "max_queue_tokens"):
+    for name in ("threads", "max_queue_tokens", "max_tokens"):
         if getattr(args, name) is not None and getattr(args, name) < 1:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)} must be at least 1")
     return Settings(
@@ -85,6 +86,7 @@ def read(args: argparse.Namespace) -> Settings:
         max_queue_tokens=args.max_queue_tokens,
         max_body=size_in_bytes(args.max_body),
         max_memory=size_in_bytes(args.max_memory) if args.max_memory is not None else None,
+        max_tokens=args.max_tokens,
         idle_unload=seconds(args.idle_unload) if args.idle_unload is not None else None,
         preload=args.preload,
         drain_delay=seconds(args.drain_delay),

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from edge_embed.errors import InputError
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.load import files_of, find_and_choose
 from edge_embed.loading.request import LoadRequest, load_request
-from edge_embed.selection.choose import BATCH_TOKENS, Choice
-from edge_embed.selection.memory import memory_plan, memory_plans
+from edge_embed.selection.choose import BATCH_TOKENS, MIN_BATCH_TOKENS, Choice, batch_budget
+from edge_embed.selection.memory import CONVERTED, memory_plan, memory_plans
 from edge_embed.spec.model import ModelSpec
 
 from .settings import Settings
@@ -36,13 +37,14 @@ def describe(reference: str, settings: Settings) -> Described:
     request = request_for(reference, settings, None)
     with find_and_choose(request) as (found, choice):
         files = files_of(found.model, choice)
-        sizes = found.model.files.sizes
+        sizes, spec = found.model.files.sizes, found.model.spec
+        spec = replace(spec, max_tokens=min(settings.max_tokens or spec.max_tokens, spec.max_tokens))
         return Described(
-            spec=found.model.spec,
+            spec=spec,
             level=choice.weights.name,
             bytes=sum(sizes.get(name) or 0 for name in files),
             created=_date(found.model.folder, files),
-            peak=_peak(found.model, choice, request),
+            peak=_peak(found.model, choice, spec.max_tokens, settings.max_memory),
         )
 
 
@@ -59,15 +61,28 @@ def request_for(reference: str, settings: Settings, task: str | None) -> LoadReq
     )
 
 
-def _peak(model: ModelFolder, choice: Choice, request: LoadRequest) -> int:
-    """Plan the memory of what was chosen; 0 where the engine's plan is made only when its files exist."""
-    longest = model.spec.max_tokens
+def _peak(model: ModelFolder, choice: Choice, longest: int, limit: int | None) -> int:
+    """Plan the memory of what was chosen, with batches as the loader will make them; 0 where no plan is made yet.
+
+    Raises InputError where the least that it needs is more than the limit.
+    """
     if choice.ready:
-        return memory_plan(model, choice.weights, longest, BATCH_TOKENS, choice.backend).total
-    if choice.weights.format != "onnx":
+        tokens = batch_budget(model, choice, longest, limit)
+        return memory_plan(model, choice.weights, longest, tokens, choice.backend).total
+    if choice.weights.format != CONVERTED:
         return 0
-    planned = {plan.candidate: plan.total for plan in memory_plans(model.with_weights(()), longest, BATCH_TOKENS)}
-    return planned.get(choice.weights.name, 0)
+    least, most = (_converted(model, choice, longest, tokens) for tokens in (MIN_BATCH_TOKENS, BATCH_TOKENS))
+    if limit is not None and least > limit:
+        raise InputError(
+            f"--max-memory of {limit >> 20:,} MB is too little: {model.spec.name} at {choice.weights.name} needs about "
+            f"{-(-least >> 20):,} MB for texts of {longest} tokens; give more, fewer --max-tokens, or a smaller level"
+        )
+    return most if limit is None else min(most, limit)
+
+
+def _converted(model: ModelFolder, choice: Choice, longest: int, tokens: int) -> int:
+    plans = memory_plans(model.with_weights(()), longest, tokens)
+    return next((plan.total for plan in plans if plan.candidate == choice.weights.name), 0)
 
 
 def _date(folder: Path, files: Sequence[str]) -> int:

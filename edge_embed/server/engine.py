@@ -79,6 +79,7 @@ def open_engine(reference: str, task: str | None, settings: Settings, observe: O
     embedder = Embedder(
         reference,
         task=task,
+        max_tokens=settings.max_tokens,
         max_memory=settings.max_memory,
         workload=settings.workload,
         threads=settings.threads,

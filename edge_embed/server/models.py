@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from edge_embed.batching.computed import Computed
-from edge_embed.errors import InputError, listing
+from edge_embed.errors import InputError
 
 from . import names
 from .ask import Answer, Ask, Card
@@ -134,8 +134,12 @@ class Models:
         if found is not None:
             return found
 
+        settings = self._settings
+        if settings.max_tokens is not None:  # some of the models may take fewer
+            settings = replace(settings, max_tokens=model.described.spec.max_tokens)
+
         def load() -> Engine:
-            return self._open(model.reference, task, self._settings, self._observe)
+            return self._open(model.reference, task, settings, self._observe)
 
         def left(residence: Residence, abandoned: int) -> None:
             self.abandoned_before += abandoned
@@ -159,11 +163,4 @@ async def find_models(settings: Settings) -> list[Model]:
         found[name] = Model(name, reference, described)
     if not found:
         raise InputError("there is no model to serve: name one")
-    if settings.max_memory is not None and (large := _too_large(found, settings.max_memory)):
-        raise InputError(f"--max-memory of {settings.max_memory >> 20:,} MB is too little for {listing(large)}")
     return list(found.values())
-
-
-def _too_large(models: dict[str, Model], limit: int) -> list[str]:
-    """Name the models that would not fit at their smallest; the loader's own check has smaller batches to offer."""
-    return [name for name, model in models.items() if model.described.bytes > limit]

@@ -59,8 +59,8 @@ def resolve(
     """Bring together what a model's name says behind its colon, and the task and the side of the request.
 
     `purpose` is a task that a model without tasks passes over, and one of other tasks where there is a side. Raises
-    Failure where they contradict one another, InputError for a task that the model does not have, or for none where it
-    has several.
+    Failure where they contradict one another, or say no task where there are several; InputError for a task that
+    the model does not have.
     """
     if variant in get_args(Side):
         if side not in (None, variant):
@@ -81,6 +81,14 @@ def resolve(
     sides = {*suffixes, side} - {None}
     if len(sides) > 1:
         raise _contradiction("the task means one side, the request another")
+    if spec.tasks and not (variant or task or spec.task):
+        raise Failure(
+            status=400,
+            reason="bad_request",
+            message=f"{spec.name} has weights for several tasks: name one, as NAME:TASK or by a field of the request, "
+            f"of {listing(known_tasks(spec))}",
+            field="model",
+        )
     wanted = with_task(spec, variant or task or None).task
     return Variant(task=wanted if spec.tasks else None, side=next(iter(sides), None))
 

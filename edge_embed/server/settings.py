@@ -21,7 +21,8 @@ class Settings:
     """How to serve `models`, each as `MODEL` or `MODEL=NAME`; times are seconds, sizes bytes.
 
     `max_wait` is the longest that a request is let in for, `max_queue_tokens` what may wait for one model. `max_body`
-    bounds one request's body, `max_bodies` all whose requests are not answered yet. `max_memory` bounds the models that
+    bounds one request's body, `max_bodies` all whose requests are not answered yet. `max_tokens` shortens
+    models' own limits. `max_memory` bounds the models that
     are loaded at once, which are unloaded when nobody asked for `idle_unload`; None: never. With `token_ids` inputs may
     be ids of the model's own vocabulary. A request's head has `head_timeout` to come, its body `body_timeout` and what
     its length takes at BODY_RATE; a client that reads nothing of its answer for `send_timeout` is cut off; a kept
@@ -38,6 +39,7 @@ class Settings:
     max_body: int = 32 << 20
     max_bodies: int = 256 << 20
     max_memory: int | None = None
+    max_tokens: int | None = None
     idle_unload: float | None = None
     preload: bool = False
     drain_delay: float = 0.0

@@ -164,7 +164,7 @@ def test_each_task_has_an_engine_of_its_own(loader: Loader) -> None:
         assert served.variant.side == "document"
         await ask(models, "base:matching")
         assert loader.opened == [("ref-base", "retrieval"), ("ref-base", "matching")]
-        with pytest.raises(InputError, match="has weights for several tasks: pass task=, one of 'matching'"):
+        with pytest.raises(Failure, match="has weights for several tasks: name one, as NAME:TASK or by a field of the"):
             await ask(models, "base")
         with pytest.raises(
             Failure, match="has no variant 'other': it has 'document', 'matching', 'query', 'retrieval'"
@@ -205,7 +205,7 @@ def test_models_are_found_and_named(converted: Path) -> None:
         ([], {}, "there is no model to serve"),
         (["{}", "{}:int8"], {}, "two models are called all-MiniLM-L6-v2: give one another name, .*=NAME"),
         (["{}=a b"], {}, "expected MODEL or MODEL=NAME"),
-        (["{}:int8"], {"max_memory": 1 << 20}, "--max-memory of 1 MB is too little for 'all-MiniLM-L6-v2'"),
+        (["{}:int8"], {"max_memory": 1 << 20}, "max_memory of 1 MB is too little: all-MiniLM-L6-v2 at onnx:int8"),
     ],
 )
 def test_models_that_cannot_be_served(
@@ -214,3 +214,26 @@ def test_models_that_cannot_be_served(
     settings = Settings(models=[name.format(converted) for name in models], **options)
     with pytest.raises(InputError, match=message):
         asyncio.run(find_models(settings))
+
+
+def test_a_checkpoint_that_cannot_fit_is_refused_before_it_is_converted(checkpoint: Path) -> None:
+    settings = Settings(models=[str(checkpoint)], max_memory=1 << 20)
+    with pytest.raises(
+        InputError, match=r"--max-memory of 1 MB is too little: tiny-bert at onnx:.* fewer --max-tokens"
+    ):
+        asyncio.run(find_models(settings))
+
+
+def test_a_shorter_length_is_for_those_that_take_more(converted: Path, loader: Loader) -> None:
+    (found,) = asyncio.run(find_models(Settings(models=[f"{converted}:int8"], max_tokens=100)))
+    assert found.described.spec.max_tokens == 100
+    (same,) = asyncio.run(find_models(Settings(models=[f"{converted}:int8"], max_tokens=10_000)))
+    assert same.described.spec.max_tokens == 256
+
+    async def scene() -> None:
+        models = made(loader, [model("a"), model("b", max_tokens=9)], max_tokens=20)
+        await ask(models, "b")
+        assert loader.told.max_tokens == 9
+        await models.aclose()
+
+    run(scene())

@@ -91,11 +91,13 @@ class Loader:
     opened: list[tuple[str, str | None]] = field(default_factory=list)
     backends: list[GatedBackend] = field(default_factory=list)
     error: EdgeEmbedError | None = None
+    told: Settings = field(default_factory=lambda: Settings(models=[]))
     before: Callable[[], object] = lambda: None
 
     def __call__(self, reference: str, task: str | None, settings: Settings, observe: Observe) -> Engine:
         self.before()
         self.opened.append((reference, task))
+        self.told = settings
         if self.error is not None:
             raise self.error
         backend = GatedBackend(SPEC.dim)
