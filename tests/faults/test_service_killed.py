@@ -8,7 +8,6 @@ import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.service.servers import free_port
 from edge_embed import Embedder
 
 from support import faults
@@ -80,13 +80,13 @@ def serve(model: str, port: int) -> subprocess.Popen[str]:
     return process
 
 
-def test_killed_under_load_and_back(converted: Path) -> None:
-    model = f"{converted}:int8"
+def vectors_of(model: str) -> dict[str, bytes]:
     with Embedder(model) as embedder:
-        expected = {text: vector.tobytes() for text, vector in zip(TEXTS, embedder.encode(TEXTS), strict=True)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return {text: vector.tobytes() for text, vector in zip(TEXTS, embedder.encode(TEXTS), strict=True)}
+
+
+def test_killed_under_load_and_back(converted: Path) -> None:
+    port, expected = free_port(), vectors_of(model := f"{converted}:int8")
     end, kills = time.monotonic() + faults.seconds(0.1), 0
     process = serve(model, port)
     callers = Callers(port, expected)
@@ -114,12 +114,7 @@ def test_killed_under_load_and_back(converted: Path) -> None:
 
 @pytest.mark.skipif(not faults.long(), reason="a minute and more: EDGE_EMBED_FAULTS sets how long")
 def test_memory_stays_flat_for_as_long_as_it_is_asked(converted: Path) -> None:
-    model = f"{converted}:int8"
-    with Embedder(model) as embedder:
-        expected = {text: vector.tobytes() for text, vector in zip(TEXTS, embedder.encode(TEXTS), strict=True)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port, expected = free_port(), vectors_of(model := f"{converted}:int8")
     process = serve(model, port)
     callers = Callers(port, expected)
     try:
