@@ -14,7 +14,12 @@ from .exchange import Exchange
 from .settings import LogFormat
 
 requests = logging.getLogger("edge_embed.server.requests")
-LEVELS = {"edge_embed": logging.INFO, "uvicorn.error": logging.WARNING, "py.warnings": logging.WARNING}
+LEVELS = {
+    "edge_embed": logging.INFO,
+    "edge_embed.llama_cpp": logging.WARNING,  # which tells a hundred lines of each model that is loaded
+    "uvicorn.error": logging.WARNING,
+    "py.warnings": logging.WARNING,
+}
 FIELDS = "edge_embed_fields"  # of a log record: what a request's line tells, by name
 
 

@@ -61,3 +61,12 @@ def test_other_loggers_are_left_as_they_were() -> None:
     with logs.to_standard_error("text"):
         assert not logger.propagate
     assert (logger.handlers, logger.propagate, logger.level) == before
+
+
+def test_engines_say_what_is_wrong_alone(capfd: pytest.CaptureFixture[str]) -> None:
+    engine = logging.getLogger("edge_embed.llama_cpp")
+    with logs.to_standard_error("text"):
+        engine.info("a line of a model's description")
+        engine.warning("a line of trouble")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.endswith(" warning a line of trouble")
