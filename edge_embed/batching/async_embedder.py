@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias
+
+import numpy as np
 
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
 from edge_embed.images.sources import ImageSources
 from edge_embed.pipeline.inputs import Input, as_list
 from edge_embed.pipeline.options import make_options
-from edge_embed.pipeline.tokenizer import Truncation, check_texts
+from edge_embed.pipeline.pieces import pieces_of
+from edge_embed.pipeline.tokenizer import TokenCount, Truncation, check_texts
 from edge_embed.pipeline.windows import TruncationReport
 from edge_embed.spec.model import Side
 from edge_embed.vectors import Array, Precision, check_precision, quantize
 
 from .batcher import EngineCall, Queued
-from .computed import Computed
+from .computed import Computed, Timings
 from .shared import SharedModel
 
 AT_ONCE = 256  # inputs that encode_iter has in the queue
@@ -179,6 +183,20 @@ class AsyncEmbedder:
         ids = {n: found for n, item in enumerate(items) if (found := _as_ids(item)) is not None}
         others = ["" if n in ids else item for n, item in enumerate(items)]
         return await self._shared.compute(others, ids, options, block)
+
+    async def pieces(self, texts: Sequence[object], special: bool = True) -> Computed:
+        """Tell the tokens of each text in place of its vector, uncut and without a prompt; raises as `pieces_of` does.
+
+        >>> async def words(model):
+        ...     return [piece.text for piece in (await model.pieces(["Tea is served."])).pieces[0]]
+        >>> asyncio.run(words(AsyncEmbedder(model)))
+        ['[CLS]', 'Tea', 'is', 'served', '.', '[SEP]']
+        """
+        began = time.monotonic()
+        found = await asyncio.to_thread(pieces_of, self.embedder._opened.pipeline.tokenizer, texts, special)
+        counts, none = [TokenCount(len(pieces), 0) for pieces in found], np.empty((len(found), 0), np.float32)
+        timings = Timings(tokenize=time.monotonic() - began)
+        return Computed(vectors=none, counts=counts, errors={}, timings=timings, pieces=found)
 
     def predicted_wait(self, tokens: int = 0) -> float:
         """Return in how many seconds what waits now, and so many tokens more, will be done; 0 before the first call."""

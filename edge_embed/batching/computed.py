@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from edge_embed.pipeline.pieces import Piece
 from edge_embed.pipeline.tokenizer import TokenCount
 from edge_embed.vectors import Array
 
@@ -33,13 +34,14 @@ class Computed:
 
     `counts` has one entry an input: its tokens with prompt and closing token, and how many of them were cut; an image
     of a model with a tower of its own counts none. Where `errors` were asked for they stand by the input's position,
-    and its vector is of no use.
+    and its vector is of no use. `pieces` are the inputs' tokens, where they were asked for in place of vectors.
     """
 
     vectors: Array
     counts: Sequence[TokenCount]
     errors: Mapping[int, Exception]
     timings: Timings
+    pieces: Sequence[Sequence[Piece]] = ()
 
     @property
     def tokens(self) -> int:

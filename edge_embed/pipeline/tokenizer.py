@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
+import tokenizers
 from numpy.typing import NDArray
 
 from edge_embed.errors import InputError, UnsupportedModelError, listing
@@ -174,6 +175,10 @@ class TextTokenizer:
             inside = np.flatnonzero((begins >= start) & (begins < stop))
             spans.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0))
         return as_ids(encoding.ids), spans
+
+    def encoding(self, text: str, special: bool) -> tokenizers.Encoding:
+        """Return a text's tokens, uncut and without a prompt, with the special ones around it or without."""
+        return self._tokenizer.encode(text, add_special_tokens=special)
 
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""

@@ -37,7 +37,8 @@ class Ask:
     `model` is the name as the client gave it, which may end in `:query`, `:document` or `:TASK`; None or an empty name
     is the first model. `purpose` is a task too, of APIs whose callers always name one: models without tasks pass it
     over, and so do those of other tasks where a side says enough. `dim` cuts the vectors. `keep_errors` gives an error
-    in an input's place. `late_chunking` reads the texts as one and pools each over its own tokens.
+    in an input's place. `late_chunking` reads the texts as one and pools each over its own tokens. `pieces` asks for
+    the texts' tokens in place of vectors, with the special ones around them or without.
     """
 
     model: str | None
@@ -52,6 +53,7 @@ class Ask:
     truncation: Truncation = "end"
     keep_errors: bool = False
     late_chunking: bool = False
+    pieces: Literal["all", "text"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,9 @@ class Engine(Protocol):
     ) -> Computed:
         """Embed inputs; cancelled, it drops those that wait."""
 
+    async def pieces(self, texts: Sequence[Any], special: bool = True) -> Computed:
+        """Tell each text's tokens in place of its vector."""
+
     def predicted_wait(self, tokens: int = 0) -> float:
         """Return in how many seconds what waits, and so many tokens more, will be done."""
 

@@ -68,6 +68,8 @@ class Models:
         """Embed with the model, which is loaded first where it is not; raises as its engine does, or Failure."""
         residence = self._residence(served.model, served.variant.task)
         async with residence.used() as engine:
+            if ask.pieces is not None:
+                return await engine.pieces(ask.inputs, ask.pieces == "all")
             return await engine.compute(
                 ask.inputs,
                 side=served.variant.side,

@@ -81,6 +81,7 @@ NODE = (
     Client("cohere", ("cohere-ai",), node=True),
     Client("huggingface", ("@huggingface/inference",), node=True),
 )
+FINE = {"equal", "named", "refused, and told why"}
 REFUSALS = {
     "embed_documents, default settings": "check_embedding_ctx_length=False",
     "openai service, too many": "413 input has 5,000 inputs",
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str]) -> int:
     warnings.simplefilter("ignore", TruncationWarning)
     wanted = [one for one in (*PYTHON, *NODE) if not given.names or one.program in given.names]
     fine = True
-    print("| Client | Version | Call | |\n|---|---|---|---|")
+    print("| client | version | calls | |\n|---|---|---|---|")
     with Embedder(MODEL) as embedder, served() as url:
         for client in wanted:
             try:
@@ -163,13 +164,25 @@ def run(command: Sequence[str], client: Client, url: str) -> dict[str, Any]:
 
 
 def report(client: str, version: str, told: dict[str, Any], embedder: Embedder) -> bool:
-    """Write a line for each call; whether all is as it should be."""
-    fine = True
+    """Write a line for each verdict and the calls that got it; whether all is as it should be."""
+    verdicts: dict[str, list[str]] = {}
     for call, found in told.items():
-        verdict = judge(call, found, embedder)
-        fine &= verdict in ("equal", "named", "refused, and told why")
-        print(f"| {client} | {version} | {call} | {verdict} |", flush=True)
-    return fine
+        verdicts.setdefault(judge(call, found, embedder), []).append(call)
+    for verdict, calls in verdicts.items():
+        print(f"| {client} | {version} | {together(calls)} | {verdict} |", flush=True)
+    return verdicts.keys() <= FINE
+
+
+def together(calls: Sequence[str]) -> str:
+    """Write calls, each function's with what it was told.
+
+    >>> together(["embed", "embed, int8", "list"])
+    '`embed` (as it is, int8); `list`'
+    """
+    told: dict[str, list[str]] = {}
+    for name, _, how in (call.partition(", ") for call in calls):
+        told.setdefault(name, []).append(how or "as it is")
+    return "; ".join(f"`{name}`" + f" ({', '.join(ways)})" * (ways != ["as it is"]) for name, ways in told.items())
 
 
 def judge(call: str, found: Any, embedder: Embedder) -> str:

@@ -202,3 +202,9 @@ class TestHuggingFace:
         with pytest.raises(huggingface_hub.errors.BadRequestError, match="unknown prompt 'poem'"):
             client.feature_extraction(TEXTS[0], prompt_name="poem")
         close_session()
+
+    def test_tokens(self, service: Running) -> None:
+        """As TEI tells them; a text that spells a special token is a text."""
+        status, _, body = service.ask(["ab [PAD]"], "/tokenize")
+        assert status == 200
+        assert "".join(piece["text"] for piece in body[0] if not piece["special"]) == "ab[PAD]"

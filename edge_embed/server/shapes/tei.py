@@ -11,7 +11,7 @@ from edge_embed import __version__
 from edge_embed.pipeline.tokenizer import Truncation
 from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Listing, Parameters
 
-from ._common import MOST_INPUTS, bad, convert, dump, inputs_of, parse, pick, positive, vectors_of
+from ._common import MOST_INPUTS, bad, check_number, convert, dump, inputs_of, parse, pick, positive, vectors_of
 
 DIRECTIONS: Mapping[str | None, Truncation] = {
     None: "end",
@@ -20,6 +20,7 @@ DIRECTIONS: Mapping[str | None, Truncation] = {
     "left": "start",
     "Left": "start",
 }
+MOST_LETTERS = 1 << 18  # each may be a token, of which the answer says some 80 bytes
 KINDS = {"overloaded": "Overloaded", "unavailable": "Unhealthy", "internal": "Backend"}
 
 
@@ -33,6 +34,14 @@ class TeiRequest(msgspec.Struct):
     truncation_direction: str | None = None
     prompt_name: str | None = None
     dimensions: int | None = None
+
+
+class TeiTokenizeRequest(msgspec.Struct):
+    """A request to /tokenize."""
+
+    inputs: str | list[str] | None = None
+    model: str | None = None
+    add_special_tokens: bool | None = None
 
 
 def call(body: bytes, parameters: Parameters) -> Call:
@@ -55,6 +64,23 @@ def call(body: bytes, parameters: Parameters) -> Call:
 def write(answer: Answer) -> bytes:
     """Write the vectors, a list for each."""
     return dump(list(vectors_of(answer)))
+
+
+def tokenize(body: bytes, parameters: Parameters) -> Call:
+    """Read a request for the tokens of texts, which are no more than MOST_LETTERS long together."""
+    given, ignored = convert(parse(body), TeiTokenizeRequest, {"prompt_name": ()})
+    texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs or []
+    check_number(len(texts), "inputs")
+    if (letters := sum(map(len, texts))) > MOST_LETTERS:
+        message = f"inputs have {letters:,} letters, this server tells the tokens of {MOST_LETTERS:,} at a time"
+        raise Failure(status=413, reason="too_large", message=message, field="inputs")
+    ask = Ask(model=given.model, inputs=texts, pieces="text" if given.add_special_tokens is False else "all")
+    return Call(ask=ask, write=write_pieces, ignored=ignored)
+
+
+def write_pieces(answer: Answer) -> bytes:
+    """Write the tokens of each text, with their places in it."""
+    return dump([[piece._asdict() for piece in pieces] for pieces in answer.computed.pieces])
 
 
 def fail(failure: Failure) -> bytes:
@@ -83,4 +109,7 @@ ENDPOINTS = [
     Endpoint(path=path, read=call, fail=fail, body=TeiRequest, summary="Embed, as TEI and Hugging Face's clients do")
     for path in ("/embed", "/")
 ]
+ENDPOINTS.append(
+    Endpoint(path="/tokenize", read=tokenize, fail=fail, body=TeiTokenizeRequest, summary="Tell the tokens of texts")
+)
 LISTINGS = [Listing(path="/info", write=info, fail=fail, summary="Describe the first model, as TEI does")]

@@ -46,6 +46,22 @@ def test_refusals(fields: dict[str, Any], message: str) -> None:
     assert message in caught.value.message
 
 
+def test_tokens_are_told_of_texts_that_are_not_too_long() -> None:
+    call = tei.tokenize(b'{"inputs": "tea", "add_special_tokens": false}', {})
+    assert (call.ask.inputs, call.ask.pieces) == (["tea"], "text")
+    assert tei.tokenize(b'{"inputs": ["tea"]}', {}).ask.pieces == "all"
+    for body, status, message in (
+        (b"{}", 400, "inputs is empty"),
+        (b'{"inputs": [[1]]}', 400, "expected `str`"),
+        (b'{"inputs": "tea", "prompt_name": "query"}', 400, "prompt_name='query' would change"),
+        (json.dumps({"inputs": ["a" * 200_000] * 2}).encode(), 413, "inputs have 400,000 letters"),
+    ):
+        with pytest.raises(Failure) as caught:
+            tei.tokenize(body, {})
+        assert caught.value.status == status
+        assert message in caught.value.message
+
+
 def test_failures_and_info() -> None:
     failure = Failure(status=429, reason="overloaded", message="later")
     assert json.loads(tei.fail(failure)) == {"error": "later", "error_type": "Overloaded"}
