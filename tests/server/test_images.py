@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,33 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge_embed import AsyncEmbedder, Embedder
-from edge_embed.backends.fake import FakeBackend, FakeImageBackend
-from edge_embed.pipeline.tokenizer import TextTokenizer
-from edge_embed.server.engine import Engine, Observe
 from edge_embed.server.gather import gather
-from edge_embed.server.inputs import sources
-from edge_embed.server.settings import Settings
-from edge_embed.spec.image import ImageSpec
 
-from support.fake import SPEC
-from support.service import Loader, Running, model, running
-
-SEES = replace(SPEC, image=ImageSpec(size=(8, 8)))
-
-
-class SeeingLoader(Loader):
-    """Opens fake models that take images."""
-
-    def __call__(self, reference: str, task: str | None, settings: Settings, observe: Observe) -> Engine:
-        embedder = seeing(self.tokenizer)
-        embedder._sources = sources(settings.images)
-        return AsyncEmbedder(embedder, observe=observe)
-
-
-def seeing(tokenizer: Path) -> Embedder:
-    words = TextTokenizer(tokenizer, SEES.max_tokens, "text")
-    return Embedder.from_parts(SEES, words, FakeBackend(SEES.dim), FakeImageBackend(SEES.dim))
+from support.seeing import SEES, SeeingLoader, seeing
+from support.service import Running, model, running
 
 
 @pytest.fixture(scope="module")

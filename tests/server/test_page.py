@@ -16,11 +16,15 @@ import pytest
 
 from edge_embed import Embedder
 from edge_embed.server import page as page_files
+from edge_embed.server.gather import gather
 from edge_embed.vectors import normalize, quantize, similarity
 
 from support.browser import browser as started_browser
 from support.browser import quiet_page
 from support.real_service import serving
+from support.seeing import SEES, SeeingLoader, seeing
+from support.service import model as fake_model
+from support.service import running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Route
@@ -202,6 +206,22 @@ def test_images_tasks_and_trained_sizes(browser: Browser, address: str) -> None:
     assert first["encoding_format"] == "base64"
     assert last["task"] == "two"
     assert last["input"] == [{"image": f"data:image/png;base64,{base64.b64encode(PIXEL).decode()}"}]
+
+
+def test_an_image_beside_texts(browser: Browser, tiny_tokenizer: Path) -> None:
+    """Its bytes reach the engine as they are, whatever the browser draws of them."""
+    models = [fake_model("fake", image=SEES.image)]
+    with (
+        running(tiny_tokenizer, models, gather(), SeeingLoader(tiny_tokenizer)) as service,
+        seeing(tiny_tokenizer) as embedder,
+        quiet_page(browser) as page,
+    ):
+        page.goto(f"http://127.0.0.1:{service.port}/")
+        page.fill("#texts", "tea\ncake")
+        page.set_input_files("#files", {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL})
+        page.wait_for_selector("#matrix tr:nth-child(4):last-child")
+        vectors = np.stack([embedder.encode_image(PIXEL), *embedder.encode(["tea", "cake"])])
+        np.testing.assert_allclose(matrix(page), similarity(vectors, vectors), atol=6e-5)
 
 
 def test_it_asks_for_a_key_and_keeps_it_to_itself(browser: Browser, address: str) -> None:
