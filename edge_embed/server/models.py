@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from edge_embed.batching.computed import Computed
 from edge_embed.errors import InputError
+from edge_embed.spec.model import ModelSpec
 
 from . import names
-from .ask import Answer, Ask, Card
+from .ask import Answer, Ask, Card, Failure
 from .describe import Described, describe
 from .engine import Engine, Observe, Open, open_engine
 from .residence import Memory, Residence
@@ -57,6 +58,7 @@ class Models:
         """Find what a request asks for; raises Failure or InputError."""
         model, variant = names.find(self._models, ask.model)
         spec = model.described.spec
+        _check_dim(model.name, spec, ask.dim)
         return Served(model=model, variant=names.resolve(spec, variant, ask.task, ask.side, ask.purpose))
 
     def engine_now(self, served: Served) -> Engine | None:
@@ -166,3 +168,11 @@ async def find_models(settings: Settings) -> list[Model]:
     if not found:
         raise InputError("there is no model to serve: name one")
     return list(found.values())
+
+
+def _check_dim(name: str, spec: ModelSpec, dim: int | None) -> None:
+    """Raise Failure unless a model was trained to be cut there, before anything is loaded."""
+    sizes = sorted({*spec.matryoshka_dims, spec.dim})
+    if dim is not None and dim not in sizes:
+        message = f"dimensions={dim}: {name} was trained for {sizes} only"
+        raise Failure(status=400, reason="bad_request", message=message, field="dimensions")

@@ -29,6 +29,10 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "return_tokenized_input": (False,),
     "instruction": ("",),
     "pooling": (),
+    "embed_dtype": ("float32",),
+    "endianness": ("native", "little"),
+    "use_activation": (True,),
+    "chat_template": (),
 }
 FIELDS = {"voyage": voyage.FIELDS, "jina": jina.FIELDS}  # by which an API is known
 DETAILS = {"voyage": voyage.detail, "jina": jina.detail}  # what a failure has beside OpenAI's `error`
