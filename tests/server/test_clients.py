@@ -91,6 +91,15 @@ class TestOpenAI:
         with pytest.raises(openai.BadRequestError, match="was trained for"):
             client.embeddings.create(model="fake", input="a", dimensions=5)
 
+    def test_ids_of_the_models_own_where_they_are_let_in(self, tiny_tokenizer: Path, embedder: Embedder) -> None:
+        ids = embedder._opened.pipeline.tokenizer.tokenize(TEXTS).ids
+        with (
+            running(tiny_tokenizer, paths=gather(), token_ids=True) as service,
+            openai.OpenAI(base_url=f"http://127.0.0.1:{service.port}/v1", api_key="none") as client,
+        ):
+            answer = client.embeddings.create(model="fake", input=[row.tolist() for row in ids])
+        assert equal([one.embedding for one in answer.data], embedder.encode(TEXTS))
+
     def test_azure(self, service: Running, embedder: Embedder) -> None:
         place = f"http://127.0.0.1:{service.port}"
         with openai.AzureOpenAI(azure_endpoint=place, api_key="none", api_version="2024-10-21") as client:

@@ -53,7 +53,8 @@ def convert(raw: Mapping[str, Json], kind: type[Body], harmless: Mapping[str, Va
             value = shown(given[name])
             raise bad(f"{name}={value} would change the vectors, and this server cannot do that: leave it out", name)
     try:
-        return msgspec.convert({name: given[name] for name in given.keys() & fields}, kind), [*(given.keys() - fields)]
+        known = {name: value for name, value in given.items() if name in fields}
+        return msgspec.convert(known, kind), [name for name in given if name not in fields]
     except RecursionError as error:
         raise bad("the body is nested too deep") from error
     except msgspec.ValidationError as error:
