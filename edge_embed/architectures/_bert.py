@@ -77,6 +77,11 @@ def read_roberta(config: Mapping[str, Any]) -> Learned:
     return _read(config, first_position(config))
 
 
+def read_untyped(config: Mapping[str, Any], first: int) -> Learned:
+    """Read and check the values of a model whose tokens have no types, with the row of the first token's position."""
+    return replace(_read({**config, "type_vocab_size": 1}, first), type_vocab_size=0)
+
+
 def first_position(config: Mapping[str, Any]) -> int:
     """Return RoBERTa's row of the first token; raise CorruptModelError for a padding token that is none."""
     return values.whole(config, "pad_token_id", CONFIG, PAD, least=0) + 1

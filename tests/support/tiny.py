@@ -12,10 +12,14 @@ from transformers import (
     BertModel,
     CamembertConfig,
     CamembertModel,
+    DistilBertConfig,
+    DistilBertModel,
     EuroBertConfig,
     EuroBertModel,
     LlamaConfig,
     LlamaModel,
+    MPNetConfig,
+    MPNetModel,
     PreTrainedModel,
     Qwen3Config,
     Qwen3Model,
@@ -37,7 +41,13 @@ LLAMA = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "head_
 EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 
 ROBERTA = {**SHAPE, "vocab_size": 300, "intermediate_size": 64, "max_position_embeddings": 67, "pad_token_id": 1}
-TOKENIZERS = {"roberta": byte_pairs, "xlm": unigram, "camembert": unigram}  # by how a name begins; letters otherwise
+DISTIL = {"vocab_size": len(WORDS), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+TOKENIZERS = {
+    "roberta": byte_pairs,
+    "xlm": unigram,
+    "camembert": unigram,
+    "mpnet": unigram,
+}  # by how a name begins; letters otherwise
 
 # name -> (model class, config class, config values); the name starts with the architecture
 ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
@@ -56,6 +66,8 @@ ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
     "roberta": (RobertaModel, RobertaConfig, {**ROBERTA, "type_vocab_size": 1}),
     "xlm-roberta": (XLMRobertaModel, XLMRobertaConfig, {**ROBERTA, "intermediate_size": 48}),
     "camembert": (CamembertModel, CamembertConfig, {**ROBERTA, "intermediate_size": 48}),
+    "distilbert": (DistilBertModel, DistilBertConfig, DISTIL),
+    "mpnet": (MPNetModel, MPNetConfig, ROBERTA),
 }
 
 

@@ -18,12 +18,12 @@ from ..levels import linear, linear_with_bias, table
 OPERATORS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
 
 
-def build(b: Builder, config: Learned, read: Reader, names: Names) -> tuple[str, str]:
-    """Add the graph of all layers; every row of the last one is kept, whatever the pooling."""
+def build(b: Builder, config: Learned, read: Reader, names: Names, bias: str = "") -> tuple[str, str]:
+    """Add the graph of all layers; `bias` (1, heads, tokens, tokens), where there is one, is added to their scores."""
     x = _embeddings(b, config, read)
     mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
     for n in range(config.num_hidden_layers):
-        x = _layer(b, config, read, names, f"{names.layer}{n}.", x, mask)
+        x = _layer(b, config, read, names, f"{names.layer}{n}.", x, mask, bias)
     return x, ALL_ROWS
 
 
@@ -46,15 +46,14 @@ def _embeddings(b: Builder, config: Learned, read: Reader) -> str:
     return _norm(b, read, "embeddings.LayerNorm", x, config)
 
 
-def _layer(b: Builder, config: Learned, read: Reader, names: Names, at: str, x: str, mask: str) -> str:
+def _layer(b: Builder, config: Learned, read: Reader, names: Names, at: str, x: str, mask: str, bias: str) -> str:
     dim, inner, heads = config.hidden_size, config.intermediate_size, config.num_attention_heads
     parts = [f"{at}{name}" for name in (names.query, names.key, names.value)]
     weight = np.concatenate([read(f"{part}.weight", dim, dim) for part in parts])
-    bias = np.concatenate([read(f"{part}.bias", dim) for part in parts])
+    shifts = b.weight(f"{at}qkv.bias", np.concatenate([read(f"{part}.bias", dim) for part in parts]))
     qkv = b.nodes("Split", linear(b, x, f"{at}qkv", weight), outputs=3, axis=-1, num_outputs=3)
-    attended = b.node(
-        "MultiHeadAttention", *qkv, b.weight(f"{at}qkv.bias", bias), mask, domain=MICROSOFT, num_heads=heads
-    )
+    inputs = [*qkv, shifts, mask, *([bias] if bias else [])]
+    attended = b.node("MultiHeadAttention", *inputs, domain=MICROSOFT, num_heads=heads)
     attended = linear_with_bias(b, read, f"{at}{names.attended}", attended, dim, dim)
     x = _norm(b, read, f"{at}{names.attention_norm}", b.node("Add", attended, x), config)
     up = linear(b, x, f"{at}{names.up}", read(f"{at}{names.up}.weight", inner, dim))

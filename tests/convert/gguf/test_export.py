@@ -33,7 +33,7 @@ from support.corpus import texts as corpus
 from support.places import MINIATURES
 
 TASKS = ("retrieval", "text-matching", "classification", "clustering")
-FITTING = [name for name in tiny.ARCHITECTURES if name != "eurobert-grouped"]
+FITTING = [name for name in tiny.ARCHITECTURES if name not in ("eurobert-grouped", "mpnet")]
 
 
 def opened(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> Source:
@@ -232,6 +232,12 @@ def test_a_file_whose_vectors_are_wrong_is_not_kept(tmp_path: Path, monkeypatch:
 def test_heads_that_llama_cpp_has_no_place_for_are_refused(tmp_path: Path) -> None:
     tiny.make("eurobert-grouped", tmp_path / "model")
     with pytest.raises(UnsupportedModelError, match=r"4 heads of 16 do not make hidden_size=32, which llama.cpp"):
+        convert(tmp_path / "model", tmp_path / "out", ["gguf:F16"])
+
+
+def test_an_architecture_that_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
+    tiny.make("mpnet", tmp_path / "model")
+    with pytest.raises(UnsupportedModelError, match=r"model_type 'mpnet' has no GGUF names; there are 'bert', .*"):
         convert(tmp_path / "model", tmp_path / "out", ["gguf:F16"])
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import mlx.core as mx
 from mlx import nn
 
@@ -15,20 +18,23 @@ ACTIVATIONS = {"gelu": nn.gelu, "gelu_new": nn.gelu_approx, "gelu_pytorch_tanh":
 
 
 class Embeddings(nn.Module):
-    """Add word, position and the one token type, and normalise."""
+    """Add word, position and the one token type, where there is one, and normalise."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.word_embeddings = nn.Embedding(config.vocab_size, config.hidden_size)
         self._first = config.first_position
         self.position_embeddings = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        if config.type_vocab_size:
+            self.token_type_embeddings = nn.Embedding(config.type_vocab_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def __call__(self, ids: mx.array) -> mx.array:
         """Look up (batch, tokens) -> (batch, tokens, dim)."""
         rows = mx.arange(self._first, self._first + ids.shape[1])
-        positions = self.position_embeddings(rows) + self.token_type_embeddings(mx.array([0]))
+        positions = self.position_embeddings(rows)
+        if "token_type_embeddings" in self:
+            positions = positions + self.token_type_embeddings(mx.array([0]))
         return self.LayerNorm(self.word_embeddings(ids) + positions)
 
 
@@ -111,6 +117,17 @@ class Encoder(nn.Module):
         self.layer = [Layer(config) for _ in range(config.num_hidden_layers)]
 
 
+def through(layers: Sequence[Any], x: mx.array, lengths: mx.array, padded: bool, pooling: Pooling) -> mx.array:
+    """Compute the layers, and of the last one the rows that the pooling needs."""
+    mask = key_mask(lengths, x.shape[1]) if padded else None
+    row = {"last": lengths - 1, "first": mx.zeros_like(lengths)}.get(pooling)
+    *inner, last = layers
+    for layer in inner:
+        x = layer(x, mask, None)
+    x = last(x, mask, row)
+    return x if row is None else x[:, 0]
+
+
 class Model(nn.Module):
     """All layers; where the pooling takes one row, the last layer computes it alone."""
 
@@ -123,11 +140,4 @@ class Model(nn.Module):
 
     def __call__(self, ids: mx.array, lengths: mx.array, padded: bool, pooling: Pooling) -> mx.array:
         """Return the hidden states that the pooling needs."""
-        mask = key_mask(lengths, ids.shape[1]) if padded else None
-        row = {"last": lengths - 1, "first": mx.zeros_like(lengths)}.get(pooling)
-        x = self.embeddings(ids)
-        *inner, last = self.encoder.layer
-        for layer in inner:
-            x = layer(x, mask, None)
-        x = last(x, mask, row)
-        return x if row is None else x[:, 0]
+        return through(self.encoder.layer, self.embeddings(ids), lengths, padded, pooling)
