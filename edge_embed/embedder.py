@@ -23,7 +23,7 @@ from edge_embed.spec.model import ModelSpec, Pooling
 
 from .errors import InputError
 
-BackendName = Literal["auto", "gguf", "mlx", "onnx"]
+BackendName = Literal["auto", "gguf", "mlx", "onnx", "static"]
 
 
 class Embedder(Encoder):

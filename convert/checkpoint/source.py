@@ -92,6 +92,8 @@ def open_source(repo: ModelFolder) -> Source:
     Raises ModelNotFoundError without safetensors, CorruptModelError for a damaged or incomplete file.
     """
     folder = repo.folder
+    if any(weights.format == "static" for weights in repo.spec.weights):
+        raise UnsupportedModelError(f"{folder} is a table of token vectors, which runs as it is: no format is smaller")
     checkpoint = repo.checkpoint_path
     if checkpoint is None:
         raise ModelNotFoundError(f"{folder} has no model.safetensors to convert from")

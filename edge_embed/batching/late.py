@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_embed.errors import InputError
+from edge_embed.pipeline.bare_tokenizer import BareTokenizer
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.rows import TextRow
 from edge_embed.pipeline.tokenizer import TextTokenizer, TokenCount, check_texts
@@ -24,6 +25,8 @@ def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[T
         raise InputError(
             f"late chunking needs mean pooling, {spec.name} has pooling {spec.pooling!r}: encode each text by itself"
         )
+    if isinstance(tokenizer, BareTokenizer):
+        raise InputError(f"late chunking is of no use with {spec.name}: a token has the same vector in every text")
     if not isinstance(tokenizer, TextTokenizer):
         raise InputError(f"late chunking needs a tokenizer.json, which {spec.name} has not")
     pieces: list[str] = []

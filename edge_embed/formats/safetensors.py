@@ -46,6 +46,11 @@ def safetensors_header(path: Path) -> dict[str, Any]:
     return header
 
 
+def tensor_names(path: Path) -> list[str]:
+    """List the names of a checkpoint's tensors, by its index or its header."""
+    return [*(weight_map(path) if path.suffix == ".json" else safetensors_header(path))]
+
+
 def map_tensors(path: Path) -> dict[str, NDArray[Any]]:
     """Map a file's tensors into memory, read when looked at; bfloat16, which NumPy has not, is widened to float32.
 

@@ -86,19 +86,20 @@ def _activation(values: dict[str, Any], path: Path) -> Activation:
 def check_dense(modules: Sequence[Dense], files: Listing) -> None:
     """Refuse modules whose weights are not in the folder, or lie there as a pickle alone, or have another size."""
     for path, size in ((one.file.path, one.file.size) for one in modules):
-        if path in files:
-            if None not in (size, files.sizes[path]) and files.sizes[path] != size:
-                raise CorruptModelError(
-                    f"{files.folder / path} has {files.sizes[path]} bytes, {size} are expected: copy it again"
-                )
-            continue
-        pickle = path.removesuffix(WEIGHTS) + PICKLED
-        if pickle in files:
-            raise UnsupportedModelError(
-                f"{files.folder / pickle} is a pickle, which can run code of its own when it is opened: save the model "
-                f"again with sentence-transformers, which then writes {path}"
+        check_there(path, files, "the weights of a Dense module without which its vectors are other ones")
+        if None not in (size, files.sizes[path]) and files.sizes[path] != size:
+            raise CorruptModelError(
+                f"{files.folder / path} has {files.sizes[path]} bytes, {size} are expected: copy it again"
             )
-        raise CorruptModelError(
-            f"{files.folder} lacks {path}, the weights of a Dense module without which its vectors are other ones: "
-            "copy it beside the model"
+
+
+def check_there(path: str, files: Listing, what: str) -> None:
+    """Refuse a folder that lacks a module's weights, or has them as a pickle alone."""
+    pickle = path.removesuffix(WEIGHTS) + PICKLED
+    if path not in files and pickle in files:
+        raise UnsupportedModelError(
+            f"{files.folder / pickle} is a pickle, which can run code of its own when it is opened: save the model "
+            f"again with sentence-transformers, which then writes {path}"
         )
+    if path not in files:
+        raise CorruptModelError(f"{files.folder} lacks {path}, {what}: copy it beside the model")

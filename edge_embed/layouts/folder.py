@@ -16,7 +16,7 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsEr
 from edge_embed.formats.gguf import parts_of
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
-from edge_embed.formats.safetensors import safetensors_header, weight_map
+from edge_embed.formats.safetensors import tensor_names
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.names import as_model_name
 from edge_embed.spec.weights import File, Level, Weights, image_part
@@ -28,6 +28,7 @@ from .listing import Listing
 from .mlx import find_mlx
 from .onnx import NAMES, data_files, find_onnx, level_of, names_of
 from .sentence_transformers import read_spec
+from .static import StaticFolder, find_static, read_static_spec
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
@@ -41,7 +42,7 @@ class ModelFolder:
     """A model's folder: spec, files, and what it holds to convert from.
 
     `checkpoint` is the original weights' file to open; with `adapters`, a folder for each task, it is their base.
-    `adapter` is a folder elsewhere whose adapter is to be merged into it.
+    `adapter` is a folder elsewhere whose adapter is to be merged into it. `words` is the tokenizer's file.
     """
 
     files: Listing
@@ -49,6 +50,7 @@ class ModelFolder:
     checkpoint: str | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
     adapter: Path | None = None
+    words: str = TOKENIZER
 
     @property
     def folder(self) -> Path:
@@ -58,7 +60,7 @@ class ModelFolder:
     @property
     def tokenizer(self) -> Path:
         """Where `tokenizer.json` lies, if there is one."""
-        return self.folder / TOKENIZER
+        return self.folder / self.words
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -134,6 +136,8 @@ class _Origin:
 def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     if FILE_NAME in files:
         return _read_own(files, origin)
+    if static := find_static(files):
+        return _read_static(files, static, origin)
     gguf, checkpoint = find_gguf(files), _checkpoint(files)
     if gguf and "modules.json" not in files and checkpoint is None:
         return _read_gguf(files, gguf, origin)
@@ -156,7 +160,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     name = origin.name or as_model_name(files.folder.resolve().name)
     spec = read_spec(files.folder, name, origin.source, list(adapters), origin.overrides)
     if checkpoint is not None and spec.architecture in PRIVATE:
-        spec = replace(spec, architecture=public_type(spec.architecture, _tensor_names(files, checkpoint)))
+        spec = replace(spec, architecture=public_type(spec.architecture, tensor_names(files.header(checkpoint))))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
     check_dense(spec.dense, files)
     model = ModelFolder(files, spec, checkpoint, adapters)
@@ -198,10 +202,12 @@ def checkpoint_files(names: Iterable[str]) -> list[str]:
     return [*(name for name in known if ADAPTER.fullmatch(name)), *shards, opener]
 
 
-def _tensor_names(files: Listing, checkpoint: str) -> list[str]:
-    """List the names of a checkpoint's tensors, by its index or its header."""
-    path = files.header(checkpoint)
-    return [*(weight_map(path) if path.suffix == ".json" else safetensors_header(path))]
+def _read_static(files: Listing, static: StaticFolder, origin: _Origin) -> ModelFolder:
+    _need_tokenizer(files, static.tokenizer)
+    name = origin.name or as_model_name(files.folder.resolve().name)
+    spec = read_static_spec(static, files, name, (origin.source, origin.revision), origin.overrides)
+    check_dense(spec.dense, files)
+    return ModelFolder(files, spec, words=static.tokenizer)
 
 
 def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) -> ModelFolder:
@@ -282,8 +288,6 @@ def _adapters(files: Listing) -> dict[str, Path]:
     return {match["task"]: files.folder / "adapters" / match["task"] for match in found if match}
 
 
-def _need_tokenizer(files: Listing) -> None:
-    if TOKENIZER not in files:
-        raise ModelNotFoundError(
-            f"{files.folder} has no tokenizer.json; save the tokenizer with a fast class of transformers"
-        )
+def _need_tokenizer(files: Listing, name: str = TOKENIZER) -> None:
+    if name not in files:
+        raise ModelNotFoundError(f"{files.folder} has no {name}; save the tokenizer with a fast class of transformers")

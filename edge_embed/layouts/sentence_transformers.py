@@ -62,7 +62,7 @@ def read_spec(
         "dim": width,
         **facts,
         **_modules(path, width, described="pooling" in {**facts, **overrides}),
-        **_prompts(path, facts.get("prompts", {})),
+        **prompts_of(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
         "padding_side": read_object(path / "tokenizer_config.json", {}).get("padding_side", "right"),
     }
@@ -70,7 +70,7 @@ def read_spec(
     if not isinstance(dims, list) or not all(isinstance(size, int) for size in dims):
         raise CorruptModelError(f"{path}/config.json: matryoshka_dims={shown(dims)} is not a list of whole numbers")
     values["matryoshka_dims"] = [size for size in dims if size <= values["dim"]]  # a namesake may be smaller
-    if license := _license(path):
+    if license := license_of(path):
         values["license"] = license
     if image := read_preprocessor(path):
         values["image"] = dataclasses.asdict(image)
@@ -88,7 +88,7 @@ def adapter_values(folder: Path) -> dict[str, Any]:
     """
     if not (folder / "modules.json").is_file():
         return {}
-    prompts = _prompts(folder, {})
+    prompts = prompts_of(folder, {})
     length = read_object(folder / "sentence_bert_config.json", {}).get("max_seq_length")
     return {
         **_adapter_modules(folder),
@@ -119,7 +119,7 @@ def _modules(path: Path, width: int, described: bool) -> dict[str, Any]:
             'Say it as the model\'s card does, pooling="mean", "first" or "last" (edge-embed: --spec FILE), or save it '
             "with sentence-transformers"
         )
-    modules = _module_list(path / "modules.json")
+    modules = module_list(path / "modules.json")
     if described:
         modules = [(kind, place) for kind, place in modules if kind.startswith("sentence_transformers.")]
     named = [(kind.rsplit(".", 1)[-1], place) for kind, place in modules]
@@ -148,7 +148,7 @@ def _dense(modules: Sequence[Dense]) -> dict[str, Any]:
     return {"dense": [dataclasses.asdict(module) for module in modules], "dim": modules[-1].out_features}
 
 
-def _module_list(path: Path) -> list[tuple[str, str]]:
+def module_list(path: Path) -> list[tuple[str, str]]:
     """Return each module's class and the folder of its files, in their order."""
     modules = read_json(path)
     whole = isinstance(modules, list) and all(
@@ -156,10 +156,10 @@ def _module_list(path: Path) -> list[tuple[str, str]]:
     )
     if not whole:
         raise CorruptModelError(f"{path} is no list of modules, each with a type and a path; fetch it again")
-    for module in modules:
-        if module["path"]:
-            relative_path(module["path"], path)
-    return [(str(module["type"]), str(module["path"] or "")) for module in modules]
+    places = ["" if module["path"] == "." else module["path"] or "" for module in modules]
+    for place in filter(None, places):
+        relative_path(place, path)
+    return [(str(module["type"]), place) for module, place in zip(modules, places, strict=True)]
 
 
 def _pooling(path: Path) -> dict[str, Any]:
@@ -175,7 +175,8 @@ def _pooling(path: Path) -> dict[str, Any]:
     return {"pooling": POOLING_NAMES[modes[0]], "include_prompt": config.get("include_prompt") is not False}
 
 
-def _prompts(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
+def prompts_of(path: Path, known: Mapping[str, str]) -> dict[str, Any]:
+    """Read prompts, as templates, and which is the default, beside those that are `known` of the model."""
     where = path / "config_sentence_transformers.json"
     named = read_object(where, {})
     prompts = {name: text + TEXT for name, text in texts(named, "prompts", where).items()}
@@ -214,7 +215,7 @@ def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | N
     return {"tasks": sides, "default_prompt": default or "document"}
 
 
-def _license(path: Path) -> str | None:
+def license_of(path: Path) -> str | None:
     """Find `license:` in the YAML head of the model card."""
     found = filter(None, map(LICENSE.fullmatch, card_head(path / "README.md")))
     return next((match[1] for match in found), None)

@@ -35,7 +35,7 @@ from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.sentence_transformers import adapter_values
 from edge_embed.selection.choose import best_format
 from edge_embed.spec.names import as_model_name
-from edge_embed.spec.weights import Format, format_of
+from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, format_of
 
 from .preview import RemoteHeaders
 from .request import LoadRequest
@@ -237,7 +237,8 @@ def _read(search: _Search, repository: Repository, reference: Reference, offline
 def _wanted_format(request: LoadRequest) -> Format:
     """Return the format whose repository is looked for."""
     if request.backend != "auto":
-        return facts(request.backend).format
+        format = facts(request.backend).format
+        return format if format in REPOSITORY_SUFFIXES else "onnx"
     own, level = named_format(request.reference.place), request.reference.level
     if implied := format_of(level):
         return implied

@@ -21,6 +21,8 @@ from edge_embed.errors import (
 )
 from edge_embed.hub.reference import local_path
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.static import MODEL2VEC
+from edge_embed.pipeline.bare_tokenizer import BareTokenizer
 from edge_embed.pipeline.head import read_head
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
@@ -171,7 +173,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         hashing = opened.enter_context(hashed_meanwhile(model, model.files_of(weights), request.own_cache))
         backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
         opened.callback(backend.close)
-        tokenizer = _tokenizer(model, spec, backend, request.special_tokens)
+        tokenizer = _tokenizer(model, spec, weights, backend, request.special_tokens)
         head = read_head(model.folder, spec)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache, head)
@@ -235,8 +237,13 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
         return None
 
 
-def _tokenizer(model: ModelFolder, spec: ModelSpec, backend: TextBackend, special_tokens: SpecialTokens) -> Tokenizer:
+def _tokenizer(
+    model: ModelFolder, spec: ModelSpec, weights: Weights, backend: TextBackend, special_tokens: SpecialTokens
+) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
+    if weights.format == "static":
+        drop = spec.architecture == MODEL2VEC
+        return BareTokenizer(model.tokenizer, spec.max_tokens, special_tokens, drop_unknown=drop)
     if model.tokenizer.is_file():
         return TextTokenizer(model.tokenizer, spec.max_tokens, special_tokens)
     if not isinstance(backend, OwnVocabulary):

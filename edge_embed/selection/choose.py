@@ -11,7 +11,7 @@ from edge_embed.backends.facts import by_preference, check, facts, running
 from edge_embed.errors import InputError, QualityWarning, listing, warn
 from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.layouts.mlx import checkpoint_as_mlx
-from edge_embed.spec.weights import LEVELS, Format, Level, Weights, highest_precision
+from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format, Level, Weights, highest_precision
 
 from .memory import CONVERTED, memory_plan, memory_plans
 from .speed import Candidate, Ranking, Workload, estimate, estimated_speed, rank
@@ -92,6 +92,8 @@ def best_format(level: Level | None = None, workload: Workload = "bulk") -> Form
     found: dict[Format, float] = {}
     for name in by_preference():
         known = facts(name)
+        if known.format not in REPOSITORY_SUFFIXES:  # of a kind of model, not of a level of any model
+            continue
         usable = [Weights(format=known.format, level=x, files=()) for x in known.levels if level in (None, x)]
         if usable and known.installed:
             speed = max(estimated_speed(Candidate(weights, name), workload) for weights in usable)
@@ -222,7 +224,7 @@ def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice
 
 def _converted(model: ModelFolder, constraints: Constraints) -> Choice | None:
     """Choose what the checkpoint will be converted to: the level that was named, else the fastest that fits."""
-    names = [name for name in by_preference() if constraints.backend in ("auto", name)]
+    names = [name for name in by_preference() if constraints.backend in ("auto", name) and facts(name).converts]
     target = next((n for n in names if constraints.level is None or constraints.level in LEVELS[facts(n).format]), None)
     if model.checkpoint is None or target is None:
         return None

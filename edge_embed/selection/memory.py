@@ -11,7 +11,7 @@ from edge_embed.backends.footprint import Footprint, Model
 from edge_embed.backends.onnx.footprint import BYTES_PER_WEIGHT, converted_footprint
 from edge_embed.errors import InputError
 from edge_embed.formats.json_file import read_object
-from edge_embed.layouts.folder import TOKENIZER, ModelFolder, checkpoint_files
+from edge_embed.layouts.folder import ModelFolder, checkpoint_files
 from edge_embed.spec.weights import Format, Weights, image_part
 
 from .image_memory import ImageTower, max_image_rows, read_tower
@@ -92,7 +92,7 @@ def size_in_bytes(size: int | str) -> int:
 
 
 def _plan(model: ModelFolder, candidate: str, backend: str, text: Footprint, image: int = 0) -> MemoryPlan:
-    size = model.files.sizes.get(TOKENIZER)
+    size = model.files.sizes.get(model.words)
     tokenizer = TOKENIZER_COPIES * size + TOKENIZER_CODE if size is not None else 0
     runtime = facts(backend).runtime
     return MemoryPlan(candidate=candidate, image=image, tokenizer=tokenizer, runtime=runtime, **vars(text))

@@ -8,7 +8,7 @@ from typing import Literal
 
 from .golden import Fidelity
 
-Format = Literal["onnx", "gguf", "mlx"]
+Format = Literal["onnx", "gguf", "mlx", "static"]
 Part = Literal["text", "image"]
 Level = str
 
@@ -21,9 +21,11 @@ LEVELS: dict[Format, tuple[Level, ...]] = {
         *("IQ4_NL", "IQ4_XS", "Q4_0", "Q3_K_L", "Q3_K_M", "IQ3_M", "IQ3_S", "Q3_K_S", "IQ3_XS", "IQ3_XXS"),
         *("Q2_K", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S"),
     ),
+    "static": ("float32", "float16", "int8"),
 }
 
-REPOSITORY_SUFFIXES: dict[Format, str] = {"gguf": "-GGUF", "mlx": "-mlx", "onnx": ""}  # as models are published
+# As models are published that have several formats; a static model has its own alone.
+REPOSITORY_SUFFIXES: dict[Format, str] = {"gguf": "-GGUF", "mlx": "-mlx", "onnx": ""}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,5 +89,5 @@ def image_part(weights: Iterable[Weights], text: Weights) -> Weights | None:
 
 def format_of(level: Level | None) -> Format | None:
     """Return the format that a level implies: the only one that has it."""
-    formats = [name for name, levels in LEVELS.items() if level in levels]
+    formats = [name for name in REPOSITORY_SUFFIXES if level in LEVELS[name]]
     return formats[0] if len(formats) == 1 else None

@@ -101,7 +101,9 @@ def test_threads_may_share_it(backend: TextBackend) -> None:
 
 
 def test_unknown_and_missing_backends(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="unknown backend 'tensorrt': choose from 'auto', 'gguf', 'mlx', 'onnx'"):
+    with pytest.raises(
+        InputError, match="unknown backend 'tensorrt': choose from 'auto', 'gguf', 'mlx', 'onnx', 'static'"
+    ):
         load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
     for name in ("backend", "runtime"):  # no more: what is imported anew stays in its package, beside what is put back
