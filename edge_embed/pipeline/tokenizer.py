@@ -149,16 +149,9 @@ class TextTokenizer:
         return as_ids(self._opening(self._spell(template)))
 
     def prompt_length(self, template: str) -> int:
-        """Count the tokens of what stands before the text, when it stands alone, without a closing token.
-
-        So sentence-transformers counts what `include_prompt=False` leaves out, whatever a text does to the last of
-        them.
-        """
-        before = self._spell(template).split(TEXT, 1)[0]
-        if not before:
-            return 0
-        encoding = self._tokenizer.encode(before)
-        return len(encoding.ids) - (encoding.special_tokens_mask[-1:] == [1])
+        """Count the tokens of what stands before the text as sentence-transformers does: alone, not the closing one."""
+        before = self._tokenizer.encode(self._spell(template).split(TEXT, 1)[0])
+        return len(before.ids) - (before.special_tokens_mask[-1:] == [1]) if not template.startswith(TEXT) else 0
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
