@@ -6,13 +6,19 @@ being loaded.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 from starlette.types import Receive
 
+from edge_embed.device.pages import trim_heap
+
 from .ask import Failure
 from .failures import overloaded, too_large
+
+LARGE = 1 << 20  # bytes of a body after which there is something to give back to the system
+SOON = 1.0  # seconds: once for many
 
 
 class GoneError(Exception):
@@ -25,6 +31,7 @@ class Bodies:
     def __init__(self, limit: int, together: int) -> None:
         self._limit, self._together = limit, together
         self.held = 0
+        self._trimming: asyncio.TimerHandle | None = None
 
     @asynccontextmanager
     async def read(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> AsyncIterator[bytes]:
@@ -49,6 +56,12 @@ class Bodies:
             yield parts[0] if len(parts) == 1 else b"".join(parts)
         finally:
             self.held -= held
+            if held > LARGE and self._trimming is None:
+                self._trimming = asyncio.get_running_loop().call_later(SOON, self._trim)
+
+    def _trim(self) -> None:
+        self._trimming = None
+        asyncio.get_running_loop().run_in_executor(None, trim_heap)
 
     def _too_large(self) -> Failure:
         return too_large(f"the body is larger than {self._limit:,} bytes: send fewer or shorter inputs at a time")

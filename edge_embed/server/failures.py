@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import traceback
+from dataclasses import replace
 
 from edge_embed.errors import InputError, MissingDependencyError, OutOfMemoryError, VerificationError
 
@@ -30,9 +31,12 @@ def unavailable(message: str, wait: float | None = None) -> Failure:
 
 
 def as_failure(error: BaseException) -> Failure:
-    """Turn what was raised while a request was answered into what its caller reads."""
+    """Turn what was raised while a request was answered into what its caller reads.
+
+    A Failure is copied: whoever keeps the one that was raised keeps its traceback, which keeps him, and the request.
+    """
     if isinstance(error, Failure):
-        return error
+        return replace(error)
     if isinstance(error, InputError):
         return Failure(status=400, reason="bad_request", message=str(error))
     logger.error("a request failed: %s", where(error))

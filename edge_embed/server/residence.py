@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from edge_embed.device.pages import trim_heap
 from edge_embed.errors import EdgeEmbedError
 from edge_embed.spec.model import ModelSpec
 
@@ -128,6 +129,7 @@ class Residence:
         try:
             if engine is not None:
                 await engine.aclose()
+                await asyncio.to_thread(trim_heap)
                 logger.info("%s is unloaded", self.name)
         finally:
             self.engine = None

@@ -18,6 +18,8 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from edge_embed.device.machine import this_device
+from edge_embed.device.pages import limit_heaps
 from edge_embed.errors import EdgeEmbedError
 
 from . import logs, otel
@@ -42,6 +44,7 @@ TICK = 1.0  # seconds between looks at the date that answers carry
 
 def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open = open_engine) -> None:
     """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError or ModelError before that."""
+    limit_heaps(max(2, this_device().threads))
     with logs.to_standard_error(settings.log_format):
         keys = Keys(settings.api_key_file)
         models = asyncio.run(find_models(settings))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
+import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edge_embed import Embedder
 from edge_embed.errors import BackendError, CorruptModelError, InputError, MissingDependencyError, OutOfMemoryError
+from edge_embed.server.ask import Call, Endpoint, Failure
+from edge_embed.server.gather import Paths
 
-from support.service import Loader, Running, running, vectors_of
+from support.service import Loader, Running, fail, running, vectors_of
 
 
 def test_vectors_are_those_of_embedder(service: Running, fake: Embedder) -> None:
@@ -144,6 +150,32 @@ def test_a_model_that_cannot_be_loaded(
         assert str(error) in caplog.text
         service.loader.error = None
         assert service.ask(["tea"])[0] == 200, "it is tried again"
+
+
+@pytest.mark.parametrize(
+    "error", [partial(Failure, status=400, reason="bad_request", message="no"), InputError, ValueError]
+)
+def test_a_refused_request_is_not_kept(tiny_tokenizer: Path, error: Callable[[], Exception]) -> None:
+    """Cycles of an error and its frames would hold a body until Python looks for cycles, which it seldom does."""
+    found: list[weakref.ref[object]] = []
+
+    class Held:
+        pass
+
+    def read(body: bytes, params: object) -> Call:
+        held = Held()
+        found.append(weakref.ref(held))
+        raise error()
+
+    paths = Paths(endpoints=[Endpoint(path="/vectors", read=read, fail=fail)])
+    with running(tiny_tokenizer, paths=paths) as service:
+        gc.disable()
+        try:
+            assert service.ask(["tea"])[0] >= 400
+            service.send("GET", "/livez")
+            assert found[0]() is None
+        finally:
+            gc.enable()
 
 
 def test_requests_at_once_get_their_own(service: Running, fake: Embedder) -> None:
