@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_embed import Embedder, ModelError
+from edge_embed import Embedder, ModelError, TruncationWarning
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 
@@ -120,3 +120,18 @@ def test_values_of_qwen3_that_are_not_implemented(tmp_path: Path, values: dict[s
     with pytest.raises(ModelError, match=message):
         convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
     assert list((tmp_path / "out").glob("*")) == []
+
+
+def test_texts_are_cut_to_the_positions_that_tokens_can_have(tmp_path: Path) -> None:
+    """RoBERTa's table has two rows that no token takes."""
+    model = tiny.make("roberta", tmp_path / "source", max_position_embeddings=32)
+    folder = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])[0]
+    ids = TextTokenizer(folder / "tokenizer.json", 30).tokenize(["z" * 99]).ids[0]
+    with torch.inference_mode():
+        rows = model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
+    with Embedder(folder) as embedder:
+        assert embedder.spec.max_tokens == 30
+        with pytest.warns(TruncationWarning, match="cut to 30 tokens"):
+            vector = embedder.encode("z" * 99)
+    exact = rows.mean(axis=0) / np.linalg.norm(rows.mean(axis=0))
+    np.testing.assert_allclose(vector, exact, atol=TOLERANCE)
