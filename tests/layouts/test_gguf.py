@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,13 @@ from edge_embed import CorruptModelError, ModelError, ModelNotFoundError, ModelS
 from edge_embed.formats.gguf import Array, read_header
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.gguf import gguf_files
+from edge_embed.spec.dense import Dense
+from edge_embed.spec.weights import File
 
 KEYS = {"embedding_length": 64, "context_length": 512, "pooling_type": 3}
 
 
-def write(path: Path, changes: dict[str, Any] | None = None, own: ModelSpec | None = None) -> Path:
+def write(path: Path, changes: dict[str, Any] | None = None, own: ModelSpec | None = None, dense: str = "") -> Path:
     """Write a GGUF file with the keys that decide an embedding, changed as told (None: left out), and one tensor."""
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = gguf.GGUFWriter(path, "qwen3")
@@ -35,6 +38,8 @@ def write(path: Path, changes: dict[str, Any] | None = None, own: ModelSpec | No
     if own:
         writer.add_string("edge_embed.spec", own.to_json())
     writer.add_tensor("token_embd.weight", np.ones((200, 64), np.float16))
+    if dense:
+        writer.add_tensor(dense, np.ones((64, 64), np.float16))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -249,3 +254,19 @@ def test_a_file_of_ours_carries_its_spec(tmp_path: Path) -> None:
     (tmp_path / "edge_embed.json").write_text(json.dumps({"format": 1}))
     with pytest.raises(CorruptModelError, match=r"edge_embed\.json"):
         read_folder(path)
+
+
+def test_dense_modules_are_not_lost(tmp_path: Path) -> None:
+    """llama.cpp computes those in its own files after a pooling of its own; ours lie beside the file."""
+    with pytest.raises(UnsupportedModelError, match=r"holds the Dense modules 'dense_2\.weight', which llama\.cpp"):
+        read_folder(write(tmp_path / "theirs" / "x-F16.gguf", dense="dense_2.weight"))
+    module = Dense(file=File(path="2_Dense/model.safetensors"), in_features=64, out_features=8)
+    own = ModelSpec(
+        name="m", architecture="qwen3", dim=8, max_tokens=9, pooling="last", normalize=True, dense=(module,)
+    )
+    path = write(tmp_path / "ours" / "x-F16.gguf", own=own)
+    with pytest.raises(CorruptModelError, match=r"lacks 2_Dense/model\.safetensors, the weights of a Dense module"):
+        read_folder(path)
+    (tmp_path / "ours" / "2_Dense").mkdir()
+    (tmp_path / "ours" / "2_Dense" / "model.safetensors").touch()
+    assert read_folder(path).spec == replace(own, weights=read_folder(path).spec.weights)
