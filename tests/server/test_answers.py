@@ -15,7 +15,7 @@ import pytest
 from edge_embed import Embedder
 from edge_embed.errors import BackendError, CorruptModelError, InputError, MissingDependencyError, OutOfMemoryError
 from edge_embed.server.ask import Call, Endpoint, Failure
-from edge_embed.server.gather import Paths
+from edge_embed.server.gather import Paths, gather
 
 from support.service import Loader, Running, fail, running, vectors_of
 
@@ -249,3 +249,10 @@ def test_metrics_count(tiny_tokenizer: Path) -> None:
 def test_json_is_not_read_by_its_type(service: Running) -> None:
     body = json.dumps({"inputs": ["tea"]}).encode()
     assert service.ask(body, headers={"Content-Type": "application/x-www-form-urlencoded"})[0] == 200
+
+
+def test_openai_calls_what_is_not_there_now_the_servers_trouble(tiny_tokenizer: Path) -> None:
+    loader = Loader(tiny_tokenizer, error=CorruptModelError("damaged"))
+    with running(tiny_tokenizer, paths=gather(), loader=loader) as service:
+        status, _, body = service.ask(b'{"input": "tea", "model": "fake"}', "/v1/embeddings")
+    assert (status, body["error"]["type"]) == (503, "server_error")

@@ -36,7 +36,12 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 FIELDS = {"voyage": voyage.FIELDS, "jina": jina.FIELDS}  # by which an API is known
 DETAILS = {"voyage": voyage.detail, "jina": jina.detail}  # what a failure has beside OpenAI's `error`
-TYPES = {"unauthorized": "authentication_error", "overloaded": "rate_limit_error", "internal": "server_error"}
+TYPES = {
+    "unauthorized": "authentication_error",
+    "overloaded": "rate_limit_error",
+    "internal": "server_error",
+    "unavailable": "server_error",
+}
 
 
 class EmbeddingsRequest(msgspec.Struct):
