@@ -118,8 +118,8 @@ def raise_for_status(response: Any) -> None:
     if not response.is_error:
         return
     try:
-        told = json.loads(_read(response, ERROR, SECONDS))
-    except (ValueError, RecursionError):
+        told = json.loads(read(response, ERROR))
+    except (ValueError, RecursionError, OSError):  # such as a body that is packed, or drips
         told = None
     message = told.get("error") if isinstance(told, dict) else None
     body = json.dumps({"error": message[:SHOWN]}) if isinstance(message, str) else ""
@@ -170,7 +170,7 @@ def _ask(repo: str, revision: str | None) -> dict[str, Any]:
     headers, timeout = hub_headers(), constants.HF_HUB_ETAG_TIMEOUT
     with streamed(url, headers, timeout, {"blobs": True}) as response:
         raise_for_status(response)
-        data = _read(response, LISTING, SECONDS)
+        data = read(response, LISTING + 1)
     if len(data) > LISTING:
         raise ModelNotFoundError(f"{repo}: the hub's listing has more than {LISTING >> 20} MB")
     try:
@@ -182,17 +182,29 @@ def _ask(repo: str, revision: str | None) -> dict[str, Any]:
     return answer
 
 
-def _read(response: Any, most: int, seconds: float) -> bytes:
-    """Read a body until it ends or has more bytes than `most`; raise TimeoutError when it takes too long."""
-    deadline, parts, size = time.monotonic() + seconds, [], 0
-    for chunk in response.iter_bytes():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > most:
-            break
-        if time.monotonic() > deadline:
+def chunks(response: Any, seconds: float | None = None) -> Iterator[bytes]:
+    """Yield a body's bytes as they come, within so many seconds where that is said.
+
+    They are never unpacked, which was not asked for: some bytes can become as many as there are, or nothing for ever.
+    Raises OSError for a packed body, TimeoutError.
+    """
+    if (packing := response.headers.get("Content-Encoding", "identity")) != "identity":
+        raise OSError(f"the hub packed its answer ({packing!r:.20}), although it was asked not to")
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for chunk in [] if response.is_stream_consumed else response.iter_raw():  # HEAD's answer has no body
+        yield chunk
+        if deadline is not None and time.monotonic() > deadline:
             raise TimeoutError(f"the hub took longer than {seconds:g} s for an answer")
-    return b"".join(parts)
+
+
+def read(response: Any, most: int, seconds: float = SECONDS) -> bytes:
+    """Read a body until it ends or has `most` bytes; the rest is cut off. Raises as `chunks` does."""
+    data = bytearray()
+    for chunk in chunks(response, seconds):
+        data += chunk
+        if len(data) >= most:
+            break
+    return bytes(data[:most])
 
 
 def _listed(file: object) -> Entry | None:

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 from edge_embed.errors import CorruptModelError, EdgeEmbedError
 from edge_embed.spec.names import path_fault
 
-from .answers import head_of, hub_headers, is_transient, raise_for_status, retry, streamed
+from .answers import chunks, head_of, hub_headers, is_transient, raise_for_status, retry, streamed
 from .digests import digest_of
 from .entries import DIGEST, Entry, Snapshot
 
@@ -131,7 +131,7 @@ def _receive(url: str, partial: Path, entry: Entry) -> None:
                 have = _empty(file)
             shown: dict[str, Any] = {"desc": entry.name, "unit": "B", "unit_scale": True, "delay": 1, "disable": None}
             with tqdm(total=entry.size, initial=have, **shown) as bar:  # type: ignore[no-untyped-call]
-                for chunk in response.iter_bytes():
+                for chunk in chunks(response):
                     bar.update(file.write(chunk))
                     if file.tell() > (UNSTATED if entry.size is None else entry.size):
                         break

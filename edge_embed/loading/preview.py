@@ -10,14 +10,14 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.parse import urlsplit
 
 from edge_embed.errors import CorruptModelError, ModelNotFoundError
 from edge_embed.formats.gguf import MAGIC, read_header
 from edge_embed.formats.onnx import look_beside_weights
 from edge_embed.formats.safetensors import LONGEST
-from edge_embed.hub.answers import hub_headers, is_transient, raise_for_status, retry, streamed
+from edge_embed.hub.answers import hub_headers, is_transient, raise_for_status, read, retry, streamed
 from edge_embed.hub.entries import Entry, Snapshot
 from edge_embed.hub.repository import Repository, hub_errors
 
@@ -177,7 +177,7 @@ class _Remote:
                     f"{self._snapshot.repo}: the hub ignores ranges, so that {self._entry.name} can only be read "
                     f"whole: edge-embed pull {self._snapshot.repo}, then try again"
                 )
-            data = _first_bytes(response, stop - start)
+            data = read(response, stop - start)
             here = str(response.url)
             if here != self._url:
                 same = urlsplit(here)[:2] == urlsplit(self._url)[:2]
@@ -185,13 +185,3 @@ class _Remote:
         if len(data) != stop - start:
             raise OSError(f"{self._entry.name}: {len(data)} bytes came instead of {stop - start}")
         return data
-
-
-def _first_bytes(response: Any, count: int) -> bytes:
-    """Read no more than `count` bytes, whatever is sent; the rest is cut off."""
-    data = bytearray()
-    for chunk in response.iter_bytes():
-        data += chunk
-        if len(data) >= count:
-            break
-    return bytes(data[:count])

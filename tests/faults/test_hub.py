@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import random
@@ -24,7 +25,7 @@ from support.hostile_hub import HOSTILE_WORKER, HostileHub, Spoil, draw_spoil, o
 from support.hub_server import CHECKPOINT, GRAPHS, Client
 
 SHARE = 0.35
-PATIENCE = 300.0  # seconds for one answer of ours, however busy the machine is: a hub is asked four times at most
+PATIENCE = 120.0  # seconds for one answer of ours, however busy the machine is: a hub is asked four times at most
 GROWTH = 700_000  # KiB of memory for whatever a hub sends
 LIMITS = {"HF_HUB_ETAG_TIMEOUT": "1", "HF_HUB_DOWNLOAD_TIMEOUT": "1", "HF_TOKEN": "hf_secret"}
 SPEC = {
@@ -220,6 +221,12 @@ def redirected(to: str) -> Spoil:
     return lambda path, answer: (302, {"Location": to}, b"", True) if "/api/" in path else answer
 
 
+def packed(where: str) -> Spoil:
+    """Return what packs answers, whose bytes then become nothing for ever."""
+    also, body = {"Content-Encoding": "gzip"}, gzip.compress(b"{}")
+    return lambda path, answer: (answer[0], answer[1] | also, body, True) if where in path else answer
+
+
 SMALL = [{"rfilename": f"{n}Pooling/config.json", "size": 2, "blobId": f"{n:040x}"} for n in range(65)]
 
 
@@ -245,6 +252,8 @@ SMALL = [{"rfilename": f"{n}Pooling/config.json", "size": 2, "blobId": f"{n:040x
             "the hub redirects more than 5 times, lastly to http://.*/api/models/user/m",
         ),
         (redirected("http://[::1"), r"the hub redirects to 'http://\[::1', which is no address"),
+        (packed("/api/"), r"the hub packed its answer \('gzip'\), although it was asked not to"),
+        (packed("/resolve/"), r"the hub packed its answer \('gzip'\), although it was asked not to"),
         (header(ETag='"../../../x"'), "was answered by something that is no hub"),
         (header(ETag='".."'), "was answered by something that is no hub"),
         (lambda path, answer: (*answer[:2], answer[2][:1] if "/api/" not in path else answer[2], False), "ended after"),
