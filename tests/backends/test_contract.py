@@ -10,6 +10,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from safetensors.numpy import save_file
 
 from edge_embed import (
     BackendError,
@@ -21,10 +22,11 @@ from edge_embed import (
 )
 from edge_embed.backends import Batch, TextBackend, fake, load, load_images
 from edge_embed.backends.facts import names
+from edge_embed.backends.static.backend import StaticBackend
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed_convert import convert
 
-from support import tiny
+from support import letters, tiny
 from support.threads import wrong_in_threads
 
 BACKENDS = ["fake", *names()]
@@ -33,6 +35,7 @@ DEVIATIONS = {  # the largest change of an element of a row among others; hidden
     "gguf": 5e-4,  # BERT's GELU is a table in float16 there; 1.3e-4 was measured
     "mlx": 2e-6,
     "onnx": 2e-6,
+    "static": 0.0,
 }
 
 
@@ -53,11 +56,22 @@ def repo(repos: dict[str, ModelFolder]) -> ModelFolder:
 
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest, repos: dict[str, ModelFolder]) -> Iterator[TextBackend]:
-    own = repos.get(request.param, repos["onnx"])
+    own = repos.get(request.param, repos["onnx"]) if request.param != "static" else table(request)
     arguments = own.folder, own.spec, own.spec.weights[0], 2
     loaded = fake.load(*arguments) if request.param == "fake" else load(request.param, *arguments)
     yield loaded
     loaded.close()
+
+
+def table(request: pytest.FixtureRequest) -> ModelFolder:
+    """Return a static model of the same words and width."""
+    folder = request.getfixturevalue("tmp_path") / "table"
+    folder.mkdir()
+    rows = np.random.default_rng(1).standard_normal((len(tiny.WORDS), 32), np.float32)
+    save_file({"embeddings": rows}, folder / "model.safetensors")
+    (folder / "config.json").write_text('{"model_type": "model2vec"}')
+    letters.tokenizer().save(str(folder / "tokenizer.json"))
+    return read_folder(folder)
 
 
 def some_ids(*lengths: int) -> list[NDArray[np.int32]]:
@@ -79,7 +93,8 @@ def test_every_engine_gives_the_same_vectors(repos: dict[str, ModelFolder]) -> N
 def test_rows_are_ragged_float32_in_order(backend: TextBackend, repo: ModelFolder) -> None:
     ids = some_ids(5, 1, 64, 2, 33)
     rows = backend.forward(Batch(ids))
-    assert [row.shape for row in rows] == [(len(row), repo.spec.dim) for row in ids]
+    pooled = isinstance(backend, StaticBackend)  # of which one row, the mean, is all
+    assert [row.shape for row in rows] == [(1 if pooled else len(row), repo.spec.dim) for row in ids]
     assert all(row.dtype == np.float32 and np.isfinite(row).all() for row in rows)
 
 
