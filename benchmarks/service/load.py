@@ -49,10 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Start the servers and let them take turns."""
-    corpus = texts(args.texts)
     with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         checkpoint = args.checkpoint or minilm()
         model = args.model or f"{convert(checkpoint, Path(scratch), ['onnx:int8'], name='all-MiniLM-L6-v2')[0]}:int8"
+        corpus = _that_fit(model, args.texts)
         commands = {"edge_embed": edge_embed(model)}
         if args.llama_server:
             commands["llama-server"] = llama_server(args.llama_server, args.gguf, args.pooling)
@@ -77,6 +77,15 @@ def run(args: argparse.Namespace) -> Report:
     )
     held = ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in resident.items())
     return Report([title, table, reference, beside, f"resident after it: {held}"], figures)
+
+
+def _that_fit(model: str, count: int) -> list[str]:
+    """Return texts that the model takes whole: llama-server refuses others."""
+    with Embedder(model) as embedder:
+        found = texts(2 * count)
+        return [text for text, tokens in zip(found, embedder.count_tokens(found), strict=True) if not tokens.cut][
+            :count
+        ]
 
 
 def _in_process(model: str, corpus: Sequence[str], rounds: int) -> tuple[float, float]:

@@ -52,8 +52,8 @@ class Layer:
     activation: Activation
 
     def __call__(self, vectors: Array) -> Array:
-        """Map vectors (n, in) to (n, out)."""
-        out = vectors @ self.weight.T
+        """Map vectors (n, in) to (n, out), each by itself: BLAS sums in another order where there are several."""
+        out = np.stack([self.weight @ vector for vector in vectors])
         if self.bias is not None:
             out += self.bias
         return ACTIVATIONS[self.activation](out)

@@ -154,5 +154,7 @@ def test_activations_of_dense_modules(source: Path, activation: str) -> None:
         vectors = module({"sentence_embedding": torch.from_numpy(rows)})["sentence_embedding"].numpy()
     head = read_head(source, read_folder(source).spec)
     np.testing.assert_allclose(head.finish(rows), vectors, atol=2e-6)  # 7.2e-7
+    alone = np.concatenate([head.finish(row[None]) for row in rows])
+    np.testing.assert_array_equal(head.finish(rows), alone)  # whatever the company
     wide = np.float32([[-300.0, 0.0, 300.0]])
     assert np.isfinite(ACTIVATIONS[head.layers[0].activation](wide)).all()
