@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -231,6 +232,9 @@ def test_a_disconnect_at_every_point(service: Running) -> None:
     for cut in range(0, len(data) + 1, 7):
         with sent(service, data[:cut]):
             pass
+    end = time.monotonic() + WAIT
+    while service.process.bodies.held and time.monotonic() < end:  # the last hears of it when its turn comes
+        time.sleep(0.01)
     assert service.process.bodies.held == 0
 
 
