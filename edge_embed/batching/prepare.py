@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, replace
 
 from edge_embed.backends import Rows
 from edge_embed.errors import InputError
-from edge_embed.images.preprocess import load_ahead
 from edge_embed.pipeline.guarded import as_ids
 from edge_embed.pipeline.inputs import Inputs
 from edge_embed.pipeline.options import Options
 from edge_embed.pipeline.pipeline import Pipeline
-from edge_embed.pipeline.reading import keep, read_images, read_texts
+from edge_embed.pipeline.reading import keep, load_images, read_images, read_texts
 from edge_embed.pipeline.rows import TextRow
 from edge_embed.pipeline.tokenizer import TokenCount
 
@@ -63,15 +62,7 @@ def _load_images(pipeline: Pipeline, inputs: Inputs, options: Options, prepared:
     if not inputs.images:
         return
     assert spec.image is not None
-    loaded = load_ahead(
-        inputs.images.values(),
-        spec.image,
-        options.sources,
-        threads=pipeline.threads,
-        errors="return" if options.keep_errors else "raise",
-        indices=[inputs.first + position for position in inputs.images],
-    )
-    for position, image in zip(inputs.images, loaded, strict=True):
+    for position, image in load_images(spec.image, inputs, options, pipeline.threads):
         if isinstance(image, InputError):
             keep(inputs, position, image, options)
         elif spec.image_token is None:

@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from .wake import wake
+
 
 class QueueFullError(Exception):
     """Tell that no more may wait now; in a service, the caller should come again later."""
@@ -62,10 +64,8 @@ class Room:
     def _let_in(self) -> None:
         while self._waiting and self._fits(self._waiting[0][0]):
             units, loop, future = self._waiting.popleft()
-            if loop.is_closed():
-                continue
-            self._used += units
-            loop.call_soon_threadsafe(_set, future)
+            if wake(loop, future):
+                self._used += units
 
     def _leave(self, units: int, future: asyncio.Future[None]) -> None:
         """Take back a wait: it may have been granted already, and nobody was there to hear it."""
@@ -77,8 +77,3 @@ class Room:
             else:
                 self._used -= units
             self._let_in()
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from .late import late_row
 from .prepare import Prepared, prepare
 from .request import Request
 from .room import Room
+from .wake import wake
 
 T = TypeVar("T")
 INLINE = 1 << 14  # characters that are tokenised in the event loop's own thread: under 5 ms
@@ -100,7 +100,7 @@ class SharedModel:
         """Let the rows take their turns; whoever is cancelled meanwhile takes out what still waits."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        request = Request(prepared.rows, partial(_tell, loop, done), options.keep_errors)
+        request = Request(prepared.rows, partial(wake, loop, done), options.keep_errors)
         self.batcher.start()
         self.batcher.submit(request)
         try:
@@ -149,14 +149,3 @@ def _join(pipeline: Pipeline, options: Options, count: int, parts: Sequence[tupl
         errors=errors,
         timings=Timings.total([part.timings for _, part in parts]),
     )
-
-
-def _tell(loop: asyncio.AbstractEventLoop, done: asyncio.Future[None]) -> None:
-    """Wake whoever waits, from the owner's thread; a loop that was closed has nobody."""
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(_set, done)
-
-
-def _set(done: asyncio.Future[None]) -> None:
-    if not done.done():
-        done.set_result(None)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from edge_embed import vectors
 from edge_embed.backends import ImageBackend, Rows, TextBackend
 from edge_embed.errors import BackendError, InputError
-from edge_embed.images.preprocess import load_ahead
 from edge_embed.images.tiles import TILES_AT_ONCE, most_tiles
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
@@ -25,7 +24,7 @@ from .batches import make_batches
 from .head import Head, Layer
 from .inputs import Inputs, parse_inputs
 from .options import Options
-from .reading import read_images, read_texts
+from .reading import load_images, read_images, read_texts
 from .rows import TextRow, compute_rows
 from .tokenizer import Tokenizer
 from .windows import WINDOW, TruncationReport, Window, WindowState, split_windows
@@ -126,15 +125,8 @@ class Pipeline:
             return
         assert self.vision is not None
         assert self.spec.image is not None
-        loaded = load_ahead(
-            images.values(),
-            self.spec.image,
-            state.options.sources,
-            threads=self.threads,
-            errors="return" if state.options.keep_errors else "raise",
-            indices=[state.inputs.first + position for position in images],
-        )
-        for chunk in _chunks(zip(images, loaded, strict=True), max(1, TILES_AT_ONCE // most_tiles(self.spec.image))):
+        loaded = load_images(self.spec.image, state.inputs, state.options, self.threads)
+        for chunk in _chunks(loaded, max(1, TILES_AT_ONCE // most_tiles(self.spec.image))):
             good = {position: image for position, image in chunk if isinstance(image, ImagePixels)}
             state.inputs.errors |= {position: error for position, error in chunk if isinstance(error, InputError)}
             if good:

@@ -9,6 +9,8 @@ import numpy as np
 
 from edge_embed.backends import Rows
 from edge_embed.errors import InputError
+from edge_embed.images.preprocess import load_ahead
+from edge_embed.spec.image import ImagePixels, ImageSpec
 from edge_embed.spec.model import ModelSpec
 
 from .image_tokens import expand_image_token
@@ -53,6 +55,21 @@ def _tokenize(tokenizer: Tokenizer, inputs: Inputs, options: Options) -> Iterato
             yield [position], tokenizer.tokenize([text], template, truncation, inputs.first + position)
         except InputError as error:
             keep(inputs, position, error, options)
+
+
+def load_images(
+    spec: ImageSpec, inputs: Inputs, options: Options, threads: int
+) -> Iterator[tuple[int, ImagePixels | InputError]]:
+    """Yield each image's pixels with its position, or its error where that was asked for; else raises InputError."""
+    loaded = load_ahead(
+        inputs.images.values(),
+        spec,
+        options.sources,
+        threads=threads,
+        errors="return" if options.keep_errors else "raise",
+        indices=[inputs.first + position for position in inputs.images],
+    )
+    return zip(inputs.images, loaded, strict=True)
 
 
 def read_images(

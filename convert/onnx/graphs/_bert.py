@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from types import ModuleType
 
 import numpy as np
 from onnx import TensorProto
 
 from edge_embed.architectures._bert import Learned, Names
 from edge_embed.backends.onnx.names import ALL_ROWS
+from edge_embed.spec.model import Pooling
 
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
@@ -18,12 +20,26 @@ from ..levels import linear, linear_with_bias, table
 OPERATORS = {"gelu": "BiasGelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
 
 
-def build(b: Builder, config: Learned, read: Reader, names: Names, bias: str = "") -> tuple[str, str]:
-    """Add the graph of all layers; `bias` (1, heads, tokens, tokens), where there is one, is added to their scores."""
+def build(
+    b: Builder,
+    config: Learned,
+    tensors: Mapping[str, Array],
+    pooling: Pooling,
+    *,
+    known: ModuleType,
+    biases: Callable[[Builder, Learned, Reader], str] = lambda b, config, read: "",
+) -> tuple[str, str]:
+    """Add the graph of all layers; every row of the last one is kept, whatever the pooling.
+
+    `known` is the architecture's file. `biases` adds what is added to all layers' scores, (1, heads, tokens, tokens).
+    """
+    read = Reader(tensors, known.PREFIXES)
+    bias = biases(b, config, read)
     x = _embeddings(b, config, read)
     mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
     for n in range(config.num_hidden_layers):
-        x = _layer(b, config, read, names, f"{names.layer}{n}.", x, mask, bias)
+        x = _layer(b, config, read, known.NAMES, f"{known.NAMES.layer}{n}.", x, mask, bias)
+    read.check_all_taken(known.UNUSED)
     return x, ALL_ROWS
 
 

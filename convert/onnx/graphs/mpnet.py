@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
-from edge_embed.architectures.mpnet import BUCKETS, NAMES, PREFIXES, UNUSED, Config, buckets
-from edge_embed.spec.model import Pooling
+from edge_embed.architectures import mpnet
+from edge_embed.architectures.mpnet import BUCKETS, Config, buckets
 
-from ...checkpoint.source import Array, Reader
+from ...checkpoint.source import Reader
 from ..builder import Builder
 from . import _bert
 from ._bert import smooth_pairs
 
 __all__ = ["build", "smooth_pairs"]
-
-
-def build(b: Builder, config: Config, tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
-    """Add the graph of all layers; every row of the last one is kept, whatever the pooling."""
-    read = Reader(tensors, PREFIXES)
-    built = _bert.build(b, config, read, NAMES, _biases(b, config, read))
-    read.check_all_taken(UNUSED)
-    return built
 
 
 def _biases(b: Builder, config: Config, read: Reader) -> str:
@@ -34,3 +26,6 @@ def _biases(b: Builder, config: Config, read: Reader) -> str:
     place = b.node("Range", b.constant(0, np.int64), tokens, b.constant(1, np.int64))
     offset = b.node("Sub", place, b.node("Unsqueeze", place, b.constant([1], np.int64)))
     return b.node("Gather", of_offset, b.node("Add", offset, b.constant(most - 1, np.int64)), axis=2)
+
+
+build = partial(_bert.build, known=mpnet, biases=_biases)
