@@ -40,6 +40,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="keep levels that fall below their bound, with what they lose in the card; loading them warns",
     )
     parser.add_argument(
+        "--portable",
+        action="store_true",
+        help="add to each ONNX level a graph in standard operators, on the same weights, for OpenVINO and others",
+    )
+    parser.add_argument(
         "--checkpoint",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -77,6 +82,7 @@ def run(args: argparse.Namespace) -> None:
                 overwrite=args.overwrite,
                 keep_checkpoint=keep,
                 accept_loss=args.accept_loss,
+                portable=args.portable,
                 report=partial(print, file=sys.stderr),
             )
         except VerificationError as error:  # the other tasks are converted all the same

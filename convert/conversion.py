@@ -50,6 +50,7 @@ def convert(
     group_size: int = 64,
     keep_checkpoint: bool = False,
     accept_loss: bool = False,
+    portable: bool = False,
     report: Report = lambda line: None,
 ) -> list[Path]:
     """Convert a checkpoint folder to each `FORMAT:LEVEL` of `to` -> a folder a format, each whole or not there at all.
@@ -63,7 +64,8 @@ def convert(
     adapters -> <name>-<task>; `adapter` a PEFT LoRA folder from elsewhere -> <name>, or <source's>-<adapter's folder>.
     `spec` holds keys of edge_embed.json that win over what the folder says. `calibration` is a file of texts, one a
     line, instead of our own; `group_size` counts weights to one MLX scale. `keep_checkpoint` adds the weights, merged
-    and in float32, as model.safetensors in OUT/<name>/.
+    and in float32, as model.safetensors in OUT/<name>/. `portable` adds to each ONNX level a graph in ONNX's standard
+    operators, under the name that other readers look for, on the same weights.
     Raises InputError for an unknown level, task or key or an existing folder, ModelError for a checkpoint that cannot
     be converted; then nothing is left behind.
     """
@@ -89,6 +91,7 @@ def convert(
                 levels=wanted.get(kind, []),
                 moments=moments,
                 group_size=group_size,
+                portable=portable,
                 report=report,
             )
             if kind in places:
@@ -170,7 +173,7 @@ def write_parts(kind: Format, export: Export) -> list[Weights]:
     if "image" in parts(export.source.spec.architecture):
         for level in exporter(kind).image_levels(export.levels):
             export.report(f"onnx:{level}, image part")
-            weights.append(write_image(export.source, export.folder, level))
+            weights.append(write_image(export.source, export.folder, level, export.portable))
     return weights
 
 

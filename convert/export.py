@@ -23,13 +23,17 @@ from .checkpoint.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """One model to be written at some levels of one format into a folder that exists; `moments` from calibrate()."""
+    """One model to be written at some levels of one format into a folder that exists; `moments` from calibrate().
+
+    With `portable`, what has one gets a form that more readers know beside it.
+    """
 
     folder: Path
     source: Source
     levels: Sequence[str]
     moments: Mapping[str, Moments] | None = None
     group_size: int = 64
+    portable: bool = False
     report: Callable[[str], object] = lambda line: None
 
 

@@ -6,7 +6,9 @@ measurement on ONNX Runtime 1.31 (CPU): Add + LayerNormalization took a tenth of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import os
+from collections.abc import Callable, Hashable, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
@@ -25,6 +27,10 @@ INLINE = 1024  # bytes; smaller constants stay in the graph
 class Builder:
     """Collect one graph at one level; `data` is the open external data file named `data_name`."""
 
+    fused = True  # whether ONNX Runtime's own operators may be used; see portable.py
+    opsets: Mapping[str, int] = MappingProxyType({"": 21, MICROSOFT: 1})
+    ir_version = 10
+
     def __init__(self, level: str, data: BinaryIO, data_name: str) -> None:
         self.level = level
         self._data, self._data_name = data, data_name
@@ -34,6 +40,11 @@ class Builder:
         self._more_outputs: list[onnx.ValueInfoProto] = []
         self._made: dict[Hashable, Any] = {}
         self.linears: list[tuple[str, str]] = []  # name of each linear layer, and what it reads
+
+    @property
+    def weights(self) -> Mapping[str, TensorProto]:
+        """What was added by `weight` and `constant`, by name."""
+        return self._initializers
 
     def node(self, op: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
         """Add a node with one output and return its name; an empty input name is one left out."""
@@ -59,15 +70,21 @@ class Builder:
         if array.nbytes < INLINE:
             self._initializers[name] = numpy_helper.from_array(array, name)
             return name
-        self._data.write(b"\0" * (-self._data.tell() % PAGE))
         tensor = TensorProto(name=name, dims=array.shape, data_type=helper.np_dtype_to_tensor_dtype(array.dtype))
         tensor.data_location = TensorProto.EXTERNAL
-        place = {"location": self._data_name, "offset": self._data.tell(), "length": array.nbytes}
+        place = {"location": self._data_name, "offset": self._put(name, array), "length": array.nbytes}
         for key, value in place.items():
             tensor.external_data.add(key=key, value=str(value))
-        self._data.write(array.data)
         self._initializers[name] = tensor
         return name
+
+    def _put(self, name: str, array: NDArray[Any]) -> int:
+        """Write an array to the end of the data file -> where it begins."""
+        self._data.seek(0, os.SEEK_END)
+        self._data.write(b"\0" * (-self._data.tell() % PAGE))
+        start = self._data.tell()
+        self._data.write(array.data)
+        return start
 
     def optional_input(self, name: str, dtype: Any, width: int) -> str:
         """Add an input (rows, width) that has no row where it is not fed; its name comes back."""
@@ -76,7 +93,7 @@ class Builder:
         self._initializers[name] = numpy_helper.from_array(np.zeros((0, width), dtype), name)
         return name
 
-    def output(self, value: str, name: str, shape: list[int | str]) -> None:
+    def output(self, value: str, name: str, shape: list[int | str | None]) -> None:
         """Give out one more float32 value, under the name."""
         self._nodes.append(helper.make_node("Identity", [value], [name]))
         self._more_outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
@@ -96,6 +113,10 @@ class Builder:
         """Normalise the last axis."""
         scale, shift = self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)
         return self.node("LayerNormalization", x, scale, shift, epsilon=epsilon)
+
+    def token_types(self, x: str, kinds: NDArray[np.float32]) -> str:
+        """Add to x, whose tokens are of the first type, what their own types (types, dim) differ by: here, nothing."""
+        return x
 
     def tap_linears(self) -> None:
         """Give out what flows into each linear layer: squares summed over tokens, largest magnitude, sizes."""
@@ -145,5 +166,5 @@ class Builder:
         if output_name == ONE_ROW:
             outputs = [*self._outputs_of_others(output, dim), *outputs]
         graph = helper.make_graph(self._nodes, "edge_embed", inputs, outputs, list(self._initializers.values()))
-        opsets = [helper.make_opsetid("", 21), helper.make_opsetid(MICROSOFT, 1)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=10, producer_name="edge_embed")
+        opsets = [helper.make_opsetid(domain, version) for domain, version in self.opsets.items()]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=self.ir_version, producer_name="edge_embed")

@@ -1,14 +1,21 @@
-"""A checkpoint -> an ONNX graph at one level, in `onnx/` of a folder, smoothed where activations are quantised."""
+"""A checkpoint -> an ONNX graph at one level, in `onnx/` of a folder, smoothed where activations are quantised.
+
+With `portable` there is one more graph on the same weights, in ONNX's standard operators: it takes the name that other
+readers look for, and ours one of its own. It has the rows of all tokens, and the vector where a graph can know it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_embed.architectures import parts
 from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
 from edge_embed.layouts.onnx import PARTS as ONNX_PARTS
+from edge_embed.layouts.onnx import PORTABLE
+from edge_embed.pipeline.head import read_head
 from edge_embed.spec.model import Pooling
 from edge_embed.spec.weights import Part, Weights
 
@@ -17,7 +24,8 @@ from ..checkpoint.smooth import smoothed
 from ..checkpoint.source import Array, Source
 from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
-from .file import data_file, smooth_pairs, write_graph
+from .file import AddHead, data_file, smooth_pairs, write_both, write_graph
+from .head import add_head
 from .levels import LEVELS
 
 ALL = LEVELS
@@ -59,16 +67,33 @@ def write(export: Export) -> list[Weights]:
                 export.folder,
                 pooling=source.spec.pooled_rows,
                 moments=export.moments,
+                portable=export.portable,
+                head=_head(source),
             )
         described = tuple(describe(path, export.folder) for path in files)
         weights.append(Weights(format="onnx", level=level, files=described))
     return weights
 
 
-def write_image(source: Source, folder: Path, level: str) -> Weights:
+def _head(source: Source) -> AddHead | None:
+    """Return what adds a text's vector to a graph; none where a prompt is not pooled, which no graph can tell apart."""
+    if not source.spec.include_prompt:
+        return None
+    return partial(add_head, head=read_head(source.folder, source.spec), normalize=source.spec.normalize)
+
+
+def write_image(source: Source, folder: Path, level: str, portable: bool = False) -> Weights:
     """Write the image part's graph at a level into `onnx/` of the folder, for whatever format its text part has."""
     with watched(source, f"onnx:{level}, image part") as read:
-        files = to_onnx(read.config, read.tensors, level, folder, pooling=read.spec.pooled_rows, part="image")
+        files = to_onnx(
+            read.config,
+            read.tensors,
+            level,
+            folder,
+            pooling=read.spec.pooled_rows,
+            part="image",
+            portable=portable,
+        )
     described = tuple(describe(path, folder) for path in files)
     return Weights(format="onnx", level=level, files=described, part="image")
 
@@ -82,15 +107,20 @@ def to_onnx(
     pooling: Pooling,
     moments: Mapping[str, Moments] | None = None,
     part: Part = "text",
+    portable: bool = False,
+    head: AddHead | None = None,
 ) -> list[Path]:
     """Write a part's graph at a level, computing what the pooling needs -> its files, the one to open first.
 
-    `moments` come from calibrate(); without them nothing is smoothed.
+    `moments` come from calibrate(); without them nothing is smoothed. With `portable` the last file is a graph in
+    standard operators, to which `head` adds the texts' vectors.
     """
     prefix = ONNX_PARTS[part] if len(parts(config["model_type"])) > 1 else ""
-    path = folder / "onnx" / (prefix + ONNX_NAMES[level][0])
+    path = folder / "onnx" / (prefix + (PORTABLE[level] if portable else ONNX_NAMES[level][0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     if moments is not None and level in SMOOTHED and part == "text":
         tensors = smoothed(tensors, smooth_pairs(config, tensors), moments)
+    if portable:
+        return write_both(config, tensors, level, path, pooling, head, part=part)
     write_graph(config, tensors, level, path, pooling, part=part)
     return [path, data_file(path)]

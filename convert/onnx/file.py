@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -10,6 +10,8 @@ from typing import Any
 import onnx
 
 from edge_embed import architectures
+from edge_embed.backends.onnx.names import POOLED
+from edge_embed.formats.onnx import FUSED
 from edge_embed.spec.model import Pooling
 from edge_embed.spec.weights import Part
 
@@ -17,6 +19,9 @@ from ..checkpoint.smooth import Pair
 from ..checkpoint.source import Array
 from . import graphs
 from .builder import Builder
+from .portable import PortableBuilder
+
+AddHead = Callable[[Builder, str], str]  # a graph's rows -> its texts' vectors, by name
 
 
 def graph_of(model_type: str) -> ModuleType:
@@ -39,21 +44,59 @@ def write_graph(
     With `taps`, three more outputs for each value X that a linear layer reads: X.sum, its squares summed over tokens,
     X.peak, its largest magnitude (both (in,)), and X.rows, its sizes before the last.
     """
-    graph, known = graph_of(config["model_type"]), architectures.architecture(config["model_type"])
     data = data_file(path)
     with data.open("wb") as file:
         builder = Builder(level, file, data.name)
-        if part == "image":
-            image = known.read_image(config)
-            out, row = graph.build_image(builder, image, tensors)
-            model = builder.finish(out, row, architectures.dim(config), (image.image_size, image.image_size))
-        else:
-            hidden, rows = graph.build(builder, known.read(config), tensors, pooling)
-            if taps:
-                builder.tap_linears()
-            model = builder.finish(hidden, rows, architectures.dim(config))
-    onnx.save(model, path)
+        onnx.save(_build(builder, config, tensors, pooling, part, taps=taps), path)
     return dict(builder.linears)
+
+
+def write_both(
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    level: str,
+    path: Path,
+    pooling: Pooling,
+    head: AddHead | None,
+    *,
+    part: Part = "text",
+) -> list[Path]:
+    """Write a part's graph in standard operators to `path`, and the fused one -> the fused one, data of both, `path`.
+
+    `head` adds a text's vector, which the graph in standard operators gives out beside the rows; None where a graph
+    cannot know it.
+    """
+    data, fused = data_file(path), path.with_stem(path.stem + FUSED)
+    with data.open("w+b") as file:
+        builder = Builder(level, file, data.name)
+        onnx.save(_build(builder, config, tensors, pooling, part), fused)
+        portable = PortableBuilder(level, file, data.name, builder.weights)
+        onnx.save(_build(portable, config, tensors, "mean", part, head=head), path)
+    return [fused, data, path]
+
+
+def _build(
+    b: Builder,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    pooling: Pooling,
+    part: Part,
+    *,
+    head: AddHead | None = None,
+    taps: bool = False,
+) -> onnx.ModelProto:
+    graph, known = graph_of(config["model_type"]), architectures.architecture(config["model_type"])
+    dim = architectures.dim(config)
+    if part == "image":
+        image = known.read_image(config)
+        out, row = graph.build_image(b, image, tensors)
+        return b.finish(out, row, dim, (image.image_size, image.image_size))
+    hidden, rows = graph.build(b, known.read(config), tensors, pooling)
+    if taps:
+        b.tap_linears()
+    if head:
+        b.output(head(b, hidden), POOLED[0], ["batch", None])
+    return b.finish(hidden, rows, dim)
 
 
 def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:

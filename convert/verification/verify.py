@@ -38,12 +38,16 @@ class Result:
     shortfall: str | None
 
 
-def embed(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[Vectors, Vectors]:
-    """Embed the probes of the weights' part one by one, and together -> two arrays (probes, dim)."""
+def embed(folder: Path, spec: ModelSpec, weights: Weights, file: str | None = None) -> tuple[Vectors, Vectors]:
+    """Embed the probes of the weights' part one by one, and together -> two arrays (probes, dim).
+
+    `file` is a graph of a text part that is to be opened in the place of the level's own.
+    """
     if weights.part == "image":
         return _embed_images(folder, spec, weights)
     longest = min(spec.max_tokens, LONGEST)
-    with Embedder(f"{folder}:{weights.level}", max_tokens=longest) as model, warnings.catch_warnings():
+    model_at = str(folder / file) if file else f"{folder}:{weights.level}"
+    with Embedder(model_at, max_tokens=longest) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
         alone = [model.encode(text, normalize_embeddings=True) for text in texts]

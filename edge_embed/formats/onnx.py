@@ -19,7 +19,13 @@ FLOAT = 32  # bits of what BITS does not name
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 MODEL_GRAPH, GRAPH_WEIGHT = 7, 5
 DEEPEST, DIMENSIONS, LARGEST = 16, 16, 1 << 40  # of branches, of a weight, and of one of its sides
+FUSED = "_fused"  # ends the name of a graph of ours that has one in standard operators beside it, and uses its data
 LONG = 1 << 16  # bytes of a field that holds a weight's contents, and nothing that is read
+
+
+def data_name(graph: str) -> str:
+    """Return how the names of a graph's data files begin."""
+    return graph.removesuffix(f"{FUSED}.onnx") + ".onnx" if graph.endswith(f"{FUSED}.onnx") else graph
 
 
 @dataclass(frozen=True)

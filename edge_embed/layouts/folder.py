@@ -15,6 +15,7 @@ from edge_embed.architectures import PRIVATE, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import parts_of
 from edge_embed.formats.json_file import read_object
+from edge_embed.formats.onnx import data_name
 from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
 from edge_embed.formats.safetensors import tensor_names
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
@@ -246,7 +247,7 @@ def _read_file(path: Path, origin: _Origin) -> ModelFolder:
 def _level(graph: Path) -> Level:
     """Return the level of a graph by its name, or where that says none, by its weights."""
     for level in NAMES:
-        if graph.name in names_of(level, frozenset()):
+        if data_name(graph.name) in names_of(level, frozenset()):
             return level
     return level_of(graph)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_embed.device.machine import this_device
 from edge_embed.errors import UnsupportedModelError, listing
-from edge_embed.formats.onnx import read_graph
+from edge_embed.formats.onnx import FUSED, data_name, read_graph
 from edge_embed.spec.weights import File, Level, Part, Weights
 
 from .listing import Listing
@@ -21,6 +21,14 @@ NAMES: dict[Level, tuple[str, ...]] = {
     "float16": ("model_fp16.onnx", "model_float16.onnx", "model_O4.onnx"),
     "int8": ("model_int8.onnx", "model_quantized.onnx", "model_q8.onnx", "model_uint8.onnx"),
     "int4": ("model_int4.onnx", "model_q4.onnx", "model_bnb4.onnx", "model_q4f16.onnx"),
+}
+# What transformers.js calls the graphs that it loads for each of its `dtype`s: ours in standard operators, and with
+# FUSED, which are looked for before all others, those that are to run here.
+PORTABLE: dict[Level, str] = {
+    "float32": "model.onnx",
+    "float16": "model_fp16.onnx",
+    "int8": "model_quantized.onnx",
+    "int4": "model_q4.onnx",
 }
 # int8 as optimum quantises it for one kind of processor: the instructions, by our names, that it was made for.
 BUILT_FOR: dict[str, frozenset[str]] = {
@@ -42,7 +50,8 @@ def find_onnx(files: Listing) -> tuple[Weights, ...]:
     prefixes: list[tuple[Part, str]] = [("text", ""), *PARTS.items()]
     found: list[Weights] = []
     for part, prefix in prefixes:
-        known = {level: names_of(level, this_device().features) for level in NAMES}
+        fused = {level: name.replace(".onnx", f"{FUSED}.onnx") for level, name in PORTABLE.items()}
+        known = {level: (fused[level], *names_of(level, this_device().features)) for level in NAMES}
         graphs = {level: _first(files, prefix, names) for level, names in known.items()}
         if other := _first(files, prefix, BY_WEIGHTS):
             level = level_of(files.header(other))
@@ -93,5 +102,6 @@ def _first(files: Listing, prefix: str, names: Iterable[str]) -> str | None:
 
 
 def data_files(graph: str, names: Iterable[str]) -> list[str]:
-    """List which names are a graph's data files: they begin with the graph's own."""
-    return [name for name in names if name.startswith(graph) and name != graph]
+    """List which names are a graph's data files: they begin with the graph's own, or with that of its portable form."""
+    start = data_name(graph)
+    return [name for name in names if name.startswith(start) and name not in (start, graph)]

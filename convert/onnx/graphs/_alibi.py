@@ -14,6 +14,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from ...checkpoint.source import Array
+from .. import standard
 from ..builder import MICROSOFT, Builder
 
 ROWS = 256  # queries that attend at once
@@ -28,13 +29,28 @@ def slopes(heads: int) -> Array:
 
 
 def attend(b: Builder, heads: int, q: str, k: str, v: str, mask: str, at: str, dim: int) -> str:
-    """Attend block by block of queries, each with the bias of its own rows: memory grows with the length alone."""
+    """Attend block by block of queries, each with the bias of its own rows: memory grows with the length alone.
+
+    In standard operators all queries attend at once.
+    """
+    if not b.fused:
+        bias = b.cached("alibi", lambda: _bias(b, heads))
+        return standard.attention(b, q, k, v, mask=mask, bias=bias, num_heads=heads)
     blocks = b.cached("blocks", lambda: _blocks(b, dim))
     padded = b.node("Pad", q, blocks.pads)
     body = _block(b, heads, padded, (k, v, "", mask), blocks, at)
     out = b.node("Transpose", b.node("Loop", blocks.count, b.constant(True, np.bool_), body=body), perm=[1, 0, 2, 3])
     first, axis = b.constant([0], np.int64), b.constant([1], np.int64)
     return b.node("Slice", b.node("Reshape", out, blocks.whole), first, blocks.tokens, axis)
+
+
+def _bias(b: Builder, heads: int) -> str:
+    """Return the whole bias: (1, heads, tokens, tokens)."""
+    tokens = b.node("Squeeze", b.node("Shape", "input_ids", start=1, end=2))
+    place = b.node("Range", b.constant(0, np.int64), tokens, b.constant(1, np.int64))
+    place = b.node("Cast", place, to=TensorProto.FLOAT)
+    distance = b.node("Abs", b.node("Sub", b.node("Unsqueeze", place, b.constant([1], np.int64)), place))
+    return b.node("Mul", distance, b.weight("alibi.slopes", -slopes(heads)[None, :, None, None]))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from .. import standard
 from ..builder import MICROSOFT, Builder
 
 Value = tuple[str, int]  # name, type of element
@@ -25,8 +26,11 @@ Step = tuple[str, list[str], list[str], dict[str, Any]]  # operator, inputs, out
 def attend(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str, *, one_row: bool) -> str:
     """Attend within each text to both sides: q (batch, tokens, dim), or with `one_row` (batch, 1, dim), to k and v.
 
-    `lengths` (batch,) says how many tokens of each text are no padding; rows of padding come out as 0.
+    `lengths` (batch,) says how many tokens of each text are no padding; rows of padding come out as 0. In standard
+    operators padding is masked, and its rows come out as they may.
     """
+    if not b.fused:
+        return standard.attention(b, q, k, v, mask=_mask(b), num_heads=heads)
 
     def steps(q: str, k: str, v: str, *_: str) -> list[Step]:
         return [("MultiHeadAttention", [q, k, v], ["out"], {"domain": MICROSOFT, "num_heads": heads})]
@@ -36,6 +40,9 @@ def attend(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str
 
 def attend_causal(b: Builder, heads: int, kv_heads: int, q: str, k: str, v: str, lengths: str, at: str) -> str:
     """Attend within each text, each token to itself and those before it; k and v have `kv_heads`."""
+    if not b.fused:
+        k, v = (standard.repeat_heads(b, x, kv_heads, heads // kv_heads) for x in (k, v))
+        return standard.attention(b, q, k, v, mask=_mask(b), bias=standard.causal_bias(b), num_heads=heads)
     attributes = {"domain": MICROSOFT, "num_heads": heads, "kv_num_heads": kv_heads}
 
     def steps(q: str, k: str, v: str, last: str, total: str) -> list[Step]:
@@ -55,6 +62,10 @@ def attend_causal(b: Builder, heads: int, kv_heads: int, q: str, k: str, v: str,
         ]
 
     return _attend(b, steps, (q, k, v), lengths, at, one_row=False)
+
+
+def _mask(b: Builder) -> str:
+    return b.cached("mask", lambda: b.node("Cast", "attention_mask", to=TensorProto.INT32))
 
 
 def _attend(

@@ -1,4 +1,4 @@
-"""BERT and its kin, as transformers' classes compute them, token type 0 throughout."""
+"""BERT and its kin, as transformers' classes compute them, token type 0 throughout where the builder has no types."""
 
 from __future__ import annotations
 
@@ -54,11 +54,14 @@ def _embeddings(b: Builder, config: Learned, read: Reader) -> str:
     words = read("embeddings.word_embeddings.weight", config.vocab_size, dim)
     positions = read("embeddings.position_embeddings.weight", length, dim)[config.first_position :]
     if types:
-        positions = positions + read("embeddings.token_type_embeddings.weight", types, dim)[0]
+        kinds = read("embeddings.token_type_embeddings.weight", types, dim)
+        positions = positions + kinds[0]
     tokens = b.node("Shape", "input_ids", start=1, end=2)
     zero, one = b.constant([0], np.int64), b.constant([1], np.int64)
     position = b.node("Slice", b.weight("embeddings.position", positions[None]), zero, tokens, one)
     x = b.node("Add", table(b, "input_ids", "embeddings.word", words), position)
+    if types:
+        x = b.token_types(x, kinds)
     return _norm(b, read, "embeddings.LayerNorm", x, config)
 
 

@@ -21,6 +21,7 @@ from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
 from ..levels import linear, table
+from ..standard import repeat_heads
 from . import _apart
 
 
@@ -160,10 +161,4 @@ def _attend(b: Builder, config: Config, ctx: Context, at: str, q: str, k: str, v
 
 def _repeat_heads(b: Builder, config: Config, x: str) -> str:
     """Give every query head its own copy of the key head that it shares."""
-    if config.num_key_value_heads == config.num_attention_heads:
-        return x
-    grouped = b.node("Reshape", x, b.constant([0, 0, config.num_key_value_heads, 1, config.head_dim], np.int64))
-    tiled = b.node(
-        "Tile", grouped, b.constant([1, 1, 1, config.num_attention_heads // config.num_key_value_heads, 1], np.int64)
-    )
-    return b.node("Reshape", tiled, b.constant([0, 0, config.num_attention_heads * config.head_dim], np.int64))
+    return repeat_heads(b, x, config.num_key_value_heads, config.num_attention_heads // config.num_key_value_heads)

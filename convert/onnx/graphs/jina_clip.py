@@ -31,6 +31,7 @@ def build(b: Builder, config: Config, tensors: Mapping[str, Array], pooling: Poo
     words = read("embeddings.word_embeddings.weight", config.vocab_size, dim)
     kinds = read("embeddings.token_type_embeddings.weight", config.type_vocab_size, dim)
     x = b.node("Add", table(b, "input_ids", "embeddings.word", words), b.weight("embeddings.type", kinds[0]))
+    x = b.token_types(x, kinds)
     x = _norm(b, read, config, "emb_ln", x)
     mask = b.node("Cast", "attention_mask", to=TensorProto.INT32)
     for n in range(config.num_hidden_layers):

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from edge_embed.device.pages import release_pages
+from edge_embed.formats.onnx import data_name
 
 MAPS = Path("/proc/self/smaps")
 SPAN = re.compile(r"(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) \S+ \S+ \S+ \d+ *(?P<name>.*)")  # no name: no file
@@ -24,7 +25,7 @@ def drop_mapped(graph: Path) -> int:
     """
     if not sys.platform.startswith("linux"):
         return 0
-    files = {str(path.resolve()) for path in graph.parent.glob(f"{graph.name}?*")}
+    files = {str(path.resolve()) for path in graph.parent.glob(f"{data_name(graph.name)}?*")}
     dropped, mapping = 0, None
     try:
         lines = MAPS.read_text("utf-8", "surrogateescape").splitlines()
