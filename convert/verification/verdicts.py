@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_embed.errors import BackendError
-from edge_embed.spec.golden import Fidelity
+from edge_embed.spec.golden import Fidelity, Loss
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Part, Weights, image_part
 
@@ -68,7 +68,7 @@ def _measure(
     try:
         bound = exporter(one.format).BOUNDS[one.level]  # the image part beside GGUF files is ONNX
         result = measure(folder, spec, one, reference[one.part], bound)
-        portable = portable_shortfall(folder, spec, one, reference[one.part], _no_worse(result, bound))
+        portable = portable_shortfall(folder, spec, one, reference[one.part], _no_worse(result.loss))
     except BackendError as error:  # an engine that fails on them, or vectors that are not finite: no loss to accept
         return str(error)
     if result.shortfall is not None and not accept_loss:
@@ -85,11 +85,10 @@ def _measure(
     return None
 
 
-def _no_worse(result: Result, bound: Bound) -> Bound:
-    """Return what is demanded of the same numbers by other operators: the level's bound, or what it was found to keep.
+def _no_worse(loss: Loss) -> Bound:
+    """Return what is demanded of the same numbers by other operators: to lose at most twice what the level loses.
 
-    Rounded activations may differ by a step, so that the cosine of a text does in its third digit.
+    Rounded activations fall on other steps: of all-MiniLM-L6-v2 at int8 the least cosine was 0.981 by ours and 0.977 by
+    standard operators, and the mean the same, 0.9961.
     """
-    if result.shortfall is None:
-        return bound
-    return Bound(mean=result.loss.mean - 0.001, min=result.loss.min - 0.01)
+    return Bound(mean=loss.mean - (1 - loss.mean) - 1e-6, min=loss.min - (1 - loss.min) - 1e-5)
