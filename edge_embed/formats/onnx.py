@@ -30,10 +30,11 @@ def data_name(graph: str) -> str:
 
 @dataclass(frozen=True)
 class Weight:
-    """One initialiser: its shape, and its size in bytes."""
+    """One initialiser: its shape, its size in bytes, and the file beside the graph that holds it, if one does."""
 
     shape: tuple[int, ...]
     size: int
+    file: str | None = None
 
 
 @dataclass
@@ -143,7 +144,7 @@ def _node(data: memoryview, depth: int) -> Node:
 
 def _weight(data: memoryview) -> tuple[str, Weight]:
     shape: list[int] = []
-    name, bits = "", FLOAT
+    name, bits, file = "", FLOAT, None
     for number, value in _fields(data):
         if number == 1:
             shape += [value] if isinstance(value, int) else _varints(value)
@@ -151,9 +152,12 @@ def _weight(data: memoryview) -> tuple[str, Weight]:
             bits = BITS.get(value, FLOAT)
         elif number == 8:
             name = _text(value)
+        elif number == 13 and isinstance(value, memoryview):
+            entry = {key: _text(part) for key, part in _fields(value)}
+            file = entry.get(2) if entry.get(1) == "location" else file
     if len(shape) > DIMENSIONS or any(size > LARGEST for size in shape):
         raise ValueError(f"the weight {name!r:.60} has the shape {str(shape)[:60]}")
-    return name, Weight(tuple(shape), math.prod(shape) * bits // 8)
+    return name, Weight(tuple(shape), math.prod(shape) * bits // 8, file)
 
 
 def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:

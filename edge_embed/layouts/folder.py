@@ -76,8 +76,12 @@ class ModelFolder:
         """List the files to have for a text part's weights and its image part's, the one to open last."""
         parts = [weights, *filter(None, [image_part(self.spec.weights, weights)])]
         wanted = [file.path for part in reversed(parts) for file in reversed(part.files)]
-        data = [name for path in wanted if path.endswith(".onnx") for name in data_files(path, self.files.sizes)]
-        return list(dict.fromkeys([*self.dense, *filter(None, [self.mmproj_of(weights)]), *data, *wanted]))
+        mmproj = filter(None, [self.mmproj_of(weights)])
+        return list(dict.fromkeys([*self.dense, *mmproj, *self.data_of(wanted), *wanted]))
+
+    def data_of(self, names: Iterable[str]) -> list[str]:
+        """List the files beside graphs that hold their weights; of a graph that is not here, those called like it."""
+        return [data for name in names if name.endswith(".onnx") for data in data_files(name, self.files)]
 
     @property
     def dense(self) -> list[str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edge_embed.device.machine import this_device
-from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.onnx import FUSED, data_name, read_graph
 from edge_embed.spec.weights import File, Level, Part, Weights
 
@@ -40,6 +42,7 @@ BUILT_FOR: dict[str, frozenset[str]] = {
 }
 BY_WEIGHTS = ("model_optimized.onnx",)  # a name that fastembed gives to float32 and to int8
 FOLDERS = ("onnx/", "")
+NO_DATA = (".onnx", ".json", ".txt", ".md", ".model", ".gguf", ".safetensors", ".py", ".jinja")  # of a graph's weights
 FOUR_BITS = {"MatMulNBits", "MatMulBnb4"}  # operators whose weights are packed
 EIGHT_BITS = {"DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QAttention", "QLinearMatMul"}
 EIGHT_BITS |= {"ConvInteger", "DequantizeLinear", "QGemm"}
@@ -101,7 +104,16 @@ def _first(files: Listing, prefix: str, names: Iterable[str]) -> str | None:
     return next((graph for graph in graphs if graph in files), None)
 
 
-def data_files(graph: str, names: Iterable[str]) -> list[str]:
-    """List which names are a graph's data files: they begin with the graph's own, or with that of its portable form."""
-    start = data_name(graph)
-    return [name for name in names if name.startswith(start) and name not in (start, graph)]
+def data_files(graph: str, files: Listing) -> list[str]:
+    """List a graph's data files: those called like it or its portable form, and, where it lies here, those it names."""
+    place, start = graph[: graph.rfind("/") + 1], data_name(graph)
+    found = [name for name in files.sizes if name.startswith(start) and name not in (start, graph)]
+    graphs = tuple(name for name in files.sizes if name.endswith(".onnx"))
+    others = {name for name in files.sizes if name.startswith(place) and not name.startswith(graphs)}
+    others = {name for name in others if not name.lower().endswith(NO_DATA)}
+    if others and files.has(graph):
+        with suppress(CorruptModelError):  # the engine says what is amiss with it
+            weights = read_graph(files.folder / graph).weights.values()
+            named = {posixpath.normpath(posixpath.join(place, weight.file)) for weight in weights if weight.file}
+            found += sorted(named & others)
+    return found

@@ -67,6 +67,8 @@ class FoundModel:
             raise self.repository.incomplete()
         if missing or self.repository.fresh:
             fetch_files(self.repository, names)
+            if more := [name for name in self.model.data_of(names) if name not in names]:  # named by a graph, just here
+                fetch_files(self.repository, more)
         files = self.model.files.in_folder()
         existing = [part for part in self.model.spec.weights if all(file.path in files for file in part.files)]
         model = replace(self.model, files=files).with_weights(existing)

@@ -186,7 +186,7 @@ def test_inputs_are_fed_by_name_and_type(repo: ModelFolder, tmp_path: Path) -> N
     names = {"token_type_ids": TensorProto.INT64, "input_ids": TensorProto.INT32, "position_ids": TensorProto.INT64}
     backend = foreign(repo, tmp_path, inputs=names, outputs={"last_hidden_state": HIDDEN})
     assert backend.forward(Batch([np.array([5, 6], np.int32)]))[0].tolist() == [[5], [6]]
-    with pytest.raises(UnsupportedModelError, match="graph inputs 'past_key_values' are not known"):
+    with pytest.raises(UnsupportedModelError, match="the graph's input 'past_key_values' is not known; known are"):
         foreign(repo, tmp_path, inputs={**names, "past_key_values": TensorProto.FLOAT}, outputs={"y": HIDDEN})
     with pytest.raises(UnsupportedModelError, match="inputs 'input_ids' have a fixed size"):
         foreign(repo, tmp_path, inputs={"input_ids": TensorProto.INT64}, outputs={"y": HIDDEN}, width=128)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import onnx
 import pytest
 
 from edge_embed import ModelNotFoundError, ModelSpec
@@ -43,6 +44,19 @@ def test_only_what_is_needed_is_fetched(server: HubServer, client: Client, tmp_p
     assert set(server.sent[:-2]) == set(METADATA)
     assert tmp_path in folder.parents
     assert client.levels == ["onnx:float32"]
+
+
+def test_data_that_only_the_graph_names_is_fetched_after_it(server: HubServer, client: Client, tmp_path: Path) -> None:
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [4], np.ones(4, "f4").tobytes(), raw=True)
+    onnx.external_data_helper.set_external_data(weight, "parts/weights.bin", 0, 16)
+    weight.ClearField("raw_data")
+    node = onnx.helper.make_node("Add", ["x", "w"], ["y"])
+    graph = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [], [weight])).SerializeToString()
+    data = {"onnx/parts/weights.bin": "1234" * 4, "onnx/parts/others.bin": "5678"}
+    server.push("user/odd", METADATA | {"onnx/model.onnx": graph} | data)
+    folder = client.resolve("user/odd", tmp_path)
+    assert names_in(folder) == {*METADATA, "onnx/model.onnx", "onnx/parts/weights.bin"}
+    assert server.sent[-2:] == ["onnx/model.onnx", "onnx/parts/weights.bin"]
 
 
 def test_a_checkpoint_is_fetched_where_there_is_no_graph(server: HubServer, client: Client, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 
 LEAF, VALUE = 1 << 8, 1 << 31
+NEAR = 512  # places before the last: what lies further back is nearly full
 
 
 def charsmap(replaced: dict[str, str]) -> bytes:
@@ -35,8 +36,9 @@ def _trie(keys: dict[bytes, int]) -> dict[int, object]:
 
 def _place(node: dict[int, object], at: int, units: dict[int, int]) -> None:
     """Find room for a node's children, and for theirs; a child stands at its parent's place ^ offset ^ its byte."""
+    near = max(1, len(units) - NEAR)
     offset = next(
-        n for n in range(1, 1 << 21) if not any(at ^ n ^ byte in units or at ^ n ^ byte == 0 for byte in node)
+        n for n in range(near, 1 << 21) if not any(at ^ n ^ byte in units or at ^ n ^ byte == 0 for byte in node)
     )
     units[at] |= offset << 10 | (LEAF if 0 in node else 0)
     for byte in node:

@@ -20,12 +20,17 @@ from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 from .images import OnnxImageBackend
-from .names import HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, ONE_ROW, POOLED, TEXT_INPUTS
+from .names import FLAGS, HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, ONE_ROW, POOLED, TEXT_INPUTS
 from .runtime import ort
 from .session import SHRINK, failure, open_session
 
 SHRINK_ABOVE = 4096  # tokens; what a larger batch took is given back to the system after it
-DTYPES = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+DTYPES: dict[str, type[np.generic]] = {"tensor(int64)": np.int64, "tensor(int32)": np.int32}
+# Of what is 0 or 1, which some exporters keep small.
+FLAG_DTYPES = DTYPES | {
+    **{"tensor(int8)": np.int8, "tensor(uint8)": np.uint8, "tensor(bool)": np.bool_},
+    **{"tensor(float)": np.float32, "tensor(float16)": np.float16},
+}
 
 
 class OnnxBackend:
@@ -38,11 +43,7 @@ class OnnxBackend:
         self._path = path
         self._left = spec.padding_side == "left"
         self._session: Any = open_session(path, threads)
-        self._inputs = {node.name: DTYPES.get(node.type) for node in self._session.get_inputs()}
-        if unknown := [name for name, dtype in self._inputs.items() if name not in TEXT_INPUTS or dtype is None]:
-            raise UnsupportedModelError(
-                f"{path}: graph inputs {listing(unknown)} are not known; known are {listing(TEXT_INPUTS)}"
-            )
+        self._inputs = {node.name: _dtype(node, path) for node in self._session.get_inputs()}
         if fixed := [n.name for n in self._session.get_inputs() if any(isinstance(size, int) for size in n.shape)]:
             raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
         optional = {node.name for node in self._session.get_overridable_initializers()}
@@ -104,6 +105,20 @@ class OnnxBackend:
         """Drop the session; calls that are running finish first."""
         with self._lock:
             self._session = None
+
+
+def _dtype(node: Any, path: Path) -> type[np.generic]:
+    """Return the type in which an input is fed; raise UnsupportedModelError for another input or type than is known."""
+    if node.name not in TEXT_INPUTS:
+        raise UnsupportedModelError(
+            f"{path}: the graph's input {node.name!r} is not known; known are {listing(TEXT_INPUTS)}"
+        )
+    known = FLAG_DTYPES if node.name in FLAGS else DTYPES
+    if node.type not in known:
+        raise UnsupportedModelError(
+            f"{path}: the graph takes {node.name!r} as {node.type}; it can be fed as {listing(known)}"
+        )
+    return known[node.type]
 
 
 def _choose_output(names: list[str], path: Path, spec: ModelSpec) -> str:

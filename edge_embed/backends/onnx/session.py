@@ -42,9 +42,20 @@ def open_session(path: Path, threads: int) -> Any:
     try:
         session = Session(path, options)
     except Exception as error:  # onnxruntime's exceptions share no base class
-        raise CorruptModelError(f"ONNX Runtime {ort.__version__} cannot load {path}: {error}") from error
+        raise _refusal(error, path) from error
     drop_mapped(path)
     return session
+
+
+def _refusal(error: Exception, path: Path) -> CorruptModelError:
+    """Return the error to raise where a graph does not open; links out of its own folder are not followed."""
+    why = f"ONNX Runtime {ort.__version__} cannot load {path}: {error}"
+    if "External data path" in str(error):
+        why += (
+            f". It takes weights only from {path.parent} and from the folder in which {path.name} really lies: put the "
+            "files of weights there, by hard links or copies in the place of links"
+        )
+    return CorruptModelError(why)
 
 
 def failure(error: Exception, what: str) -> BackendError:
