@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import architecture
+from edge_embed.architectures import attention
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
@@ -58,7 +58,7 @@ def open_variant(
     spec = replace(
         source.spec,
         name=name or source.spec.name,
-        attention=architecture(source.spec.architecture).ATTENTION,
+        attention=attention(source.config),
         padding_side="right",
         weights=(),
         golden=(),

@@ -27,6 +27,7 @@ class Pair:
     """One tensor that makes channels, and the weights (out, in) that read them; `layer` names a linear that reads them.
 
     `copies`: how many readers' channels each made channel stands for, and in heads of which size (grouped attention).
+    A norm's gain is its tensor and `shift`.
     """
 
     maker: str
@@ -34,6 +35,7 @@ class Pair:
     layer: str
     copies: int = 1
     head_dim: int = 1
+    shift: float = 0
 
 
 def smoothed(
@@ -48,7 +50,7 @@ def levelled(tensors: Mapping[str, Array], pairs: Sequence[Pair]) -> Mapping[str
     scales = {}
     for pair in pairs:
         if len(shape_of(tensors, pair.maker)) == 1:
-            gain = np.abs(tensors[pair.maker])
+            gain = np.abs(tensors[pair.maker] + np.float32(pair.shift))
             times: Array = (gain / max(float(np.median(gain)), 1e-12)).astype(np.float32)
             if (times > STANDS_OUT).any():
                 scales[pair] = _levelling(tensors, pair, times)
@@ -84,14 +86,14 @@ class _Rescaled(Derived):
 
     def __init__(self, tensors: Mapping[str, Array], scales: Mapping[Pair, Array]) -> None:
         super().__init__(tensors)
-        self._made = {pair.maker: scale for pair, scale in scales.items()}
+        self._made = {pair.maker: (scale, np.float32(pair.shift)) for pair, scale in scales.items()}
         self._read = {name: _repeat(scale, pair) for pair, scale in scales.items() for name in pair.readers}
 
     def __getitem__(self, name: str) -> Array:
         tensor = super().__getitem__(name)
         if name in self._made:
-            scale = self._made[name]
-            tensor = tensor / (scale if tensor.ndim == 1 else scale[:, None])
+            scale, shift = self._made[name]
+            tensor = (tensor + shift) / (scale if tensor.ndim == 1 else scale[:, None]) - shift
         return tensor * self._read[name] if name in self._read else tensor
 
 

@@ -20,6 +20,7 @@ from ..checkpoint.moments import Moments
 from ..checkpoint.source import Source
 from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
+from . import dense
 from .file import TYPES, entries, write_file
 from .imatrix import importance, mean_squares, write_imatrix
 from .quantize import quantize
@@ -99,7 +100,7 @@ def stem_of(name: str) -> str:
 
 def _quantize(export: Export, paths: Mapping[str, Path], seen: Mapping[str, Moments] | None) -> None:
     levels = [level for level in export.levels if level not in TYPES]
-    weighed = None if seen is None else mean_squares(seen)
+    weighed = None if seen is None else {**dense.importance(export.source.spec), **mean_squares(seen)}
     tensors = len(entries(export.source))
     with tqdm(total=len(levels) * tensors, unit=" tensors", disable=None, leave=False) as bar:
         for level in levels:

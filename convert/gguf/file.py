@@ -22,7 +22,7 @@ from edge_embed.layouts.gguf import FILE_TYPES, POOLING, SPEC_KEY
 from edge_embed.spec.model import ModelSpec
 
 from ..checkpoint.source import Array, Reader, Source
-from . import names
+from . import dense, names
 from .names import Entry, Value
 from .vocabulary import vocabulary
 
@@ -40,11 +40,24 @@ def names_of(model_type: str) -> ModuleType:
     return implementation(names.__name__, model_type, "has no GGUF names; there are {known}")
 
 
+def name_of(source: Source) -> str:
+    """Return what llama.cpp calls a source's architecture."""
+    named = names_of(source.spec.architecture)
+    own = getattr(named, "CAUSAL_NAME", None) if source.spec.attention == "causal" else None
+    name: str = own or named.NAME
+    return name
+
+
 def entries(source: Source) -> list[Entry]:
     """List every tensor of a source's file; raises for a config that llama.cpp cannot compute."""
-    model_type = source.spec.architecture
-    listed: list[Entry] = names_of(model_type).entries(_config(source), source.spec.max_tokens)
-    return listed
+    named = names_of(source.spec.architecture)
+    listed: list[Entry] = named.entries(_config(source), source.spec.max_tokens)
+    return [*listed, *(dense.entries(source.spec) if _takes_dense(source) else [])]
+
+
+def _takes_dense(source: Source) -> bool:
+    """Whether llama.cpp computes Dense modules of this architecture."""
+    return hasattr(names_of(source.spec.architecture), "DENSE")
 
 
 def _config(source: Source) -> Any:
@@ -56,7 +69,7 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
     Matrices and the vocabulary have the level's type; norms, biases and added tables are F32, as llama.cpp expects.
     """
-    writer = gguf.GGUFWriter(path, names_of(source.spec.architecture).NAME)
+    writer = gguf.GGUFWriter(path, name_of(source))
     for key, value in metadata(source, level, tokenizer).items():
         _add(writer, key, value)
     read = _Reader(source)
@@ -79,7 +92,7 @@ def write_file(path: Path, source: Source, level: str, tokenizer: Path) -> list[
 
 def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
     """Return every key of the file, llama.cpp's own and `edge_embed.spec`: what edge_embed.json would say."""
-    spec, named, config = source.spec, names_of(source.spec.architecture), _config(source)
+    spec, config = source.spec, _config(source)
     keys: dict[str, Value] = {
         "general.type": "model",
         "general.name": spec.name,
@@ -88,12 +101,13 @@ def metadata(source: Source, level: str, tokenizer: Path) -> dict[str, Value]:
         **_origin(spec),
     }
     own: dict[str, Value] = {
-        **named.metadata(config),
+        **names_of(spec.architecture).metadata(config),
+        **(dense.metadata(spec) if _takes_dense(source) else {}),
         "context_length": spec.max_tokens,
         "vocab_size": config.vocab_size,
         "pooling_type": POOLING_TYPES.get(spec.pooling, 0),
     }
-    keys |= {f"{named.NAME}.{key}": value for key, value in own.items()}
+    keys |= {f"{name_of(source)}.{key}": value for key, value in own.items()}
     keys |= vocabulary(tokenizer, {**text_values(source.config), **vars(config)})
     return {**keys, SPEC_KEY: replace(spec, weights=()).to_json()}
 
@@ -127,11 +141,14 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         known = architecture(source.spec.architecture)
         self._read = Reader(source.tensors, known.PREFIXES)
+        self._dense = dense.weights(source) if _takes_dense(source) else {}
         left = {name.removeprefix(self._read.prefix) for name in source.tensors} - {e.source for e in entries(source)}
         if odd := [name for name in left if not name.startswith(known.UNUSED)]:
             raise UnsupportedModelError(f"{len(odd)} tensors have no place in this architecture: {listing(odd[:5])}")
 
     def __call__(self, entry: Entry) -> Array:
+        if entry.source in self._dense:
+            return self._dense[entry.source]
         tensor: Array = self._read(entry.source, *entry.shape)
         if entry.rows is not None and entry.rows[1] > len(tensor):
             start, stop = entry.rows
@@ -139,6 +156,7 @@ class _Reader:
                 f"max_tokens={stop - start}, but {entry.source!r} has {len(tensor) - start} rows for texts"
             )
         tensor = tensor[slice(*entry.rows)] if entry.rows else tensor
+        tensor = tensor + np.float32(entry.shift) if entry.shift else tensor
         return tensor if entry.heads is None else _neighbours(tensor, entry.heads)
 
 

@@ -1,7 +1,9 @@
 """Whether llama.cpp's own tokenizer gives the ids that tokenizer.json gives; llama-server has no other.
 
 Where it is known not to, no file can help, and the texts are left out of the comparison: it does not put text in NFC;
-where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); WordPiece words have no greatest length.
+where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); WordPiece words have no greatest length;
+SentencePiece's BPE marks the beginning of a text that begins with a space or follows a special token, which Metaspace
+does not.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from edge_embed.formats.json_file import read_object
 from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from ..verification.probes import LONGEST, probes
+from .sentencepiece_bpe import written
 
 HANGUL_VOWELS = "".join(map(chr, range(0x1160, 0x1200)))
 HARD = (
@@ -41,7 +44,7 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     """
     exact = GuardedTokenizer(tokenizer)
     data = read_object(tokenizer)
-    special = [token["content"] for token in data.get("added_tokens", [])]
+    special = [written(token, data["model"]) for token in data.get("added_tokens", [])]
     all_texts = [*probes(LONGEST), *HARD, *(f"before {token} after{token}" for token in special)]
     texts = [text for text in all_texts if _same_in_llama(text, data)]
     vocabulary = Vocabulary(model)
@@ -57,7 +60,10 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
 
 def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:
     """Whether llama.cpp can be expected to split a text as tokenizer.json (`data`) does."""
-    normalizer = data.get("normalizer") or {}
+    normalizer, pre_tokenizer = data.get("normalizer") or {}, data.get("pre_tokenizer") or {}
+    if data["model"].get("byte_fallback") and pre_tokenizer.get("prepend_scheme", "never") != "never":
+        special = any(token["content"] in text for token in data.get("added_tokens", []))
+        return not text.startswith(" ") and not special
     if normalizer.get("type") == "NFC":
         return unicodedata.is_normalized("NFC", text)
     if normalizer.get("type") != "BertNormalizer":

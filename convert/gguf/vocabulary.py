@@ -19,6 +19,7 @@ from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from .names import Value
 from .refusal import refuse
+from .sentencepiece_bpe import BYTE, sentencepiece_bpe, written
 from .unigram import unigram
 
 CASES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
@@ -46,7 +47,8 @@ def vocabulary(path: Path, config: Mapping[str, Any]) -> dict[str, Value]:
     data = read_object(path)
     kind = data["model"].get("type")
     if kind == "BPE":
-        keys = _bpe(data)
+        falls_back = data["model"].get("byte_fallback")
+        keys = sentencepiece_bpe(data, config["vocab_size"]) if falls_back else _bpe(data)
     elif kind == "WordPiece":
         keys = _wordpiece(data)
     elif kind == "Unigram":
@@ -64,7 +66,7 @@ def _bpe(data: Mapping[str, Any]) -> dict[str, Value]:
     model, normalizer = data["model"], data.get("normalizer")
     if normalizer is not None and normalizer["type"] != "NFC":
         refuse(f"normalizer {normalizer['type']!r} before BPE", "none and 'NFC'")
-    for key in ("continuing_subword_prefix", "end_of_word_suffix", "byte_fallback", "dropout"):
+    for key in ("continuing_subword_prefix", "end_of_word_suffix", "dropout"):
         if model.get(key):
             refuse(f"BPE with {key}={model[key]!r}", "byte-level BPE without it")
     split, whole_words = _split(data.get("pre_tokenizer")), bool(model.get("ignore_merges"))
@@ -117,6 +119,7 @@ def _wordpiece(data: Mapping[str, Any]) -> dict[str, Value]:
 def _tokens(data: Mapping[str, Any], rows: int) -> tuple[list[str], list[gguf.TokenType]]:
     """Return each row's token and type; rows without a token get a name of their own, which no text contains."""
     words, pieces = _words(data["model"]), data["model"]["type"] == "WordPiece"
+    falls_back = data["model"].get("byte_fallback")
     added = {token["id"]: token for token in data.get("added_tokens", [])}
     last = max([*words, *added])
     if last >= rows:
@@ -126,8 +129,10 @@ def _tokens(data: Mapping[str, Any], rows: int) -> tuple[list[str], list[gguf.To
     for n, word in words.items():
         tokens[n] = (word[2:] if word.startswith("##") else PHANTOM + word) if pieces else word
         types[n] = gguf.TokenType.NORMAL
+        if falls_back and BYTE.fullmatch(word):
+            types[n] = gguf.TokenType.BYTE
     for n, token in added.items():
-        tokens[n] = token["content"]
+        tokens[n] = written(token, data["model"])
         types[n] = gguf.TokenType.CONTROL if token["special"] else gguf.TokenType.USER_DEFINED
     if data["model"]["type"] == "Unigram" and (unknown := data["model"].get("unk_id")) is not None:
         types[unknown] = gguf.TokenType.UNKNOWN

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_embed.formats.gguf import read_header
+from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.spec.model import TEXT, ModelSpec
 from edge_embed.spec.weights import Weights
 
@@ -20,7 +22,7 @@ def snippets(folder: Path, name: str, spec: ModelSpec) -> list[str]:
     texts = [weights for weights in spec.weights if weights.part == "text"]
     lines = [*_ours(name, texts[0], spec), ""]
     plain = not spec.dense and spec.include_prompt  # what other readers of graphs and GGUF files cannot know of
-    if texts[0].format == "gguf" and plain and spec.pooling in LLAMA_POOLING:
+    if texts[0].format == "gguf" and spec.pooling in LLAMA_POOLING and (plain or _whole(folder, texts[0])):
         lines += ["With llama.cpp:", "", *_llama_cpp(name, texts[0], spec), ""]
     if spec.image is not None or spec.image_token is not None:
         return lines  # other readers have no part of theirs for the images
@@ -31,6 +33,11 @@ def snippets(folder: Path, name: str, spec: ModelSpec) -> list[str]:
     if known is not None and plain and spec.architecture in JS_ARCHITECTURES and spec.pooling in JS_POOLING:
         lines += ["With transformers.js, in Node:", "", *_transformers_js(name, known, spec), ""]
     return lines
+
+
+def _whole(folder: Path, weights: Weights) -> bool:
+    """Whether a GGUF file holds the Dense modules as well."""
+    return holds_dense(read_header(folder / weights.files[0].path))
 
 
 def has_sides(spec: ModelSpec) -> bool:

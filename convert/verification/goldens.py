@@ -71,7 +71,7 @@ def golden_cosines(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[flo
 def _embed_ids(folder: Path, spec: ModelSpec, weights: Weights, ids: Sequence[Ids]) -> Vectors:
     backend = load(weights.format, folder, spec, weights, THREADS)
     try:
-        return embed_ids(backend, ids, read_head(folder, spec))
+        return embed_ids(backend, ids, read_head(folder, spec, backend))
     finally:
         backend.close()
 

@@ -2,7 +2,7 @@
 
 Each file has
 
-- ATTENTION, "full" or "causal"; TABLE, the name of its embedding table;
+- ATTENTION, "full" or "causal", which a config with `causal` may contradict; TABLE, the name of its embedding table;
 - PREFIXES, what some checkpoints put before a tensor's name; UNUSED, how the names of tensors begin that stay unread;
 - read(config) -> Config, the numbers of the part that reads texts, checked: it raises for values that would change the
   vectors and are not implemented.
@@ -20,7 +20,7 @@ import pkgutil
 from collections.abc import Iterable, Mapping
 from functools import cache
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from edge_embed.errors import UnsupportedModelError, listing
 from edge_embed.spec.values import whole
@@ -69,6 +69,14 @@ def public_type(model_type: str, tensors: Iterable[str]) -> str:
         return model_type
     ending, first, second = PRIVATE[model_type]
     return first if any(name.endswith(ending) for name in tensors) else second
+
+
+def attention(config: Mapping[str, Any]) -> Literal["full", "causal"]:
+    """Return whether a token attends to those before it alone, by config.json of a known architecture; raises as it."""
+    known = architecture(config["model_type"])
+    stated: Literal["full", "causal"] = known.ATTENTION
+    causal = getattr(known.read(config), "causal", stated == "causal")
+    return "causal" if causal else "full"
 
 
 def tables() -> tuple[str, ...]:

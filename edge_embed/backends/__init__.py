@@ -90,6 +90,13 @@ class SwitchesTasks(Protocol):
 
 
 @runtime_checkable
+class ComputesDense(Protocol):
+    """A backend whose weights may hold the Dense modules: `computes_dense` says that its rows went through them."""
+
+    computes_dense: bool
+
+
+@runtime_checkable
 class OwnVocabulary(Protocol):
     """A backend whose weights bring a vocabulary of their own."""
 

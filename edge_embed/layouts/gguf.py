@@ -15,6 +15,7 @@ from typing import Any
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import PART, Header, read_header
+from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
 from edge_embed.spec.weights import LEVELS, File, Level, Weights
@@ -139,6 +140,8 @@ def read_gguf_spec(
     header = read_header(path)
     if SPEC_KEY in header.metadata:
         spec = ModelSpec.from_json(str(header.metadata[SPEC_KEY]), f"{path}: {SPEC_KEY}")
+        if spec.dense and holds_dense(header):
+            spec = dataclasses.replace(spec, dense=())  # whose files need not lie beside it
         return with_overrides(with_values(spec, {"source": repository or spec.source}), overrides)
     kind = header.metadata.get("general.architecture")
     width = header.metadata.get(f"{kind}.embedding_length")
@@ -166,11 +169,7 @@ def _foreign_spec(
     if metadata.get("general.type", "model") != "model" or not isinstance(kind, str):
         what = metadata.get("general.type") if isinstance(kind, str) else "of no architecture"
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
-    if dense := [name for name in header.tensors if name.startswith("dense_")]:
-        raise UnsupportedModelError(
-            f"{path} holds the Dense modules {listing(dense)}, which llama.cpp computes after pooling of its own: put "
-            "config.json, modules.json and the modules' folders of the original model beside it"
-        )
+    holds_dense(header)  # of which none is lost: an engine's rows went through them
     if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
     dim, limits = header.whole(f"{kind}.embedding_length"), [header.whole(f"{kind}.context_length")]

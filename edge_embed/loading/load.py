@@ -174,7 +174,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
         opened.callback(backend.close)
         tokenizer = _tokenizer(model, spec, weights, backend, request.special_tokens)
-        head = read_head(model.folder, spec)
+        head = read_head(model.folder, spec, backend)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache, head)
         vision = _open_vision(model, spec, choice, tokenizer, request)

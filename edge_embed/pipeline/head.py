@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.backends import Rows
+from edge_embed.backends import ComputesDense, Rows, TextBackend
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.safetensors import map_tensors
 from edge_embed.spec.dense import Activation, Dense
@@ -77,9 +77,19 @@ class Head:
         return pooled
 
 
-def read_head(folder: Path, spec: ModelSpec) -> Head:
-    """Read the weights of a model's Dense modules; raises as `read_layer`."""
-    return Head(spec.pooling, [read_layer(folder / module.file.path, module) for module in spec.dense])
+def read_head(folder: Path, spec: ModelSpec, backend: TextBackend | None = None) -> Head:
+    """Read the weights of a model's Dense modules, unless a backend's rows went through them; raises as `read_layer`.
+
+    Raises UnsupportedModelError for such rows where pooling is not linear.
+    """
+    if not (isinstance(backend, ComputesDense) and backend.computes_dense):
+        return Head(spec.pooling, [read_layer(folder / module.file.path, module) for module in spec.dense])
+    if spec.pooling == "max":
+        raise UnsupportedModelError(
+            f"{folder}: pooling 'max' comes before the Dense modules, and {backend.engine} computes them before it: "
+            "choose another format"
+        )
+    return Head(spec.pooling)
 
 
 def read_layer(path: Path, module: Dense) -> Layer:

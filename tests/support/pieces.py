@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from .charsmap import charsmap
@@ -57,6 +59,41 @@ def byte_pairs() -> Tokenizer:
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
     _surround(made)
+    return made
+
+
+def merged_pieces(prefix: str = "", around: tuple[str, str] = ("<bos>", "<eos>")) -> Tokenizer:
+    """Build a tokenizer of pieces that are merged by rank, and of bytes, as Gemma's is, or with `prefix` as Llama 2's.
+
+    A piece has every merge that makes it of two others, as transformers' converter of SentencePiece files writes them.
+    """
+    special = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    if prefix:
+        special = ["<unk>", "<s>", "</s>"]
+    ways = [piece[:n] for piece in PIECES for n in range(2, len(piece) + 1)]  # a letter is added at a time
+    pieces = dict.fromkeys([*ways, SPACE * 2, SPACE * 3, SPACE * 4])
+    alphabet = dict.fromkeys([SPACE, *"".join(PIECES)])
+    raw = [f"<0x{n:02X}>" for n in range(256)]
+    if not prefix:
+        raw[9] = "\t"  # which has a token of its own in the place of its byte
+    words = dict.fromkeys([*special, *raw, *pieces, *alphabet])
+    merges = [
+        (piece[:n], piece[n:])
+        for piece in pieces
+        for n in range(1, len(piece))
+        if piece[:n] in words and piece[n:] in words
+    ]
+    whole: dict[str, Any] = {"byte_fallback": True, "fuse_unk": True, "unk_token": "<unk>"}
+    made = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, merges, **whole))
+    spaces = normalizers.Replace(" ", SPACE)
+    made.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if prefix else spaces
+    if not prefix:
+        made.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    first, last = around
+    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=[(token, made.token_to_id(token)) for token in around]
+    )
     return made
 
 

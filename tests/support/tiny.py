@@ -16,6 +16,8 @@ from transformers import (
     DistilBertModel,
     EuroBertConfig,
     EuroBertModel,
+    Gemma3TextConfig,
+    Gemma3TextModel,
     LlamaConfig,
     LlamaModel,
     MPNetConfig,
@@ -32,7 +34,7 @@ from transformers import (
 from edge_embed.architectures import dim
 
 from .letters import WORDS, tokenizer
-from .pieces import byte_pairs, unigram
+from .pieces import byte_pairs, merged_pieces, unigram
 
 SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
 
@@ -42,11 +44,17 @@ EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 
 ROBERTA = {**SHAPE, "vocab_size": 300, "intermediate_size": 64, "max_position_embeddings": 67, "pad_token_id": 1}
 DISTIL = {"vocab_size": len(WORDS), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
+GEMMA = {
+    **{**SHAPE, "vocab_size": 720, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 16},
+    **{"num_key_value_heads": 1, "query_pre_attn_scalar": 16, "sliding_window": 16, "num_hidden_layers": 6},
+    "use_bidirectional_attention": True,
+}
 TOKENIZERS = {
     "roberta": byte_pairs,
     "xlm": unigram,
     "camembert": unigram,
     "mpnet": unigram,
+    "gemma3_text": merged_pieces,
 }  # by how a name begins; letters otherwise
 
 # name -> (model class, config class, config values); the name starts with the architecture
@@ -68,6 +76,8 @@ ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
     "camembert": (CamembertModel, CamembertConfig, {**ROBERTA, "intermediate_size": 48}),
     "distilbert": (DistilBertModel, DistilBertConfig, DISTIL),
     "mpnet": (MPNetModel, MPNetConfig, ROBERTA),
+    "gemma3_text": (Gemma3TextModel, Gemma3TextConfig, GEMMA),
+    "gemma3_text-causal": (Gemma3TextModel, Gemma3TextConfig, {**GEMMA, "use_bidirectional_attention": False}),
 }
 
 

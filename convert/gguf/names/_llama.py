@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from edge_embed.architectures._llama import Config
 
 from . import Entry, Value
+
+NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 
 
 def metadata(config: Config) -> dict[str, Value]:
@@ -28,22 +32,22 @@ def metadata(config: Config) -> dict[str, Value]:
     }
 
 
-def entries(config: Config, *, neighbours: bool = False) -> list[Entry]:
+def entries(config: Config, *, neighbours: bool = False, norms: Mapping[str, str] = NORMS) -> list[Entry]:
     """List the tensors; an LM head is left out: llama.cpp takes the embedding table where it needs one.
 
     `neighbours`: llama.cpp turns neighbouring channels of this architecture's queries and keys (LLAMA_ROPE_TYPE_NORM).
+    `norms`: what the checkpoint calls each of a layer's norms.
     """
     listed = [Entry("token_embd.weight", "embed_tokens.weight", (config.vocab_size, config.hidden_size))]
     for n in range(config.num_hidden_layers):
-        listed += _layer(config, f"blk.{n}.", f"layers.{n}.", neighbours)
+        listed += _layer(config, f"blk.{n}.", f"layers.{n}.", neighbours, norms)
     return [*listed, Entry("output_norm.weight", "norm.weight", (config.hidden_size,))]
 
 
-def _layer(config: Config, to: str, at: str, neighbours: bool) -> list[Entry]:
+def _layer(config: Config, to: str, at: str, neighbours: bool, named: Mapping[str, str]) -> list[Entry]:
     dim, inner, head_dim = config.hidden_size, config.intermediate_size, config.head_dim
     q_dim, kv_dim = config.num_attention_heads * head_dim, config.num_key_value_heads * head_dim
-    norms = [Entry(f"{to}attn_norm.weight", f"{at}input_layernorm.weight", (dim,))]
-    norms += [Entry(f"{to}ffn_norm.weight", f"{at}post_attention_layernorm.weight", (dim,))]
+    norms = [Entry(f"{to}{name}.weight", f"{at}{source}.weight", (dim,)) for name, source in named.items()]
     if config.qk_norm:
         norms += [Entry(f"{to}attn_{x}_norm.weight", f"{at}self_attn.{x}_norm.weight", (head_dim,)) for x in "qk"]
     linears = {

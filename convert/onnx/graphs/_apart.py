@@ -38,12 +38,57 @@ def attend(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str
     return _attend(b, steps, (q, k, v), lengths, at, one_row)
 
 
-def attend_causal(b: Builder, heads: int, kv_heads: int, q: str, k: str, v: str, lengths: str, at: str) -> str:
-    """Attend within each text, each token to itself and those before it; k and v have `kv_heads`."""
+def attend_near(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str, before: int, after: int) -> str:
+    """Attend within each text, each token to as many tokens `before` it and `after` it as said, and to itself.
+
+    Takes memory with the square of the length: the kernel that does not cannot leave keys out.
+    """
+    near = _near(b, before, after)
+    if not b.fused:
+        return standard.attention(b, q, k, v, mask=_mask(b), bias=near, num_heads=heads)
+
+    def steps(q: str, k: str, v: str, last: str, total: str) -> list[Step]:
+        axes = [b.constant(value, np.int64) for value in ([0], [0, 0], [2, 3])]
+        return [
+            ("Cast", [total], ["count"], {"to": TensorProto.INT64}),
+            ("Unsqueeze", ["count", axes[0]], ["stop"], {}),
+            ("Concat", ["stop", "stop"], ["stops"], {"axis": 0}),
+            ("Slice", [near, axes[1], "stops", axes[2]], ["near"], {}),
+            ("MultiHeadAttention", [q, k, v, "", "", "near"], ["out"], {"domain": MICROSOFT, "num_heads": heads}),
+        ]
+
+    return _attend(b, steps, (q, k, v), lengths, at, one_row=False)
+
+
+def _near(b: Builder, before: int, after: int) -> str:
+    """Return what is added to the score of each token (row) with each other: 0, or as little as makes it not count."""
+
+    def make() -> str:
+        tokens = b.node("Squeeze", b.node("Shape", "input_ids", start=1, end=2))
+        place = b.node("Range", b.constant(0, np.int64), tokens, b.constant(1, np.int64))
+        behind = b.node("Sub", place, b.node("Unsqueeze", place, b.constant([1], np.int64)))
+        early = b.node("GreaterOrEqual", behind, b.constant(-before, np.int64))
+        late = b.node("LessOrEqual", behind, b.constant(after, np.int64))
+        lowest = b.constant(standard.LOWEST, np.float32)
+        scores = b.node("Where", b.node("And", early, late), b.constant(0, np.float32), lowest)
+        return b.node("Unsqueeze", scores, b.constant([0, 1], np.int64))
+
+    return b.cached(("near", before, after), make)
+
+
+def attend_causal(
+    b: Builder, heads: int, kv_heads: int, q: str, k: str, v: str, lengths: str, at: str, window: int | None = None
+) -> str:
+    """Attend within each text, each token to itself and those before it; k and v have `kv_heads`.
+
+    With a `window` to so many tokens at most, itself among them.
+    """
     if not b.fused:
         k, v = (standard.repeat_heads(b, x, kv_heads, heads // kv_heads) for x in (k, v))
-        return standard.attention(b, q, k, v, mask=_mask(b), bias=standard.causal_bias(b), num_heads=heads)
+        bias = _near(b, window - 1, 0) if window else standard.causal_bias(b)
+        return standard.attention(b, q, k, v, mask=_mask(b), bias=bias, num_heads=heads)
     attributes = {"domain": MICROSOFT, "num_heads": heads, "kv_num_heads": kv_heads}
+    attributes |= {"local_window_size": window} if window else {}
 
     def steps(q: str, k: str, v: str, last: str, total: str) -> list[Step]:
         # Without keys and values as outputs the kernel is not the linear one; with outputs that nobody reads, ONNX

@@ -24,6 +24,8 @@ from ..levels import linear, table
 from ..standard import repeat_heads
 from . import _apart
 
+NORMS = ("input_layernorm", "post_attention_layernorm")  # before attention, and before the MLP
+
 
 @dataclass(frozen=True)
 class Context:
@@ -39,21 +41,32 @@ def context(b: Builder, config: Config) -> Context:
     """Add the rotary tables for as many tokens as there are, and the texts' lengths."""
     lengths = b.node("ReduceSum", "attention_mask", b.constant([1], np.int64), keepdims=0)
     last = b.node("Sub", lengths, b.constant(1, np.int64))
+    cos, sin = rotations(b, config, "rope")
+    return Context(cos=cos, sin=sin, lengths=lengths, last=last)
+
+
+def rotations(b: Builder, config: Config, name: str) -> tuple[str, str]:
+    """Add the cosines and sines of a rotary embedding for as many tokens as there are."""
     tokens = b.node("Gather", b.node("Shape", "input_ids"), b.constant(1, np.int64))
     inverse = inverse_frequencies(config)
     at = b.node("Range", b.constant(0, np.int64), tokens, b.constant(1, np.int64))
     column = b.node("Unsqueeze", b.node("Cast", at, to=TensorProto.FLOAT), b.constant([1], np.int64))
-    angles = b.node("Mul", column, b.weight("rope.inverse_frequencies", inverse[None]))
-    return Context(
-        cos=b.node("Cos", angles),
-        sin=b.node("Sin", angles),
-        lengths=lengths,
-        last=last,
-    )
+    angles = b.node("Mul", column, b.weight(f"{name}.inverse_frequencies", inverse[None]))
+    return b.node("Cos", angles), b.node("Sin", angles)
 
 
-def smooth_pairs(config: Config, tensors: Mapping[str, Array], prefixes: tuple[str, ...] = PREFIXES) -> list[Pair]:
-    """List what makes the channels that linear layers read: gains of norms, `up_proj`, `v_proj`."""
+def smooth_pairs(
+    config: Config,
+    tensors: Mapping[str, Array],
+    prefixes: tuple[str, ...] = PREFIXES,
+    *,
+    norms: tuple[str, str] = NORMS,
+    shift: float = 0,
+) -> list[Pair]:
+    """List what makes the channels that linear layers read: gains of norms, `up_proj`, `v_proj`.
+
+    A norm's gain is its weight and `shift`.
+    """
     prefix = Reader(tensors, prefixes).prefix
     pairs = []
     for n in range(config.num_hidden_layers):
@@ -63,8 +76,8 @@ def smooth_pairs(config: Config, tensors: Mapping[str, Array], prefixes: tuple[s
         gated = f"{at}mlp.gate_proj.weight", f"{at}mlp.up_proj.weight"
         down, out = (f"{at}mlp.down_proj.weight",), (f"{at}self_attn.o_proj.weight",)
         pairs += [
-            Pair(f"{at}input_layernorm.weight", attention, f"layers.{n}.self_attn.k_proj"),
-            Pair(f"{at}post_attention_layernorm.weight", gated, f"layers.{n}.mlp.up_proj"),
+            Pair(f"{at}{norms[0]}.weight", attention, f"layers.{n}.self_attn.k_proj", shift=shift),
+            Pair(f"{at}{norms[1]}.weight", gated, f"layers.{n}.mlp.up_proj", shift=shift),
             Pair(f"{at}mlp.up_proj.weight", down, f"layers.{n}.mlp.down_proj"),
             Pair(f"{at}self_attn.v_proj.weight", out, f"layers.{n}.self_attn.o_proj", copies, config.head_dim),
         ]

@@ -61,6 +61,7 @@ class GgufBackend:
         except BaseException:
             self._model.close()
             raise
+        self.computes_dense = self._model.holds_dense
         self._memory = self._short.has_memory
         if not self._memory and self._attention:
             self.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from edge_embed.errors import CorruptModelError, listing
-from edge_embed.formats.gguf import Header, read_numbers, read_strings
+from edge_embed.formats.gguf import Array, Header, read_numbers, read_strings
 
 from .charsmap import fault_of
 
@@ -29,6 +29,9 @@ EQUAL_WIDTHS = WHOLE_ROPE | {
     "neo-bert",
     "nomic-bert",
 }
+# Encoders in some of whose layers a token attends to neighbours: every so many layers there is one in which it attends
+# to all, the first of them or the last.
+WINDOWED = {"gemma-embedding": (6, False), "modern-bert": (3, True)}
 # Tokens that a tokenizer puts around a text, and their ids where the file does not say, if there are as many tokens.
 AROUND = {
     "bert": {"bos": 101, "seperator": 102},
@@ -52,6 +55,8 @@ def check_model(header: Header) -> None:
     _need(header.real(f"{kind}.rope.freq_base", 1e4) > 0, header, f"{kind}.rope.freq_base", "above 0")
     _check_experts(header, kind)
     _check_heads(header, kind, layers)
+    if kind in WINDOWED:
+        _check_windows(header, kind, layers)
     _check_types(header)
 
 
@@ -138,6 +143,20 @@ def _check_heads(header: Header, kind: str, layers: int) -> None:
     turned = header.whole(f"{kind}.rope.dimension_count", keys)
     fits = turned == keys if kind in WHOLE_ROPE else turned <= keys and turned % 2 == 0
     _need(fits, header, f"{kind}.rope.dimension_count", f"even, and of {keys}")
+
+
+def _check_windows(header: Header, kind: str, layers: int) -> None:
+    """Refuse an encoder with a window that has but one kind of layers: llama.cpp fills the masks of both."""
+    key, (usual, first) = f"{kind}.attention.sliding_window_pattern", WINDOWED[kind]
+    if not header.whole(f"{kind}.attention.sliding_window", 0, least=0) and kind != "gemma-embedding":
+        return
+    stated = header.metadata.get(key)
+    if isinstance(stated, list | Array):
+        kinds = {bool(one) for one in read_numbers(header, key)[:layers]}
+    else:
+        pattern = header.whole(key, usual, least=0)
+        kinds = {not pattern or n % pattern != (0 if first else pattern - 1) for n in range(layers)}
+    _need(len(kinds) == 2, header, key, "such that some layers have a window and some have none")
 
 
 def _of_layers(header: Header, key: str, layers: int, other: str | None) -> list[int]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
 from edge_embed.formats.gguf import Array, Header, parts_of, read_header
+from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.spec.model import ModelSpec
 
 from .checks import check_model, check_vocabulary
@@ -50,6 +51,7 @@ class Model:
         check_version()
         header = read_header(path)
         check_model(header)
+        self.holds_dense = holds_dense(header)
         size = _vocabulary_size(header)
         self.path = path
         # Without its vocabulary (we have our own tokenizer, or open it apart) a model loads in a quarter of the time.
@@ -77,9 +79,9 @@ class Model:
         }
         if odd := [kind for kind, true in kinds.items() if true]:
             raise UnsupportedModelError(f"{self.path} is {odd[0]}, which cannot embed here: give an embedding model")
-        if self.dim != spec.dim:
+        if self.dim != spec.width:
             raise CorruptModelError(
-                f"{self.path} has {self.dim} dimensions, the model's description says {spec.dim}: they do not belong "
+                f"{self.path} has {self.dim} dimensions, the model's description says {spec.width}: they do not belong "
                 "together"
             )
         if spec.max_tokens > self.context_length:

@@ -57,6 +57,36 @@ def test_numbers_that_llama_cpp_asserts(change: dict[str, Any], message: str) ->
         check_model(header({**BERT, **change}))
 
 
+GEMMA = {
+    **{key.replace("qwen3", "gemma-embedding"): value for key, value in QWEN3.items()},
+    **{"general.architecture": "gemma-embedding", "gemma-embedding.attention.sliding_window": 8},
+}
+MODERN = {**{key.replace("bert", "modern-bert"): value for key, value in BERT.items()}}
+MODERN |= {"general.architecture": "modern-bert", "modern-bert.attention.sliding_window": 8}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "layers", "pattern", "both"),
+    [
+        *((GEMMA, layers, None, layers > 5) for layers in (2, 5, 6, 62)),
+        *((GEMMA, 2, pattern, both) for pattern, both in ((2, True), (0, False), (1, False), ([1, 0], True))),
+        *((GEMMA, 2, pattern, False) for pattern in ([1, 1, 0], [False, False])),
+        *((MODERN, layers, None, layers > 1) for layers in (1, 2)),
+    ],
+)
+def test_windows_of_encoders(metadata: dict[str, Any], layers: int, pattern: object, both: bool) -> None:
+    """llama.cpp fills a mask for layers with a window and one for those without, and no layer may have left one out."""
+    kind = metadata["general.architecture"]
+    changed = {**metadata, f"{kind}.block_count": layers}
+    changed |= {} if pattern is None else {f"{kind}.attention.sliding_window_pattern": pattern}
+    if both:
+        check_model(header(changed))
+        return
+    with pytest.raises(CorruptModelError, match=r"sliding_window_pattern=.* should be such that some layers have"):
+        check_model(header(changed))
+    check_model(header({**MODERN, "modern-bert.block_count": 1, "modern-bert.attention.sliding_window": 0}))
+
+
 @pytest.mark.parametrize("tensor", [Tensor((32,), 1, 0), Tensor((), 8, 0), Tensor((32, 9), 26, 0)])
 def test_types_that_no_operator_takes(tensor: Tensor) -> None:
     with pytest.raises(CorruptModelError, match=r"tensor 'a' of shape .* which llama.cpp cannot compute with there"):

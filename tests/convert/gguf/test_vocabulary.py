@@ -121,7 +121,7 @@ def test_bpe_that_llama_cpp_lacks_is_refused(tmp_path: Path) -> None:
     two["special_tokens"] = {t: {"id": t, "ids": [n], "tokens": [t]} for n, t in enumerate(["<|end|>", "<|pad|>"])}
     cases: list[tuple[dict[str, Any], str]] = [
         ({"normalizer": {"type": "NFKC"}}, "normalizer 'NFKC' before BPE has no equal in llama.cpp"),
-        ({"model": {**whole["model"], "byte_fallback": True}}, "BPE with byte_fallback=True"),
+        ({"model": {**whole["model"], "byte_fallback": True}}, "normalizer .*NFC.* before BPE of bytes that fall back"),
         ({"pre_tokenizer": {"type": "Digits", "individual_digits": True}}, "pre-tokenizer .*Digits.* has no equal"),
         ({"post_processor": two}, "one token before a text and one after it"),
     ]
