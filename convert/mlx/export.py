@@ -2,14 +2,14 @@
 
 Quantised from the merged checkpoint, embedding tables included. What stays: norms, biases and rows whose length is no
 multiple of the group size, in bfloat16, as mlx-lm leaves them. An image part is one file, vision_model.safetensors,
-beside the text part's of all levels. A folder of one level of a language model opens in mlx-lm and mlx-embeddings too:
-they take every model*.safetensors of a folder as one model, so several levels cannot.
+beside the text part's of all levels. A folder of one level opens in mlx-embeddings and mlx-swift-lm too, a language
+model's in mlx-lm: they take every model*.safetensors of a folder as one model, so several levels cannot.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,15 @@ SENSITIVE_BITS = {8: 8, 4: 6}  # where an architecture says so: 4 bits there cos
 GROUPS = (32, 64, 128)
 LEVELS = (*FULL, *BITS)
 MODEL = "model."  # what stands before a language model's tensors
+POOLER = "pooler.dense."
+SWIFT = (
+    ("transformer.layer.", "encoder.layers."),
+    ("encoder.layer.", "encoder.layers."),
+    (".self.value", ".value_proj"),
+    (".v_lin", ".value_proj"),
+    (".attention.output.dense", ".attention.out_proj"),
+    (".out_lin", ".out_proj"),
+)
 EXACT, IMAGE_LEVEL = "float32", "bfloat16"
 ALL = ("float32", *BITS)
 BOUNDS = {
@@ -77,7 +86,8 @@ def write(export: Export) -> list[Weights]:
             else:
                 bits = _write_quantised(read, part, BITS[level], path)
         if level not in FULL and list(export.levels) == [level]:
-            _change_config(export.folder, quantization=_quantization(bits, export.group_size))
+            alias = _swift_name if _is_bert_like(name) else None
+            _change_config(export.folder, quantization=_quantization(bits, export.group_size, alias))
         weights.append(Weights(format="mlx", level=level, files=(describe(path, export.folder),)))
     if "image" in parts(name):
         # One level for all: the activations of CLIP towers have outliers that 4 bits magnify, and a tower is small
@@ -99,9 +109,18 @@ def _write_full(export: Export, part: PartModel, level: str, path: Path) -> None
 def _names(export: Export, part: PartModel) -> dict[str, str]:
     """Map what a part's tensors are called in the file to their names in the checkpoint."""
     names = [name for name in export.source.tensors if part.reads(name)]
-    if _named_as_models(export.source.spec.architecture):
+    architecture_name = export.source.spec.architecture
+    if _named_as_models(architecture_name):
         return {MODEL + part.plain(name): name for name in names}
+    if _is_bert_like(architecture_name):
+        poolers = [name for name in export.source.tensors if part.plain(name).startswith(POOLER)]
+        return {part.plain(name): name for name in [*names, *poolers]}
     return {name: name for name in names}
+
+
+def _is_bert_like(model_type: str) -> bool:
+    """Whether mlx-embeddings and mlx-swift-lm look for bare names, with a pooler's, which they have and do not use."""
+    return hasattr(architecture(model_type), "NAMES")
 
 
 def _named_as_models(model_type: str) -> bool:
@@ -114,11 +133,24 @@ def _change_config(folder: Path, **values: Any) -> None:
     path.write_text(json.dumps(read_object(path, {}) | values, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _quantization(bits: Mapping[str, int], group_size: int) -> dict[str, Any]:
-    """Say how layers are quantised, as mlx-lm does: most of them, and by name those that have other bits."""
+def _quantization(
+    bits: Mapping[str, int], group_size: int, alias: Callable[[str], str] | None = None
+) -> dict[str, Any]:
+    """Say how layers are quantised, as mlx-lm does: most of them, and by name those that have other bits.
+
+    `alias` gives another name, by which some readers look.
+    """
     usual = min(bits.values())
     others = {name: {"group_size": group_size, "bits": n} for name, n in bits.items() if n != usual}
-    return {"group_size": group_size, "bits": usual, **others}
+    aliases = {alias(name): value for name, value in others.items()} if alias else {}
+    return {"group_size": group_size, "bits": usual, **others, **aliases}
+
+
+def _swift_name(name: str) -> str:
+    """Return how mlx-swift-lm (MLXEmbedders, Models/Bert.swift) calls a layer when it looks up its bits."""
+    for theirs, swift in SWIFT:
+        name = name.replace(theirs, swift)
+    return f"encoder_model.{name}"
 
 
 class _Named(Mapping[str, Array]):

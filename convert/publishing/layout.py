@@ -27,6 +27,11 @@ COPIED = (
 # What names a model's own code, where it was on a disk, or heads that an embedding has no use for.
 DROPPED = ("_name_or_path", "auto_map", "classifier_pooling", "task_names", "torch_dtype")
 CLASSES = {"eurobert": "EuroBertModel", "qwen3": "Qwen3Model"}
+# By kind of layer, where there are several: what its base was called before `rope_parameters`.
+BASES = {
+    "gemma3_text": {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"},
+    "modernbert": {"full_attention": "global_rope_theta", "sliding_attention": "local_rope_theta"},
+}
 MODES = {
     "first": "cls_token",
     "last": "lasttoken",
@@ -80,7 +85,23 @@ def _config(source: Source) -> dict[str, Any]:
     config = {key: value for key, value in source.config.items() if key not in DROPPED}
     if known := CLASSES.get(config["model_type"]):
         config["architectures"] = [known]
-    return {**config, "dtype": "float32"}
+    return {**bases_of_positions(config), **config, "dtype": "float32"}
+
+
+def bases_of_positions(config: dict[str, Any]) -> dict[str, Any]:
+    """Say the bases of rotary positions as transformers 4 did, and all that are written after it, each with a default.
+
+    mlx-embeddings and mlx-swift-lm take 1,000,000 for Qwen3 where `rope_theta` stands in `rope_parameters` alone.
+    """
+    rope = config.get("rope_parameters")
+    if not isinstance(rope, dict):
+        return {}
+    if "rope_theta" not in rope:  # one for each kind of layer
+        names = BASES.get(config["model_type"], {})
+        return {names[kind]: one["rope_theta"] for kind, one in rope.items() if kind in names and "rope_theta" in one}
+    scaling = {key: value for key, value in rope.items() if key != "rope_theta"}
+    scaled = {"rope_scaling": scaling} if rope.get("rope_type", "default") != "default" else {}
+    return {"rope_theta": rope["rope_theta"], **scaled}
 
 
 def _prompts(source: Source, spec: ModelSpec) -> dict[str, Any]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from sentence_transformers.sentence_transformer.modules import Pooling
 
-from edge_embed import Embedder
+from edge_embed import AcceptedLossWarning, Embedder
 from edge_embed.backends.onnx.session import open_session
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
+from edge_embed_convert.publishing.layout import bases_of_positions
 
 from support import tiny
 
@@ -65,6 +68,58 @@ def test_an_mlx_folder_of_one_level_says_how_it_is_quantised(checkpoint_of_last:
     for name in (name.removesuffix(".scales") for name in shapes if name.endswith(".scales")):
         own = quantization.get(name, quantization)
         assert shapes[f"{name}.weight"][1] * 32 // own["bits"] == shapes[f"{name}.scales"][1] * own["group_size"]
+
+
+def test_an_mlx_folder_of_bert_has_bare_names_and_a_pooler(tmp_path: Path) -> None:
+    """mlx-embeddings and mlx-swift-lm refuse one without, and the latter looks bits up by names of its own."""
+    source = tmp_path / "tiny"
+    tiny.make("bert", source, hidden_size=64)
+    tensors = load_file(source / "model.safetensors")
+    assert "pooler.dense.weight" in tensors
+    save_file({f"bert.{name}": tensor for name, tensor in tensors.items()}, source / "model.safetensors")
+    (folder,) = convert(source, tmp_path / "out", ["mlx:4bit"], accept_loss=True)
+    (path,) = folder.glob("model*.safetensors")
+    with safe_open(path, "numpy") as file:
+        names = set(file.keys())
+    assert {"embeddings.word_embeddings.scales", "pooler.dense.weight", "pooler.dense.bias"} < names
+    assert not any(name.startswith("bert.") for name in names)
+    quantization = json.loads((folder / "config.json").read_text())["quantization"]
+    ours, swift = "encoder.layer.1.attention.self.value", "encoder_model.encoder.layers.1.attention.value_proj"
+    assert quantization[ours] == quantization[swift] == {"group_size": 64, "bits": 6}
+    with pytest.warns(AcceptedLossWarning), Embedder(f"{folder}:4bit") as model:  # which reads no pooler
+        assert model.encode("abc").shape == (64,)
+
+
+def test_the_base_of_positions_stands_where_others_look(checkpoint_of_last: Path, tmp_path: Path) -> None:
+    """transformers 5 writes it to `rope_parameters` alone; mlx-embeddings then computes with its default."""
+    (folder,) = convert(checkpoint_of_last, tmp_path, ["mlx:float32"])
+    config = json.loads((folder / "config.json").read_text())
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"] == 5e3
+    assert "rope_scaling" not in config
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"rope_theta": 1e4}, {}),
+        (
+            {"rope_parameters": {"rope_theta": 1e4, "rope_type": "linear", "factor": 2.0}},
+            {"rope_theta": 1e4, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+        ),
+        (
+            {
+                "model_type": "modernbert",
+                "rope_parameters": {
+                    "full_attention": {"rope_theta": 16e4, "rope_type": "default"},
+                    "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
+                },
+            },
+            {"global_rope_theta": 16e4, "local_rope_theta": 1e4},
+        ),
+    ],
+)
+def test_bases_of_positions(config: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert bases_of_positions(config) == expected
 
 
 def test_an_mlx_folder_of_several_levels_has_no_one_quantization(checkpoint_of_last: Path, tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def test_rows_that_no_group_divides_stay(tmp_path: Path) -> None:
     assert kinds["embeddings.word_embeddings.weight"] == "U32"
     assert kinds["embeddings.word_embeddings.scales"] == kinds["embeddings.LayerNorm.weight"] == "BF16"
     assert words == [32, 32 * 6 // 32]
-    assert not [name for name in kinds if name.startswith("pooler.")]
+    assert kinds["pooler.dense.weight"] == "BF16"  # which other readers want and nobody computes
     (tmp_path / "config.json").write_text(json.dumps(source.config))
     load(tmp_path, source.spec, weights, 1).close()
 
@@ -237,4 +237,4 @@ def test_one_level_takes_the_plain_name(tmp_path: Path) -> None:
     (weights,) = write(Export(folder=tmp_path, source=source, levels=["bfloat16"]))
     assert weights == Weights(format="mlx", level="bfloat16", files=weights.files)
     assert weights.files[0].path == "model.safetensors"
-    assert set(Tensors([tmp_path / "model.safetensors"])) < set(source.tensors)
+    assert set(Tensors([tmp_path / "model.safetensors"])) == set(source.tensors)
