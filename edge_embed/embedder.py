@@ -106,6 +106,7 @@ class Embedder(Encoder):
             spec=spec,
             pipeline=Pipeline(spec, tokenizer, backend, vision),
             batch_tokens=BATCH_TOKENS,
+            level=type(backend).__name__,
             why=f"{type(backend).__name__}, given by the caller",
         )
         return self
@@ -134,6 +135,15 @@ class Embedder(Encoder):
             raise InputError(f"task={task!r}: this Embedder was made from parts and cannot load others")
         self._opened = switch_task(self._opened, self._request, task)
         self._request = replace(self._request, task=task)
+
+    @property
+    def level(self) -> str:
+        """Which weights were loaded: `format:level`, and the backend where its name is not the format's.
+
+        >>> model.level
+        'onnx:int8'
+        """
+        return self._opened.level
 
     def explain(self) -> str:
         """Say in a few lines what was loaded and why.

@@ -34,6 +34,7 @@ def add_options(serve: argparse.ArgumentParser, default: str) -> None:
     where.add_argument("--uds", type=Path, metavar="PATH", help="a socket of the file system instead, for this user")
     who = serve.add_argument_group("who may ask, and for what")
     who.add_argument("--api-key-file", type=Path, metavar="FILE", help="keys, one a line; read again on SIGHUP")
+    who.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="without keys; may recur")
     who.add_argument("--cors", action="append", default=[], metavar="ORIGIN", help="a page's origin, or *; may recur")
     who.add_argument("--images", default="data", choices=["urls", "data", "off"], help="default: %(default)s")
     who.add_argument("--token-ids", action="store_true", help="take token ids of the model's own vocabulary")
@@ -91,6 +92,7 @@ def read(args: argparse.Namespace) -> Settings:
         preload=args.preload,
         drain_delay=seconds(args.drain_delay),
         cors=args.cors,
+        allow_host=args.allow_host,
         images=args.images,
         token_ids=args.token_ids,
         log_format=args.log_format,

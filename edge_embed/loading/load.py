@@ -48,11 +48,12 @@ UNTESTABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A loaded model; `spec` is as its folder says, before task and length were set."""
+    """A loaded model; `spec` is as its folder says, before task and length were set, `level` such as onnx:int8."""
 
     spec: ModelSpec
     pipeline: Pipeline
     batch_tokens: int
+    level: str
     why: str
 
 
@@ -187,6 +188,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         spec=base,
         pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads, head.layers),
         batch_tokens=batch_tokens,
+        level=choice.name,
         why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
     )
 

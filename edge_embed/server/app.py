@@ -129,7 +129,7 @@ class _Tells:
         exchange.route = self._path
         try:
             if self._service is not None:
-                self._service.keys.check(scope["headers"])
+                self._service.let_in(scope["headers"])
             status, data, kind = self._tell()
         except Failure as failure:
             await fail(failure, plain, exchange, send)

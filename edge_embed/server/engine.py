@@ -22,8 +22,9 @@ class Embeds(Protocol):
     def spec(self) -> ModelSpec:
         """What it is."""
 
-    def explain(self) -> str:
-        """Say what was loaded and why."""
+    @property
+    def level(self) -> str:
+        """Which weights it has, such as onnx:int8."""
 
 
 class Engine(Protocol):

@@ -18,8 +18,9 @@ from .ask import Answer, Call, Endpoint, Failure, Listing
 from .body import Bodies, GoneError
 from .exchange import Exchange
 from .failures import as_failure, retry_headers
+from .hosts import Hosts
 from .inputs import check_inputs
-from .keys import Keys
+from .keys import Headers, Keys
 from .models import Models, Served
 from .settings import Settings
 
@@ -44,8 +45,16 @@ class Service:
     models: Models
     settings: Settings
     keys: Keys
+    hosts: Hosts
     bodies: Bodies
     trace: Tracing | None = None
+
+    def let_in(self, headers: Headers) -> None:
+        """Raise Failure for who has no key; where none is asked for, for who asks under another site's name."""
+        if self.keys:
+            self.keys.check(headers)
+        else:
+            self.hosts.check(headers)
 
 
 class EndpointHandler:
@@ -60,7 +69,7 @@ class EndpointHandler:
         exchange.route = self._endpoint.path
         api = ""
         try:
-            self._service.keys.check(scope["headers"])
+            self._service.let_in(scope["headers"])
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 call = await _aside(len(body) > LONG_BODY, self._endpoint.read, body, scope["path_params"])
                 api = call.api
@@ -104,7 +113,7 @@ class ListingHandler:
         exchange = exchanges.of(scope)
         exchange.route = self._listing.path
         try:
-            self._service.keys.check(scope["headers"])
+            self._service.let_in(scope["headers"])
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 cards, write = self._service.models.cards(), self._listing.write
                 data = await _aside(len(body) > LONG_BODY, write, cards, body, scope["path_params"])

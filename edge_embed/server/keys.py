@@ -27,7 +27,7 @@ class Keys:
     def __init__(self, file: Path | None) -> None:
         credentials = os.environ.get("CREDENTIALS_DIRECTORY")
         credential = Path(credentials, CREDENTIAL) if credentials else None
-        self._files = [path for path in (file, credential if credential and credential.exists() else None) if path]
+        self._files = [path for path in (file, credential if credential and _is_there(credential) else None) if path]
         self._keys = self._read()
 
     def __bool__(self) -> bool:
@@ -71,6 +71,17 @@ class Keys:
         if self._files and not found:
             raise InputError(f"{self._files[0]} holds no key: write one a line, such as `openssl rand -hex 32` prints")
         return found
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a file exists; one that may not be looked at counts, so that reading it says so."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _key(name: bytes, value: bytes) -> bytes:

@@ -107,10 +107,11 @@ class Models:
         loaded = [home for home in model.residences.values() if home.engine is not None]
         home = model.residences.get(task) or (loaded[0] if loaded else None)
         known = model.described
+        spec = home.spec if home and home.spec else known.spec
         ends = [end for one in loaded if (end := one.expires) is not None]
         return Card(
             name=model.name,
-            spec=home.spec if home and home.spec else known.spec,
+            spec=replace(spec, image=None) if self._settings.images == "off" else spec,
             level=home.level if home and home.level else known.level,
             bytes=known.bytes,
             created=known.created,

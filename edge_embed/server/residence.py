@@ -114,7 +114,7 @@ class Residence:
             logger.error("%s cannot be loaded: %s", self.name, error)  # no caller's text is in that
             raise unavailable(f"the model {self.name} cannot be loaded; the server's log says why") from error
         self.spec = engine.embedder.spec
-        self.level = _level(engine.embedder.explain())
+        self.level = engine.embedder.level
         self.backend = self.level.partition(":")[0]
         self.engine = engine
         logger.info("%s is loaded: %s, %.1f s", self.name, self.level, time.monotonic() - began)
@@ -160,9 +160,3 @@ def _seen(task: asyncio.Task[Engine]) -> None:
     """Read the error of a load that nobody waited for to its end, which asyncio would complain of."""
     if not task.cancelled():
         task.exception()
-
-
-def _level(explained: str) -> str:
-    """Read what was loaded, such as onnx:int8, from what `explain` says."""
-    line = next((line for line in explained.splitlines() if line.startswith("weights: ")), "weights: unknown")
-    return line.removeprefix("weights: ").partition(" ")[0]

@@ -31,6 +31,7 @@ from .engine import Open, open_engine
 from .gather import Paths, gather
 from .handler import Service
 from .health import Health
+from .hosts import Hosts
 from .keys import Keys
 from .metrics import Metrics
 from .models import Model, Models, find_models
@@ -70,6 +71,7 @@ class Process:
             models=self.models,
             settings=settings,
             keys=keys,
+            hosts=Hosts(settings.allow_host),
             bodies=self.bodies,
             trace=otel.tracing(),
         )

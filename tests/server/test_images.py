@@ -70,3 +70,13 @@ def test_an_image_that_is_none(service: Running, image: str, status: int, messag
     assert told[0] == status
     assert message in told[2]["error"]["message"]
     assert "root:" not in str(told[2])
+
+
+def test_switched_off_images_are_not_offered(tiny_tokenizer: Path) -> None:
+    models = [model("fake", image=SEES.image)]
+    for images, offered in [("data", True), ("off", False)]:
+        with running(tiny_tokenizer, models, gather(), SeeingLoader(tiny_tokenizer), images=images) as found:
+            cards = json.dumps(found.send("GET", "/v1/models")[2])
+            assert ('"images": true' in cards) == offered
+            shown = found.ask([], "/api/show", model="fake")[2]["capabilities"]
+            assert ("vision" in shown) == offered

@@ -55,6 +55,20 @@ def test_credentials_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     keys.check([(b"x-api-key", b"gamma")])
 
 
+def test_a_credential_that_may_not_be_read_is_no_open_door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "api-keys").mkdir()  # as unreadable as a file of another user, for root too
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(InputError, match=r"the keys cannot be read: .*api-keys"):
+        Keys(None)
+
+    def refuse(path: Path, **options: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(InputError, match=r"the keys cannot be read: .*api-keys"):
+        Keys(None)
+
+
 def test_files_that_are_none(tmp_path: Path) -> None:
     assert not Keys(None)
     with pytest.raises(InputError, match=r"the keys cannot be read: .*give a file with one key a line"):

@@ -167,6 +167,7 @@ TIMES = st.integers(1, 10**6).map(lambda number: f"{number}ms")
             "--idle-unload": TIMES,
             "--max-memory": st.sampled_from(["1GB", "300MB"]),
             "--cors": st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1),
+            "--allow-host": st.just("embed.example.org"),
             "--threads": st.just("3"),
             "--workload": st.just("single"),
         },
