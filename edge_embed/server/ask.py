@@ -19,7 +19,7 @@ Parameters: TypeAlias = Mapping[str, str]  # of a path, such as a deployment's n
 Reason = Literal[
     "bad_request",  # 400: not JSON, a field of the wrong type, an input that cannot be embedded
     "unauthorized",  # 401
-    "forbidden",  # 403: images by URL where they are off
+    "forbidden",  # 403: images by URL where they are off, another name as Host
     "no_model",  # 404
     "no_route",  # 404, and 405 for the wrong method
     "too_large",  # 413

@@ -26,7 +26,7 @@ class Hosts:
             if not self._is_ours(_without_port(name.strip().lower()).rstrip(".")):
                 raise Failure(
                     status=403,
-                    reason="unknown_host",
+                    reason="forbidden",
                     message="this server asks for no key, so it answers to addresses and local names alone, not to "
                     "what the request has as Host: start it with --allow-host NAME, or with --api-key-file",
                 )

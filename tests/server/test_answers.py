@@ -243,7 +243,7 @@ def test_metrics_count(tiny_tokenizer: Path) -> None:
         assert service.metric('edge_embed_model_info{engine="unknown",fingerprint="",level="unknown"') == 0
         text = service.send("GET", "/metrics")[2].decode()
     assert "made" not in text
-    assert 'edge_embed_model_info{engine="GatedBackend,"' in text
+    assert 'edge_embed_model_info{engine="GatedBackend",' in text
 
 
 def test_json_is_not_read_by_its_type(service: Running) -> None:

@@ -23,10 +23,10 @@ def test_names_of_this_machine_and_of_others(tiny_tokenizer: Path) -> None:
             for path, method in [("/vectors", "POST"), ("/cards", "GET"), ("/metrics", "GET")]:
                 assert service.ask(["tea"], path, method, headers={"Host": host})[0] == 403, (host, path)
         status, _, body = service.ask(["tea"], headers={"Host": FOREIGN[0]})
-        assert (status, body["oops"]["reason"]) == (403, "unknown_host")
+        assert (status, body["oops"]["reason"]) == (403, "forbidden")
         assert "start it with --allow-host NAME, or with --api-key-file" in body["oops"]["message"]
         assert [service.send("GET", "/livez", headers={"Host": FOREIGN[0]})[0]] == [200]
-        assert service.metric('edge_embed_rejected_total{reason="unknown_host"}') == 3 * len(FOREIGN) + 1
+        assert service.metric('edge_embed_rejected_total{reason="forbidden"}') == 3 * len(FOREIGN) + 1
 
 
 @pytest.mark.parametrize("host", [*LOCAL[:2], *FOREIGN])
