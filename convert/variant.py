@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import attention
+from edge_embed.architectures import attention, sources
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
@@ -21,6 +21,8 @@ from edge_embed.spec.model import FILE_NAME, TEXT, ModelSpec, space_fingerprint,
 from edge_embed.spec.names import as_model_name, model_name
 
 from .checkpoint.adapters import open_adapter
+from .checkpoint.derived import Stacked
+from .checkpoint.matching import shape_of
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
 
@@ -53,8 +55,10 @@ def open_variant(
     if adapter is not None:
         _check_same_words(repo.tokenizer, adapter / TOKENIZER)
     if chosen is not None:
-        tensors = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
-        source = replace(source, tensors=tensors, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
+        merged = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
+        source = replace(source, tensors=merged, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
+    shapes = {name: shape_of(source.tensors, name) for name in source.tensors}
+    tensors = Stacked(source.tensors, sources(source.spec.architecture, shapes))
     spec = replace(
         source.spec,
         name=name or source.spec.name,
@@ -72,7 +76,7 @@ def open_variant(
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
     if spec.pooling == "last":
         _check_closing_token(repo.tokenizer, spec.template(None, None))
-    return replace(source, spec=spec)
+    return replace(source, spec=spec, tensors=tensors)
 
 
 def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:

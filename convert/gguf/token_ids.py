@@ -3,7 +3,7 @@
 Where it is known not to, no file can help, and the texts are left out of the comparison: it does not put text in NFC;
 where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); WordPiece words have no greatest length;
 SentencePiece's BPE marks the beginning of a text that begins with a space or follows a special token, which Metaspace
-does not.
+does not; spaces before ModernBERT's mask are tokens.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:
     if data["model"].get("byte_fallback") and pre_tokenizer.get("prepend_scheme", "never") != "never":
         special = any(token["content"] in text for token in data.get("added_tokens", []))
         return not text.startswith(" ") and not special
+    if " [MASK]" in text and any(t["content"] == "[MASK]" and t.get("lstrip") for t in data.get("added_tokens", [])):
+        return False
     if normalizer.get("type") == "NFC":
         return unicodedata.is_normalized("NFC", text)
     if normalizer.get("type") != "BertNormalizer":

@@ -34,8 +34,9 @@ PRE: dict[tuple[str, bool], str] = {
     (rf"{CASES}|{MARKED}|\p{{N}}|{SIGNS_UNMARKED}|{ENDS}", False): "qwen35",
     ("ByteLevel", False): "gpt-2",
 }
-MASK = "<mask>"
-STRIPPING = {"gpt-2": "jina-v2-code"}  # the same, and spaces before RoBERTa's mask belong to it
+# Other names of "gpt-2" by the token to which spaces before it belong: RoBERTa's mask, and ModernBERT's, for which
+# llama.cpp has that only where the model's name has "modern-bert" in it.
+STRIPPING = {"<mask>": "jina-v2-code", "[MASK]": "modern-bert"}
 PHANTOM = "\u2581"  # llama.cpp marks the beginning of a word where WordPiece marks its continuation
 
 
@@ -75,7 +76,9 @@ def _bpe(data: Mapping[str, Any]) -> dict[str, Value]:
     merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
     pre = PRE[split, whole_words]
     stripping = [token["content"] for token in data.get("added_tokens", []) if token.get("lstrip")]
-    return {"model": "gpt2", "pre": STRIPPING.get(pre, pre) if stripping == [MASK] else pre, "merges": merges}
+    if pre == "gpt-2" and len(stripping) == 1:
+        pre = STRIPPING.get(stripping[0], pre)
+    return {"model": "gpt2", "pre": pre, "merges": merges}
 
 
 def _split(pre_tokenizer: Mapping[str, Any] | None) -> str:

@@ -109,10 +109,11 @@ class Builder:
         """Divide by the root mean square of the last axis (Zhang & Sennrich 2019, arXiv 1910.07467)."""
         return self.node("SimplifiedLayerNormalization", x, self.weight(f"{name}.weight", weight), epsilon=epsilon)
 
-    def layer_norm(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any], epsilon: float) -> str:
+    def layer_norm(self, x: str, name: str, weight: NDArray[Any], bias: NDArray[Any] | None, epsilon: float) -> str:
         """Normalise the last axis."""
-        scale, shift = self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)
-        return self.node("LayerNormalization", x, scale, shift, epsilon=epsilon)
+        scale = self.weight(f"{name}.weight", weight)
+        shift = [] if bias is None else [self.weight(f"{name}.bias", bias)]
+        return self.node("LayerNormalization", x, scale, *shift, epsilon=epsilon)
 
     def token_types(self, x: str, kinds: NDArray[np.float32]) -> str:
         """Add to x, whose tokens are of the first type, what their own types (types, dim) differ by: here, nothing."""

@@ -9,8 +9,8 @@ Each file has
 
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
-text part under the usual names. Files that begin with an underscore are shared; a `-` in a model_type is a `_` in the
-name of its file.
+text part under the usual names. One whose tensors are called in several ways has sources(names), as below. Files that
+begin with an underscore are shared; a `-` in a model_type is a `_` in the name of its file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-from edge_embed.errors import UnsupportedModelError, listing
+from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec.values import whole
 from edge_embed.spec.weights import Part
 
@@ -77,6 +77,22 @@ def attention(config: Mapping[str, Any]) -> Literal["full", "causal"]:
     stated: Literal["full", "causal"] = known.ATTENTION
     causal = getattr(known.read(config), "causal", stated == "causal")
     return "causal" if causal else "full"
+
+
+def sources(model_type: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return what we call the tensors of a checkpoint, of such shapes: name -> those that are stacked to make it.
+
+    Raises CorruptModelError for some that cannot be.
+    """
+    known = architecture(model_type)
+    if not hasattr(known, "sources"):
+        return {name: (name,) for name in shapes}
+    found: dict[str, tuple[str, ...]] = known.sources(shapes)
+    for name, parts in found.items():
+        if len(parts) > 1 and (not all(shapes[p] for p in parts) or len({shapes[p][1:] for p in parts}) > 1):
+            stated = listing(f"{part} {shapes[part]}" for part in parts)
+            raise CorruptModelError(f"tensors {stated} cannot make {name!r}: their rows differ")
+    return found
 
 
 def tables() -> tuple[str, ...]:

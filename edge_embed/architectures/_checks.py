@@ -37,6 +37,12 @@ def real(config: Mapping[str, Any], key: str, default: float | None = None) -> f
     return values.real(config, key, CONFIG, default)
 
 
+def flag(config: Mapping[str, Any], key: str, default: bool) -> bool:
+    """Return true or false of config.json, `default` if it is absent; raise CorruptModelError for another value."""
+    found: bool = decode(bool, config.get(key, default), f"{CONFIG}: {key}")
+    return found
+
+
 def section(config: Mapping[str, Any], key: str) -> dict[str, Any]:
     """Return an object within config.json, empty if it is absent; raise CorruptModelError for another value."""
     return values.section(config, key, CONFIG)

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.spec.values import shown
 
 from ._checks import check_config, check_layers, real, section, whole
+from ._rotary import read_theta
 
 ALLOWED = {
     "hidden_act": ("silu",),
@@ -73,12 +71,6 @@ def read_llama(config: Mapping[str, Any], *, qk_norm: bool, attention: Literal["
     )
 
 
-def inverse_frequencies(config: Config) -> NDArray[np.float32]:
-    """Return theta^(-2i/head_dim) (Su et al. 2021, arXiv 2104.09864), over the divisor: (head_dim / 2,)."""
-    exponents = np.arange(0, config.head_dim, 2, dtype=np.float32) / np.float32(config.head_dim)
-    return (1 / np.float32(config.rope_theta) ** exponents / np.float32(config.rope_divisor)).astype(np.float32)
-
-
 def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
     """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
 
@@ -86,15 +78,14 @@ def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
     Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
     """
     rope = section(config, "rope_scaling") or section(config, "rope_parameters")
-    stated = {"rope_theta": rope.get("rope_theta", config.get("rope_theta"))}
-    kind = rope.get("rope_type", rope.get("type", "default"))
-    if stated["rope_theta"] is None:
+    stated = config.get("rope_theta")
+    if rope.get("rope_theta", stated) is None:
         raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
-    if kind not in ("default", "linear"):
-        raise UnsupportedModelError(f"config.json: rope_type={kind!r} is not implemented; 'default' and 'linear' are")
+    theta = read_theta(rope, stated, ("default", "linear"))
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
         raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
-    theta, divisor = real(stated, "rope_theta"), real(rope, "factor", 1.0) if kind == "linear" else 1.0
-    if not theta or not divisor:
-        raise CorruptModelError(f"config.json: rope_theta={theta} and factor={divisor} must be above 0")
+    linear = rope.get("rope_type", rope.get("type")) == "linear"
+    divisor = real(rope, "factor", 1.0) if linear else 1.0
+    if not divisor:
+        raise CorruptModelError(f"config.json: factor={divisor} must be above 0")
     return theta, divisor

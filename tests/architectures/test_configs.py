@@ -112,7 +112,7 @@ LLAMA = {
         (LLAMA, {"num_attention_heads": 0}, "num_attention_heads=0 is not a whole number from 1"),
         (LLAMA, {"num_key_value_heads": -1}, "num_key_value_heads=-1 is not a whole number"),
         (LLAMA, {"rope_scaling": "linear"}, "rope_scaling='linear' is not an object"),
-        (LLAMA, {"rope_theta": 0}, "rope_theta=0.0 and factor=1.0 must be above 0"),
+        (LLAMA, {"rope_theta": 0}, "rope_theta=0.0 must be above 0"),
         (LLAVA, {"text_config": [1]}, r"text_config=\[1\] is not an object"),
     ],
 )

@@ -36,12 +36,28 @@ def unigram() -> Tokenizer:
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")]
     )
     made.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
-    _surround(made)
+    _surround(made, SPECIAL, "<mask>")
     return made
 
 
 def byte_pairs() -> Tokenizer:
     """Build a byte-level tokenizer as RoBERTa's is."""
+    made = _byte_pairs(SPECIAL, "<mask>")
+    _surround(made, SPECIAL, "<mask>")
+    return made
+
+
+def modern() -> Tokenizer:
+    """Build a byte-level tokenizer as ModernBERT's is: text in NFC, runs of spaces that are tokens by themselves."""
+    special = ("[CLS]", "[PAD]", "[SEP]", "[UNK]")
+    made = _byte_pairs(special, "[MASK]")
+    made.normalizer = normalizers.NFC()
+    _surround(made, special, "[MASK]")
+    made.add_tokens([AddedToken(" " * n, normalized=False) for n in (2, 3, 4)])
+    return made
+
+
+def _byte_pairs(special: tuple[str, ...], mask: str) -> Tokenizer:
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [
         ("w", "o"),
@@ -54,11 +70,10 @@ def byte_pairs() -> Tokenizer:
         ("h", "e"),
         ("l", "l"),
     ]
-    words = [*SPECIAL, *letters, *("".join(merge) for merge in merges), "<mask>"]
+    words = [*special, *letters, *("".join(merge) for merge in merges), mask]
     made = Tokenizer(models.BPE({word: n for n, word in enumerate(words)}, merges))
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    _surround(made)
     return made
 
 
@@ -97,6 +112,9 @@ def merged_pieces(prefix: str = "", around: tuple[str, str] = ("<bos>", "<eos>")
     return made
 
 
-def _surround(made: Tokenizer) -> None:
-    made.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)])
-    made.add_special_tokens([*SPECIAL, AddedToken("<mask>", lstrip=True, special=True)])
+def _surround(made: Tokenizer, special: tuple[str, ...], mask: str) -> None:
+    first, _, last, _ = special
+    made.post_processor = processors.TemplateProcessing(
+        single=f"{first} $A {last}", special_tokens=[(first, 0), (last, 2)]
+    )
+    made.add_special_tokens([*special, AddedToken(mask, lstrip=True, special=True)])

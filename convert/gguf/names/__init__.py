@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Value: TypeAlias = "str | bytes | bool | int | float | list[str] | list[int] | list[float]"
+Value: TypeAlias = "str | bytes | bool | int | float | list[str] | list[bool] | list[int] | list[float]"
 
 
 @dataclass(frozen=True)

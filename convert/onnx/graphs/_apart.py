@@ -30,37 +30,15 @@ def attend(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str
     operators padding is masked, and its rows come out as they may.
     """
     if not b.fused:
-        return standard.attention(b, q, k, v, mask=_mask(b), num_heads=heads)
+        return standard.attention(b, q, k, v, mask=padding_mask(b), num_heads=heads)
 
     def steps(q: str, k: str, v: str, *_: str) -> list[Step]:
         return [("MultiHeadAttention", [q, k, v], ["out"], {"domain": MICROSOFT, "num_heads": heads})]
 
-    return _attend(b, steps, (q, k, v), lengths, at, one_row)
+    return within_texts(b, steps, (q, k, v), lengths, at, one_row=one_row)
 
 
-def attend_near(b: Builder, heads: int, q: str, k: str, v: str, lengths: str, at: str, before: int, after: int) -> str:
-    """Attend within each text, each token to as many tokens `before` it and `after` it as said, and to itself.
-
-    Takes memory with the square of the length: the kernel that does not cannot leave keys out.
-    """
-    near = _near(b, before, after)
-    if not b.fused:
-        return standard.attention(b, q, k, v, mask=_mask(b), bias=near, num_heads=heads)
-
-    def steps(q: str, k: str, v: str, last: str, total: str) -> list[Step]:
-        axes = [b.constant(value, np.int64) for value in ([0], [0, 0], [2, 3])]
-        return [
-            ("Cast", [total], ["count"], {"to": TensorProto.INT64}),
-            ("Unsqueeze", ["count", axes[0]], ["stop"], {}),
-            ("Concat", ["stop", "stop"], ["stops"], {"axis": 0}),
-            ("Slice", [near, axes[1], "stops", axes[2]], ["near"], {}),
-            ("MultiHeadAttention", [q, k, v, "", "", "near"], ["out"], {"domain": MICROSOFT, "num_heads": heads}),
-        ]
-
-    return _attend(b, steps, (q, k, v), lengths, at, one_row=False)
-
-
-def _near(b: Builder, before: int, after: int) -> str:
+def near_bias(b: Builder, before: int, after: int) -> str:
     """Return what is added to the score of each token (row) with each other: 0, or as little as makes it not count."""
 
     def make() -> str:
@@ -85,8 +63,8 @@ def attend_causal(
     """
     if not b.fused:
         k, v = (standard.repeat_heads(b, x, kv_heads, heads // kv_heads) for x in (k, v))
-        bias = _near(b, window - 1, 0) if window else standard.causal_bias(b)
-        return standard.attention(b, q, k, v, mask=_mask(b), bias=bias, num_heads=heads)
+        bias = near_bias(b, window - 1, 0) if window else standard.causal_bias(b)
+        return standard.attention(b, q, k, v, mask=padding_mask(b), bias=bias, num_heads=heads)
     attributes = {"domain": MICROSOFT, "num_heads": heads, "kv_num_heads": kv_heads}
     attributes |= {"local_window_size": window} if window else {}
 
@@ -106,17 +84,21 @@ def attend_causal(
             ("Reshape", ["rows of all", "sizes"], ["out"], {}),
         ]
 
-    return _attend(b, steps, (q, k, v), lengths, at, one_row=False)
+    return within_texts(b, steps, (q, k, v), lengths, at, one_row=False)
 
 
-def _mask(b: Builder) -> str:
+def padding_mask(b: Builder) -> str:
+    """Return which tokens are no padding, int32 (batch, tokens)."""
     return b.cached("mask", lambda: b.node("Cast", "attention_mask", to=TensorProto.INT32))
 
 
-def _attend(
-    b: Builder, steps: Callable[..., list[Step]], inputs: tuple[str, str, str], lengths: str, at: str, one_row: bool
+def within_texts(
+    b: Builder, steps: Callable[..., list[Step]], inputs: tuple[str, str, str], lengths: str, at: str, *, one_row: bool
 ) -> str:
-    """Run the steps on the whole batch where all texts are equally long, else on each text."""
+    """Run the steps, from q, k, v to `out`, on the whole batch where all texts are equally long, else on each text.
+
+    `steps` takes the names of q, k and v, of each text's last index (int32) and of the longest one's length (int32).
+    """
     texts = b.cached("texts", lambda: _texts(b, lengths))
     together = steps(*inputs, texts.last, texts.total)
     body = _text(b, f"{at}text.", steps, inputs, texts, one_row)
@@ -124,7 +106,7 @@ def _attend(
         ("Loop", [texts.count, b.constant(True, np.bool_)], ["stacked"], {"body": body}),
         ("Squeeze", ["stacked", b.constant([1], np.int64)], ["out"], {}),
     ]
-    branches = {"then_branch": _graph(f"{at}together.", together), "else_branch": _graph(f"{at}apart.", apart)}
+    branches = {"then_branch": graph(f"{at}together.", together), "else_branch": graph(f"{at}apart.", apart)}
     return b.node("If", texts.equally_long, **branches)
 
 
@@ -176,16 +158,16 @@ def _text(
         ("Slice", [v, "from", "to", axes], ["values"], {}),
         ("Gather", [texts.totals, "number"], ["length"], {}),
         ("Sub", ["length", b.constant([1], np.int32)], ["last"], {}),
-        *attend("queries", "keys", "values", "last", "length"),
+        *attend(*(f"{at}{name}" for name in ("queries", "keys", "values", "last", "length"))),
         ("Identity", ["before"], ["after"], {}),
     ]
     if not one_row:
         steps += [("Gather", [texts.pads, "number"], ["pads"], {}), ("Pad", ["out", "pads"], ["padded"], {})]
     given = [("number", TensorProto.INT64), ("before", TensorProto.BOOL)]
-    return _graph(at, steps, given, [("after", TensorProto.BOOL), ("out" if one_row else "padded", TensorProto.FLOAT)])
+    return graph(at, steps, given, [("after", TensorProto.BOOL), ("out" if one_row else "padded", TensorProto.FLOAT)])
 
 
-def _graph(
+def graph(
     at: str, steps: list[Step], given: Sequence[Value] = (), made: Sequence[Value] = (("out", TensorProto.FLOAT),)
 ) -> onnx.GraphProto:
     """Return a graph of steps; `at` stands before the names that are its own, others are the outer graph's."""

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from onnx import TensorProto
 
-from edge_embed.architectures._llama import PREFIXES, UNUSED, Config, inverse_frequencies
+from edge_embed.architectures._llama import PREFIXES, UNUSED, Config
+from edge_embed.architectures._rotary import inverse_frequencies
 from edge_embed.backends.onnx.names import ALL_ROWS, IMAGE_POSITIONS, IMAGE_ROWS, ONE_ROW
 from edge_embed.spec.model import Pooling
 
@@ -23,6 +23,7 @@ from ..builder import MICROSOFT, Builder
 from ..levels import linear, table
 from ..standard import repeat_heads
 from . import _apart
+from ._rotary import tables
 
 NORMS = ("input_layernorm", "post_attention_layernorm")  # before attention, and before the MLP
 
@@ -47,12 +48,7 @@ def context(b: Builder, config: Config) -> Context:
 
 def rotations(b: Builder, config: Config, name: str) -> tuple[str, str]:
     """Add the cosines and sines of a rotary embedding for as many tokens as there are."""
-    tokens = b.node("Gather", b.node("Shape", "input_ids"), b.constant(1, np.int64))
-    inverse = inverse_frequencies(config)
-    at = b.node("Range", b.constant(0, np.int64), tokens, b.constant(1, np.int64))
-    column = b.node("Unsqueeze", b.node("Cast", at, to=TensorProto.FLOAT), b.constant([1], np.int64))
-    angles = b.node("Mul", column, b.weight(f"{name}.inverse_frequencies", inverse[None]))
-    return b.node("Cos", angles), b.node("Sin", angles)
+    return tables(b, name, inverse_frequencies(config.head_dim, config.rope_theta, config.rope_divisor))
 
 
 def smooth_pairs(

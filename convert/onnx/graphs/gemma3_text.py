@@ -15,7 +15,7 @@ from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
 from ..levels import linear, table
 from ..standard import repeat_heads
-from . import _apart, _llama
+from . import _apart, _llama, _local
 
 __all__ = ["build", "smooth_pairs"]
 
@@ -73,7 +73,7 @@ def _attend(b: Builder, read: Reader, config: Config, n: int, h: str, lengths: s
         return _apart.attend_causal(b, heads, kv_heads, q, k, v, lengths, at, window)
     k, v = (repeat_heads(b, x, kv_heads, heads // kv_heads) for x in (k, v))
     if windowed:
-        return _apart.attend_near(b, heads, q, k, v, lengths, at, config.before, config.after)
+        return _local.attend(b, heads, widths["q"], q, k, v, lengths, at, before=config.before, after=config.after)
     return _apart.attend(b, heads, q, k, v, lengths, at, one_row=False)
 
 

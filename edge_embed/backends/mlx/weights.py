@@ -14,6 +14,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten
 
+from edge_embed.architectures import sources
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import Part
@@ -44,7 +45,7 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     part = build(model_type, config, kind)
     model = part.model
     shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
-    tensors = _named(read_tensors(paths), part, shapes)
+    tensors = _named(read_tensors(paths), part, shapes, model_type)
     quantised = _quantised(tensors, shapes, paths[0])
     _check_config(quantised, config, part, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
@@ -77,9 +78,15 @@ def _odd_dtype(path: Path, name: str, dtype: object) -> str:
     return f"{path}: tensor {name!r} is {dtype}; only {listing(FLOATS.values())} can be read. Convert it again"
 
 
-def _named(tensors: Mapping[str, mx.array], part: PartModel, shapes: Mapping[str, Shape]) -> dict[str, mx.array]:
+def _named(
+    tensors: Mapping[str, mx.array], part: PartModel, shapes: Mapping[str, Shape], model_type: str
+) -> dict[str, mx.array]:
     """Name a part's tensors as its model does, and bring convolutions that have channels last, MLX's way, to ours."""
-    named = {part.plain(name): tensor for name, tensor in tensors.items() if part.reads(name)}
+    stacked = {
+        name: mx.concatenate([tensors[one] for one in parts]) if len(parts) > 1 else tensors[parts[0]]
+        for name, parts in sources(model_type, {name: tensor.shape for name, tensor in tensors.items()}).items()
+    }
+    named = {part.plain(name): tensor for name, tensor in stacked.items() if part.reads(name)}
     for name, tensor in named.items():
         if tensor.ndim == 4 and shapes.get(name) == (turned := tensor.moveaxis(-1, 1)).shape != tensor.shape:
             named[name] = turned

@@ -33,7 +33,7 @@ from support.corpus import texts as corpus
 from support.places import MINIATURES
 
 TASKS = ("retrieval", "text-matching", "classification", "clustering")
-FITTING = [name for name in tiny.ARCHITECTURES if name not in ("eurobert-grouped", "mpnet")]
+FITTING = [name for name in tiny.ARCHITECTURES if name not in ("eurobert-grouped", "modernbert-biases", "mpnet")]
 
 
 def opened(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> Source:

@@ -19,7 +19,7 @@ from tests.support import tiny
 LENGTHS = (1, 2, 3, 9, 17, 17, 31, 40, 61, 96)
 
 
-@pytest.fixture(scope="module", params=["bert", "qwen3", "eurobert", "eurobert-grouped"])
+@pytest.fixture(scope="module", params=["bert", "qwen3", "eurobert", "eurobert-grouped", "modernbert", "nomic-bert"])
 def checkpoint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     tiny.make(request.param, folder)
