@@ -1,6 +1,6 @@
 """What a published checkpoint's own folder does not say: `facts.json`, matched by repository id. Data, no code.
 
-The folder's own files win where they speak; of two lengths the lesser counts.
+The folder's own files win where they speak; of two lengths the lesser counts. `source` is where the makers state it.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 PATH = Path(__file__).with_name("facts.json")
+# What other people's conversions append to a model's name: Qdrant's, MLX community's, those of GGUF files.
+CONVERTED = re.compile(r"(-(gguf|mlx|onnx|q|[2-8]bit|bf16|fp16))+$", re.I)
 logger = logging.getLogger(__name__)
 
 
 def plain(name: str) -> str:
-    """Return a repository's or folder's name without the suffix of its format."""
-    return re.sub(r"-(gguf|mlx)$", "", name, flags=re.I)
+    """Return a repository's or folder's name without the suffixes of its format."""
+    return CONVERTED.sub("", name)
 
 
 def facts_of(repository: str) -> dict[str, Any]:

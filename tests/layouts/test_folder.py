@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -242,8 +243,30 @@ def test_facts_are_of_no_other_model(name: str) -> None:
 def test_prompts_that_models_state_in_prose_alone(name: str, query: str, document: str) -> None:
     prompts = facts_of(name)["prompts"]
     assert (prompts["query"], prompts["document"]) == (query, document)
-    for other in ("BAAI/bge-m3", "intfloat/multilingual-e5-large-instruct", "thenlper/gte-base"):
-        assert facts_of(other) == {}
+    for other in ("BAAI/bge-m3", "thenlper/gte-base", "BAAI/bge-reranker-base", "intfloat/e5-base-unsupervised"):
+        assert "prompts" not in facts_of(other)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "normalize", "max_tokens"),
+    [
+        ("Xenova/all-MiniLM-L6-v2", "mean", True, 256),
+        ("Qdrant/all-MiniLM-L6-v2-onnx", "mean", True, 256),
+        ("mlx-community/all-MiniLM-L6-v2-4bit", "mean", True, 256),
+        ("Qdrant/paraphrase-multilingual-MiniLM-L12-v2-onnx-Q", "mean", False, 128),
+        ("gpustack/bge-m3-GGUF", "first", True, 8192),
+        ("Supabase/gte-small", "mean", True, None),
+        ("thenlper/gte-large-zh", "first", True, None),
+        ("Snowflake/snowflake-arctic-embed-l-v2.0", "first", True, None),
+        ("mixedbread-ai/mxbai-embed-large-v1", "first", True, None),
+        ("Qwen/Qwen3-Embedding-0.6B-GGUF", "last", True, None),
+    ],
+)
+def test_poolings_of_models_that_others_converted(
+    name: str, pooling: str, normalize: bool, max_tokens: int | None
+) -> None:
+    facts = facts_of(name)
+    assert (facts["pooling"], facts["normalize"], facts.get("max_tokens")) == (pooling, normalize, max_tokens)
 
 
 def test_a_folder_of_another_architecture_or_width_has_no_prompts_by_its_name(tmp_path: Path) -> None:
@@ -275,14 +298,15 @@ def test_a_namesake_of_another_shape_opens_as_what_it_is(source: Path, caplog: p
 
 def test_every_entry_of_facts_is_of_a_spec() -> None:
     for entry in json.loads(PATH.read_text()):
-        assert entry.keys() - {"dims"} == {"match", "model_type", "spec"}
+        assert entry.keys() - {"dims"} == {"match", "source", "model_type", "spec"}
+        assert re.fullmatch(r"https://huggingface\.co/[\w.-]+/[\w.-]+", entry["source"])
         assert all(pattern.count("/") == 1 for pattern in entry["match"])
         needed = {"name": "x", "architecture": "x", "dim": 4096, "max_tokens": 1, "pooling": "last", "normalize": True}
         for pattern in entry["match"]:
             facts = facts_of(pattern.replace("*", ""))
             assert entry["spec"].items() <= facts.items()
             ModelSpec.from_json(json.dumps({"format": 1, **needed, **facts}))
-    assert facts_of("Qwen/Qwen3-Embedding-0.6B") == {"matryoshka_dims": [32, 64, 128, 256, 512, 768, 1024]}
+    assert facts_of("Qwen/Qwen3-Embedding-0.6B")["matryoshka_dims"] == [32, 64, 128, 256, 512, 768, 1024]
 
 
 def test_a_folder_has_the_facts_of_its_name_if_it_holds_that_architecture(
