@@ -4,10 +4,13 @@ Where it is known not to, no file can help, and the texts are left out of the co
 where accents are stripped it drops vowel signs as well (Hindi, Tamil, Korean); WordPiece words have no greatest length;
 SentencePiece's BPE marks the beginning of a text that begins with a space or follows a special token, which Metaspace
 does not; spaces before ModernBERT's mask are tokens.
+The space that ends a text is a token for multilingual-e5's tokenizer.json and not for llama.cpp, nor for SentencePiece
+itself: there texts are compared without it.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +23,7 @@ from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from ..verification.probes import LONGEST, probes
 from .sentencepiece_bpe import written
+from .unigram import keeps_last_space
 
 HANGUL_VOWELS = "".join(map(chr, range(0x1160, 0x1200)))
 HARD = (
@@ -46,6 +50,9 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     data = read_object(tokenizer)
     special = [written(token, data["model"]) for token in data.get("added_tokens", [])]
     all_texts = [*probes(LONGEST), *HARD, *(f"before {token} after{token}" for token in special)]
+    if keeps_last_space(data):
+        last = re.compile(rf"\s+(?={'|'.join(map(re.escape, special))}|\Z)")
+        all_texts = [last.sub("", text) for text in all_texts]
     texts = [text for text in all_texts if _same_in_llama(text, data)]
     vocabulary = Vocabulary(model)
     try:

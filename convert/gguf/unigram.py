@@ -46,6 +46,13 @@ def unigram(data: Mapping[str, Any], rows: int) -> dict[str, Value]:
     return keys | ({"precompiled_charsmap": charsmap} if charsmap else {})
 
 
+def keeps_last_space(data: Mapping[str, Any]) -> bool:
+    """Whether a space at the end of a text is a token of its own: of Unigram, where nothing strips it."""
+    kinds = [part["type"] for part in _parts(data.get("normalizer"), "normalizers")]
+    splits = _parts(data.get("pre_tokenizer"), "pretokenizers")
+    return data["model"]["type"] == "Unigram" and "Strip" not in kinds and len(splits) < 2
+
+
 def _beginning(pre_tokenizer: Mapping[str, Any] | None) -> tuple[bool, bool]:
     """Return whether a text's first word is marked as one, and whether words are split at any white space."""
     parts = _parts(pre_tokenizer, "pretokenizers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from .charsmap import charsmap
 
@@ -27,14 +27,18 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,?!'-:
 PIECES = [SPACE, *(SPACE + word for word in WHOLE), *PARTS, *LETTERS, *(SPACE + letter for letter in LETTERS[:36])]
 
 
-def unigram() -> Tokenizer:
-    """Build a tokenizer of pieces as XLM-RoBERTa's is, with `<mask>` as its last token."""
+def unigram(splits: bool = True) -> Tokenizer:
+    """Build a tokenizer of pieces as XLM-RoBERTa's is, or multilingual-e5's, which keeps a space at the end.
+
+    `<mask>` is its last token.
+    """
     scored = [(piece, -2.0 - 0.037 * n) for n, piece in enumerate(dict.fromkeys(PIECES))]
     made = Tokenizer(models.Unigram([*((token, 0.0) for token in SPECIAL), *scored, ("<mask>", 0.0)], unk_id=3))
     made.normalizer = normalizers.Precompiled(charsmap(FOLDED))
-    made.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")]
-    )
+    marks = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="always")
+    made.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), marks]) if splits else marks
+    if not splits:
+        made.normalizer = normalizers.Sequence([made.normalizer, normalizers.Replace(Regex(" {2,}"), " ")])
     made.decoder = decoders.Metaspace(replacement=SPACE, prepend_scheme="always")
     _surround(made, SPECIAL, "<mask>")
     return made

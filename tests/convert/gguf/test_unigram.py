@@ -75,8 +75,10 @@ def test_other_ways_of_saying_so(path: Path, changes: dict[str, Any]) -> None:
     assert "tokenizer.ggml.precompiled_charsmap" not in keys
 
 
-def test_llama_cpp_gives_the_same_ids(tmp_path: Path) -> None:
+@pytest.mark.parametrize("splits", [True, False], ids=["XLM-RoBERTa", "multilingual-e5"])
+def test_llama_cpp_gives_the_same_ids(splits: bool, tmp_path: Path) -> None:
     tiny.make("xlm-roberta", tmp_path / "model")
+    pieces.unigram(splits).save(str(tmp_path / "model" / "tokenizer.json"))
     source = open_variant(tmp_path / "model", None, None, None, {})
     write_file(tmp_path / "x.gguf", source, "F32", source.folder / "tokenizer.json")
     texts, left_out = check_ids(tmp_path / "x.gguf", source.folder / "tokenizer.json")
