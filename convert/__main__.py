@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, VerificationError, listing
 from edge_embed.formats.json_file import read_json
-from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.find import find_model
 from edge_embed.loading.request import load_request
 
@@ -20,7 +21,9 @@ from .conversion import convert
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
-    parser.add_argument("source", help="checkpoint: a folder, user/repo[@revision], or package:NAME/FOLDER")
+    parser.add_argument(
+        "source", help="checkpoint: a folder, user/repo[@revision], package:NAME/FOLDER, or a GGUF file or [:LEVEL]"
+    )
     parser.add_argument("--out", type=Path, required=True, help="where <name>[-<task>][-GGUF|-mlx]/ are made")
     parser.add_argument(
         "--to", required=True, metavar="FORMAT:LEVEL,...", help="for example onnx:int8,gguf:Q4_K_M,mlx:4bit or gguf:all"
@@ -55,10 +58,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert as the arguments say, telling each step on standard error."""
     request = load_request(args.source)
-    if request.reference.level:
-        raise InputError(f"{args.source!r} names a level; what to make is said by --to")
     with find_model(request) as found:
-        repo = found.fetch(checkpoint_files(found.model.files.sizes))
+        model = _of_level(found.model, args.source, request.reference.level)
+        repo = replace(found, model=model).fetch(model.checkpoint_files)
     values = {"source": repo.spec.source, "revision": repo.spec.revision, **_values(args.spec)}
     tasks = _tasks(args.task, repo)
     name = f"{repo.spec.name}-{args.adapter.resolve().name}" if args.adapter else repo.spec.name
@@ -70,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     for task in tasks or [None]:
         try:
             folders = convert(
-                repo.folder,
+                repo.folder if repo.original else repo.folder / str(repo.checkpoint),
                 args.out,
                 to,
                 name=args.name or name,
@@ -92,6 +94,18 @@ def run(args: argparse.Namespace) -> None:
             print(folder)
     if refused:
         raise VerificationError("\n".join(refused))
+
+
+def _of_level(model: ModelFolder, source: str, level: str | None) -> ModelFolder:
+    """Return the folder with the GGUF file of a level for its checkpoint; None: with the one that it has."""
+    if level is None:
+        return model
+    named = [one for one in model.spec.weights if (one.format, one.level) == ("gguf", level)]
+    if not named:
+        raise InputError(
+            f"{source!r} names a level, of which there is no GGUF file to convert from; what to make is said by --to"
+        )
+    return replace(model, checkpoint=named[0].files[0].path)
 
 
 def _words(text: str) -> list[str]:

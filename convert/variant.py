@@ -16,15 +16,16 @@ from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
 from edge_embed.layouts.folder import TOKENIZER, ModelFolder, read_folder
 from edge_embed.layouts.sentence_transformers import adapter_values
-from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.model import FILE_NAME, TEXT, ModelSpec, space_fingerprint, with_values
 from edge_embed.spec.names import as_model_name, model_name
+from edge_embed.spec.values import parse_object
 
 from .checkpoint.adapters import open_adapter
 from .checkpoint.derived import Stacked
 from .checkpoint.matching import shape_of
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
+from .gguf.source import open_gguf
 
 MADE = (
     "weights",
@@ -39,6 +40,8 @@ def open_variant(
 ) -> Source:
     """Open a checkpoint with the adapter of a task, or one from elsewhere, merged in lazily; `values` change its spec.
 
+    `folder` may also be a GGUF file, or a folder that has nothing else: then that is read as a checkpoint.
+
     Raises InputError for a task, an adapter or values that cannot be, ModelError for files that cannot be converted.
     """
     if name is not None:
@@ -51,9 +54,9 @@ def open_variant(
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
     chosen = adapter if adapter is not None else _adapter_of(repo, task)
-    source = open_source(repo)
+    source = _source(repo)
     if adapter is not None:
-        _check_same_words(repo.tokenizer, adapter / TOKENIZER)
+        _check_same_words(source, adapter / TOKENIZER)
     if chosen is not None:
         merged = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
         source = replace(source, tensors=merged, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
@@ -75,8 +78,13 @@ def open_variant(
     if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
     if spec.pooling == "last":
-        _check_closing_token(repo.tokenizer, spec.template(None, None))
+        _check_closing_token(source, spec.template(None, None))
     return replace(source, spec=spec, tensors=tensors)
+
+
+def _source(repo: ModelFolder) -> Source:
+    path = repo.checkpoint_path
+    return open_source(repo) if path is None or repo.original else open_gguf(repo, path)
 
 
 def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:
@@ -89,11 +97,12 @@ def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:
     return repo.adapters[task] if task is not None else None
 
 
-def _check_same_words(base: Path, adapter: Path) -> None:
+def _check_same_words(source: Source, adapter: Path) -> None:
     """Refuse an adapter that was trained on other token ids than the base's tokenizer gives."""
     if not adapter.is_file():
         return
-    ours, others = read_object(base), read_object(adapter)
+    base, made = source.folder / TOKENIZER, source.made.get(TOKENIZER)
+    ours, others = read_object(base) if made is None else parse_object(made, base), read_object(adapter)
     if any(_words(ours, key) != _words(others, key) for key in ("model", "added_tokens")):
         raise UnsupportedModelError(
             f"{adapter} has other words than {base}: the adapter was trained with words that its base does not know; "
@@ -121,19 +130,19 @@ def _change(spec: ModelSpec, values: Mapping[str, Any]) -> ModelSpec:
     return new
 
 
-def _check_closing_token(path: Path, template: str) -> None:
+def _check_closing_token(source: Source, template: str) -> None:
     """Refuse a tokenizer that ends texts with their own last token: pooled there, vectors would be of one word.
 
     A prompt that goes on after the text closes it as well.
     """
     try:
-        tokenizer = GuardedTokenizer(path)
+        tokenizer = source.tokenizer
     except CorruptModelError:  # whoever tokenises says what is wrong with the file
         return
     one, other = (tokenizer.encode(template.replace(TEXT, text)) for text in "ab")
     closed = not template.endswith(TEXT) or one.special_tokens_mask[-1:] == [1]
     if one.ids[-1:] != other.ids[-1:] or not closed:
         raise UnsupportedModelError(
-            f"{path} appends no closing token, and pooling 'last' reads it: add a TemplateProcessing post-processor "
-            "that ends with the model's closing token, or choose another pooling"
+            f"{source.folder / TOKENIZER} appends no closing token, and pooling 'last' reads it: add a "
+            "TemplateProcessing post-processor that ends with the model's closing token, or choose another pooling"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from edge_embed.errors import CorruptModelError, ModelNotFoundError, Unsupported
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
 from edge_embed.hub.digests import SHA256, digest_of, update_hash
-from edge_embed.layouts.folder import ModelFolder
+from edge_embed.layouts.folder import TOKENIZER, ModelFolder
+from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.values import text
@@ -70,13 +71,22 @@ class Tensors(Mapping[str, Array]):
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint that can be converted; `files` hold its weights, adapter included."""
+    """A checkpoint that can be converted; `files` hold its weights, adapter included.
+
+    `made` are the small files, by name, that the folder lacks and that follow from its weights' file.
+    """
 
     folder: Path
     spec: ModelSpec
     config: dict[str, Any]
     tensors: Mapping[str, Array]
     files: tuple[Path, ...]
+    made: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> GuardedTokenizer:
+        """Its tokenizer; raises CorruptModelError for one that cannot be read."""
+        return GuardedTokenizer(self.folder / TOKENIZER, self.made.get(TOKENIZER))
 
     def identity(self) -> str:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""
@@ -107,10 +117,13 @@ def open_source(repo: ModelFolder) -> Source:
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
     config["model_type"] = public_type(text(config, "model_type", folder / "config.json"), tensors)
-    spec = replace(
-        repo.spec, architecture=config["model_type"], dense=tuple(map(partial(_hashed, folder), repo.spec.dense))
-    )
+    spec = replace(with_hashes(repo), architecture=config["model_type"])
     return Source(folder, spec, config, tensors, (*paths, *(folder / name for name in repo.dense)))
+
+
+def with_hashes(repo: ModelFolder) -> ModelSpec:
+    """Return a folder's spec with the sizes and hashes of the files of its Dense modules."""
+    return replace(repo.spec, dense=tuple(map(partial(_hashed, repo.folder), repo.spec.dense)))
 
 
 def _hashed(folder: Path, module: Dense) -> Dense:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge_embed.errors import InputError, listing
+from edge_embed.layouts.folder import TOKENIZER
 from edge_embed.spec.weights import LEVELS as KNOWN
 from edge_embed.spec.weights import Weights, image_level
 
@@ -73,7 +74,7 @@ def write(export: Export) -> list[Weights]:
         raise InputError(f"{listing(blind)} need the importance of every input: give calibration texts")
     stem = stem_of(source.spec.name)
     paths = {level: folder / f"{stem}-{level}.gguf" for level in (BASE, *export.levels)}
-    tokenizer = source.folder / "tokenizer.json"
+    tokenizer = (folder if TOKENIZER in source.made else source.folder) / TOKENIZER
     for level in [BASE, *(set(export.levels) & set(TYPES) - {BASE})]:
         export.report(f"gguf:{level}")
         with watched(source, f"gguf:{level}") as read:

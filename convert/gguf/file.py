@@ -155,16 +155,7 @@ class _Reader:
             raise CorruptModelError(
                 f"max_tokens={stop - start}, but {entry.source!r} has {len(tensor) - start} rows for texts"
             )
-        tensor = tensor[slice(*entry.rows)] if entry.rows else tensor
-        tensor = tensor + np.float32(entry.shift) if entry.shift else tensor
-        return tensor if entry.heads is None else _neighbours(tensor, entry.heads)
-
-
-def _neighbours(tensor: Array, heads: int) -> Array:
-    """Put rows that are turned together, half a head apart, next to each other."""
-    halves = tensor.reshape(heads, 2, -1, *tensor.shape[1:])
-    turned: Array = np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(tensor.shape)
-    return turned
+        return entry.stored(tensor)
 
 
 def _exact(entry: Entry) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,28 @@ HARD = (
 )
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """How many texts were compared, how many left out, and how the first that differs does; None where none does."""
+
+    texts: int
+    left_out: int
+    difference: str | None
+
+
 def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
     """Compare the ids of many texts, special tokens inside among them -> how many texts, how many were left out.
 
     Raises VerificationError with the first text whose ids differ.
     """
-    exact = GuardedTokenizer(tokenizer)
-    data = read_object(tokenizer)
+    found = compare(model, GuardedTokenizer(tokenizer), read_object(tokenizer))
+    if found.difference:
+        raise VerificationError(f"GGUF was not kept: {found.difference}")
+    return found.texts, found.left_out
+
+
+def compare(model: Path, exact: GuardedTokenizer, data: Mapping[str, Any]) -> Comparison:
+    """Compare llama.cpp's ids by a model's vocabulary with a tokenizer's; `data` is what its tokenizer.json says."""
     special = [written(token, data["model"]) for token in data.get("added_tokens", [])]
     all_texts = [*probes(LONGEST), *HARD, *(f"before {token} after{token}" for token in special)]
     if keeps_last_space(data):
@@ -59,10 +75,12 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
         found = [vocabulary.encode(text) for text in texts]
     finally:
         vocabulary.close()
-    for text, ids, expected in zip(texts, found, exact.encode_batch_fast(texts), strict=True):
-        if ids != expected.ids:
-            raise VerificationError(_difference(text, ids, expected.ids))
-    return len(texts), len(all_texts) - len(texts)
+    wrong = (
+        _difference(text, ids, expected.ids)
+        for text, ids, expected in zip(texts, found, exact.encode_batch_fast(texts), strict=True)
+        if ids != expected.ids
+    )
+    return Comparison(len(texts), len(all_texts) - len(texts), next(wrong, None))
 
 
 def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:
@@ -89,6 +107,6 @@ def _same_in_llama(text: str, data: Mapping[str, Any]) -> bool:
 def _difference(text: str, ids: list[int], expected: list[int]) -> str:
     at = next((n for n, (a, b) in enumerate(zip(ids, expected, strict=False)) if a != b), min(len(ids), len(expected)))
     return (
-        f"GGUF was not kept: llama.cpp's tokenizer gives other ids for {text[:60]!r}: from token {at} on "
+        f"llama.cpp's tokenizer gives other ids for {text[:60]!r}: from token {at} on "
         f"{ids[at : at + 5]}, tokenizer.json gives {expected[at : at + 5]}"
     )

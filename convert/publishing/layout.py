@@ -48,6 +48,8 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
     for pattern in COPIED:
         for path in source.folder.glob(pattern):
             shutil.copy(path, folder / path.name)
+    for name, text in source.made.items():
+        (folder / name).write_text(text, "utf-8")
     _pad_right(folder / "tokenizer_config.json")
     _write(folder / "config.json", _config(source))
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *_copy_dense(folder, source)]

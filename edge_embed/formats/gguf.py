@@ -268,12 +268,17 @@ class _Reader:
 PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
 
 
+def part_names(name: str) -> list[str]:
+    """List the names of the parts of a split file by any of them, or the name alone."""
+    part = PART.fullmatch(name)
+    if part is None:
+        return [name]
+    return [f"{part[1]}-{n:05}-of-{part[3]}.gguf" for n in range(1, int(part[3]) + 1)]
+
+
 def parts_of(path: Path) -> list[Path]:
     """List the parts of a split file by any of them, or the file alone; ModelNotFoundError when one is missing."""
-    part = PART.fullmatch(path.name)
-    if part is None:
-        return [path]
-    parts = [path.with_name(f"{part[1]}-{n:05}-of-{part[3]}.gguf") for n in range(1, int(part[3]) + 1)]
-    if missing := [other.name for other in parts if not other.is_file()]:
+    parts = [path.with_name(name) for name in part_names(path.name)]
+    if len(parts) > 1 and (missing := [other.name for other in parts if not other.is_file()]):
         raise ModelNotFoundError(f"{path} is one part of several, and {listing(missing)} are not beside it")
     return parts

@@ -13,14 +13,14 @@ from typing import Any
 
 from edge_embed.architectures import PRIVATE, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, UnsupportedModelError, listing
-from edge_embed.formats.gguf import parts_of
+from edge_embed.formats.gguf import part_names, parts_of
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.onnx import data_name
 from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
 from edge_embed.formats.safetensors import tensor_names
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.names import as_model_name
-from edge_embed.spec.weights import File, Level, Weights, image_part
+from edge_embed.spec.weights import LEVELS, File, Format, Level, Weights, highest_precision, image_part
 
 from .dense import check_dense
 from .facts import plain
@@ -35,14 +35,16 @@ SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 ADAPTER = re.compile(r"adapters/(?P<task>[^/]+)/adapter_(config\.json|model\.safetensors)")
 TOKENIZER = "tokenizer.json"
-SUFFIXES = {".onnx", ".gguf", ".safetensors"}  # of a file that may be named in the place of its folder
+GGUF = ".gguf"
+SUFFIXES = {".onnx", GGUF, ".safetensors"}  # of a file that may be named in the place of its folder
 
 
 @dataclass(frozen=True)
 class ModelFolder:
     """A model's folder: spec, files, and what it holds to convert from.
 
-    `checkpoint` is the original weights' file to open; with `adapters`, a folder for each task, it is their base.
+    `checkpoint` is the original weights' file to open, or, where there is none, the most exact GGUF file, from which
+    other formats can be made; with `adapters`, a folder for each task, it is their base.
     `adapter` is a folder elsewhere whose adapter is to be merged into it. `words` is the tokenizer's file.
     """
 
@@ -101,7 +103,25 @@ class ModelFolder:
     def offers(self, level: Level | None) -> bool:
         """Whether there are weights of a level (None: of any), or a checkpoint that can be converted to it."""
         texts = (weights for weights in self.spec.weights if weights.part == "text")
-        return self.checkpoint is not None or any(level in (None, weights.level) for weights in texts)
+        made = (name for name in LEVELS if self.converts_to(name))
+        here = any(level in (None, weights.level) for weights in texts)
+        return here or self.original or any(level in LEVELS[name] for name in made)
+
+    @property
+    def original(self) -> bool:
+        """Whether the checkpoint is the original weights, not a GGUF file's."""
+        return self.checkpoint is not None and not self.checkpoint.lower().endswith(GGUF)
+
+    def converts_to(self, format: Format) -> bool:
+        """Whether there is a checkpoint that may be converted to a format; no GGUF file is to another level of GGUF."""
+        return self.checkpoint is not None and (self.original or format != "gguf")
+
+    @property
+    def checkpoint_files(self) -> list[str]:
+        """The files to have for a conversion, the one to open last: the checkpoint's, and those of modules."""
+        if self.checkpoint is None or self.original:
+            return [*self.dense, *checkpoint_files(self.files.sizes)]
+        return [*self.dense, *reversed(part_names(self.checkpoint))]
 
     def with_weights(self, weights: Iterable[Weights]) -> ModelFolder:
         """Return the folder with other weights in its spec, and its checkpoint."""
@@ -168,7 +188,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         spec = replace(spec, architecture=public_type(spec.architecture, tensor_names(files.header(checkpoint))))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
     check_dense(spec.dense, files)
-    model = ModelFolder(files, spec, checkpoint, adapters)
+    model = ModelFolder(files, spec, checkpoint or _most_exact(weights), adapters)
     if "pooling" not in origin.overrides:
         model.check_gguf(weights)
     return model
@@ -223,7 +243,15 @@ def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) ->
     spec = read_gguf_spec(files, model, name, origin.source, origin.overrides)
     spec = replace(spec, weights=weights, source=origin.source or spec.source, revision=origin.revision)
     check_dense(spec.dense, files)
-    return ModelFolder(files, spec)
+    return ModelFolder(files, spec, _most_exact(weights))
+
+
+def _most_exact(weights: Iterable[Weights]) -> str | None:
+    """Return the most exact of GGUF files that are all there is; None where there is something else, or nothing."""
+    texts = [one for one in weights if one.part == "text"]
+    if not texts or any(one.format != "gguf" for one in texts):
+        return None
+    return highest_precision(texts).files[0].path
 
 
 def _checkpoint(files: Listing) -> str | None:
@@ -261,7 +289,8 @@ def _read_gguf_file(path: Path, origin: _Origin) -> ModelFolder:
     folder, parts = path.parent, tuple(File(path=part.name) for part in parts_of(path))
     weights = Weights(format="gguf", level=file_level(path), files=parts)
     if any((folder / known).is_file() for known in (FILE_NAME, "modules.json")):
-        return _read_files(Listing.of(folder), origin).with_weights((weights,))
+        model = _read_files(Listing.of(folder), origin).with_weights((weights,))
+        return replace(model, checkpoint=parts[0].path)
     return _read_gguf(Listing.of(folder), (weights,), replace(origin, name=origin.name or as_model_name(path.stem)))
 
 
@@ -284,7 +313,7 @@ def _read_own(files: Listing, origin: _Origin) -> ModelFolder:
     checkpoint = _checkpoint(files)
     if not existing and checkpoint is None:
         raise NoWeightsError(f"{files.folder}: none of the weight files that {FILE_NAME} names is there")
-    return ModelFolder(files, replace(spec, weights=tuple(existing)), checkpoint)
+    return ModelFolder(files, replace(spec, weights=tuple(existing)), checkpoint or _most_exact(existing))
 
 
 def _adapters(files: Listing) -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.formats.gguf import PART, Header, read_header
+from edge_embed.formats.gguf import PART, Header, part_names, read_header
 from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
@@ -48,12 +48,8 @@ def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
     models = sorted(name for name in names if name.lower().endswith(".gguf") and not _beside_model(name))
     for name in models:
         level, part = _named_level(base(name)) or "?", PART.fullmatch(name)
-        if part is None:
-            found.setdefault(level, [name])
-        elif int(part[2]) == 1:
-            parts = [f"{part[1]}-{n:05}-of-{part[3]}.gguf" for n in range(1, int(part[3]) + 1)]
-            if set(parts) <= set(models):
-                found.setdefault(level, parts)
+        if (part is None or int(part[2]) == 1) and set(parts := part_names(name)) <= set(models):
+            found.setdefault(level, parts)
     return found
 
 

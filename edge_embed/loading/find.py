@@ -139,7 +139,7 @@ def _base_with(adapter: Path, search: _Search) -> FoundModel:
     request = replace(search.request, spec={**adapter_values(adapter), **search.request.spec})
     try:
         found = _base(named, revision, replace(search, request=request))
-        if found.model.checkpoint is None:
+        if not found.model.original:
             raise NoWeightsError(f"{found.model.folder} has no original weights, model.safetensors")
     except ModelError as error:
         raise ModelNotFoundError(

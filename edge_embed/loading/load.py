@@ -20,7 +20,7 @@ from edge_embed.errors import (
     warn,
 )
 from edge_embed.hub.reference import local_path
-from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.static import MODEL2VEC
 from edge_embed.pipeline.bare_tokenizer import BareTokenizer
 from edge_embed.pipeline.head import read_head
@@ -115,7 +115,7 @@ def find_and_choose(request: LoadRequest) -> Iterator[tuple[FoundModel, Choice]]
 
 def files_of(model: ModelFolder, choice: Choice) -> list[str]:
     """List the files that a choice needs, the one to open last."""
-    return model.files_of(choice.weights) if choice.ready else [*model.dense, *checkpoint_files(model.files.sizes)]
+    return model.files_of(choice.weights) if choice.ready else model.checkpoint_files
 
 
 def switch_task(loaded: LoadedModel, request: LoadRequest, task: str) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""A checkpoint that no backend can run -> a converted copy in the cache. The one door to `edge_embed_convert`."""
+"""A checkpoint that a backend cannot run -> a converted copy in the cache. The one door to `edge_embed_convert`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import Any
 from filelock import FileLock
 
 from edge_embed.errors import CorruptModelError, MissingDependencyError, ModelError, ModelNotFoundError, pip_install
+from edge_embed.formats.gguf import part_names
 from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
@@ -29,6 +30,8 @@ from .integrity import check_files
 CONVERTER = 5  # raise it when the converter's output changes, so that older copies are not used
 LEFTOVER = ".edge_embed.partial"  # how a folder's name ends that the next conversion removes
 NOT_READ = {".bin", ".gguf", ".h5", ".msgpack", ".onnx", ".onnx_data", ".ot", ".pt", ".pth"}  # large, and not converted
+# What is read beside a GGUF file, whose folder may hold anything else.
+BESIDE = ("*config*.json", "edge_embed.json", "modules.json", "special_tokens_map.json", "tokenizer.json")
 CHECKED = {".json", ".safetensors", ".txt"}  # what is read of a model, not of what people are told of it
 logger = logging.getLogger(__name__)
 
@@ -36,7 +39,7 @@ logger = logging.getLogger(__name__)
 def prepare(
     model: ModelFolder, to: str, cache: Path, task: str | None = None, spec: Mapping[str, Any] | None = None
 ) -> ModelFolder:
-    """Return the converted copy of a checkpoint at `to` ("onnx:int8"), made once and kept.
+    """Return the converted copy of a checkpoint, or of a GGUF file, at `to` ("onnx:int8"), made once and kept.
 
     `task` names the adapter that is merged in; None for a checkpoint without adapters, and where the folder has one of
     elsewhere. `spec` holds keys of edge_embed.json that win over what the folder says.
@@ -46,7 +49,7 @@ def prepare(
     folder = place_of(cache, _key(model, to, task, spec or {}, cache))
 
     def once() -> ModelFolder:
-        _once(folder, _made, (model.folder, model.adapter), to, lambda: _convert(model, folder, to, task, spec or {}))
+        _once(folder, _made, (_place(model), model.adapter), to, lambda: _convert(model, folder, to, task, spec or {}))
         return read_folder(_made(folder)[0])
 
     try:
@@ -155,9 +158,15 @@ def _made(folder: Path) -> list[Path]:
 
 def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Mapping[str, Any]) -> None:
     origin = {"source": model.spec.source, "revision": model.spec.revision}
-    converter = _converter("edge_embed_convert", f"{model.folder} holds safetensors", out)
+    what = f"{model.folder} holds safetensors" if model.original else f"{_place(model)} is GGUF"
+    converter = _converter("edge_embed_convert", what, out)
     values = {**spec, **origin}
-    converter.convert(model.folder, out, [to], name=model.spec.name, task=task, adapter=model.adapter, spec=values)
+    converter.convert(_place(model), out, [to], name=model.spec.name, task=task, adapter=model.adapter, spec=values)
+
+
+def _place(model: ModelFolder) -> Path:
+    """Return the folder of original weights, or the GGUF file."""
+    return model.folder if model.original else model.folder / str(model.checkpoint)
 
 
 def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any], cache: Path) -> str:
@@ -167,14 +176,16 @@ def _key(model: ModelFolder, to: str, task: str | None, spec: Mapping[str, Any],
     """
     folder = model.folder.resolve()  # one conversion, whatever the working directory
     patterns = (
-        "[!.]*",
+        *(("[!.]*",) if model.original else BESIDE),
         "*Pooling/*",
         *(f"{Path(name).parent}/*" for name in model.dense),
         *([f"adapters/{task}/*"] if task else []),
     )
     paths = [path for pattern in patterns for path in folder.glob(pattern) if path.is_file()]
     names = sorted(path.relative_to(folder).as_posix() for path in paths if path.suffix not in NOT_READ)
-    check_files(folder, [name for name in names if Path(name).suffix in CHECKED], cache)
+    weights = [] if model.original else part_names(str(model.checkpoint))
+    names = [*names, *weights]
+    check_files(folder, [name for name in names if Path(name).suffix in CHECKED or name in weights], cache)
     files = [(name, remembered_digest(folder / name, cache)) for name in names]
     if model.adapter is not None:
         files += _adapter_files(model.adapter.resolve(), cache)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edge_embed.backends.facts import by_preference, check, facts, running
 from edge_embed.errors import InputError, QualityWarning, listing, warn
-from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.mlx import checkpoint_as_mlx
 from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format, Level, Weights, highest_precision
 
@@ -19,6 +19,7 @@ from .speed import Candidate, Ranking, Workload, estimate, estimated_speed, rank
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; speed.texts --batch-tokens
 MIN_BATCH_TOKENS = 16  # a batch that a budget may shrink to
 TIE = 0.95  # of the best speed; among levels that are as fast as that the one of highest precision is taken
+LARGEST, LARGEST_OF_GGUF = 4, 32  # times a checkpoint's size that a conversion may take in memory, whatever its level
 FOR: dict[Workload, str] = {"bulk": "in bulk", "single": "for single texts"}
 Rank = Callable[[Sequence[Candidate]], Ranking]
 
@@ -212,7 +213,7 @@ def _quickest(candidates: Sequence[Candidate], found: Ranking) -> Candidate:
 
 def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice | None:
     """Choose the checkpoint itself, where the backend that was named runs it so at the level that was named."""
-    if model.checkpoint is None or model.adapter is not None or constraints.backend == "auto":
+    if model.checkpoint is None or not model.original or model.adapter is not None or constraints.backend == "auto":
         return None
     if not facts(constraints.backend).reads_checkpoints:
         return None
@@ -224,7 +225,11 @@ def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice
 
 def _converted(model: ModelFolder, constraints: Constraints) -> Choice | None:
     """Choose what the checkpoint will be converted to: the level that was named, else the fastest that fits."""
-    names = [name for name in by_preference() if constraints.backend in ("auto", name) and facts(name).converts]
+    names = [
+        name
+        for name in by_preference()
+        if constraints.backend in ("auto", name) and facts(name).converts and model.converts_to(facts(name).format)
+    ]
     target = next((n for n in names if constraints.level is None or constraints.level in LEVELS[facts(n).format]), None)
     if model.checkpoint is None or target is None:
         return None
@@ -244,8 +249,8 @@ def _converted_within(
 
     A checkpoint on a hub that is small enough fits at any level, and its header need not be read.
     """
-    names = checkpoint_files(model.files.sizes)
-    if not all(map(model.files.has, names)) and 4 * sum(model.files.sizes[name] or 0 for name in names) <= limit:
+    names, most = model.checkpoint_files, LARGEST if model.original else LARGEST_OF_GGUF
+    if not all(map(model.files.has, names)) and most * sum(model.files.sizes[name] or 0 for name in names) <= limit:
         return options
     plans = memory_plans(model.with_weights(()), constraints.max_tokens, MIN_BATCH_TOKENS)
     sizes = {plan.candidate: plan.total for plan in plans}

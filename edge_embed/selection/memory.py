@@ -11,7 +11,7 @@ from edge_embed.backends.footprint import Footprint, Model
 from edge_embed.backends.onnx.footprint import BYTES_PER_WEIGHT, converted_footprint
 from edge_embed.errors import InputError
 from edge_embed.formats.json_file import read_object
-from edge_embed.layouts.folder import ModelFolder, checkpoint_files
+from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.weights import Format, Weights, image_part
 
 from .image_memory import ImageTower, max_image_rows, read_tower
@@ -57,7 +57,7 @@ def memory_plans(model: ModelFolder, max_tokens: int | None, batch_tokens: int) 
     found = [memory_plan(model, weights, max_tokens, batch_tokens) for weights in texts]
     if not found and model.checkpoint is not None:
         longest = _longest(model, max_tokens)
-        files = [name for name in checkpoint_files(model.files.top) if name.endswith(".safetensors")]
+        files = [name for name in model.checkpoint_files if name.lower().endswith((".safetensors", ".gguf"))]
         for level in BYTES_PER_WEIGHT:
             text = converted_footprint(_described(model), files, level, max(longest, batch_tokens))
             found.append(_plan(model, f"{CONVERTED}:{level}", CONVERTED, text))

@@ -5,31 +5,38 @@ all-MiniLM-L6-v2 stays within 1e-4.
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_embed.architectures._bert import Config, Learned, Names
 
-from . import Entry, Value
+from . import SHAPE, VOCABULARY, Entry, Stated, Value
 
-TABLES = "embeddings."
+TABLES, TYPES, POSITIONS = "embeddings.", "token_types.weight", "position_embd.weight"
+EPSILON = "attention.layer_norm_epsilon"
 
 
 def metadata(config: Config) -> dict[str, Value]:
     """Return llama.cpp's keys."""
+    numbers = {key: getattr(config, name) for key, name in SHAPE.items()}
+    return {**numbers, EPSILON: config.layer_norm_eps, "attention.causal": False}
+
+
+def numbers(stated: Stated) -> dict[str, Any]:
+    """Return config.json's numbers; of a file without types of tokens, whose only type then is zero, one."""
     return {
-        "block_count": config.num_hidden_layers,
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "attention.head_count": config.num_attention_heads,
-        "attention.layer_norm_epsilon": float(config.layer_norm_eps),
-        "attention.causal": False,
+        **stated.counts(SHAPE),
+        "layer_norm_eps": stated.real(EPSILON),
+        "vocab_size": stated.rows(VOCABULARY),
+        "type_vocab_size": stated.rows(TYPES, 1),
     }
 
 
 def tables(config: Config) -> list[Entry]:
     """List the tables of tokens and of their types."""
     dim, types = config.hidden_size, config.type_vocab_size
-    kinds = Entry("token_types.weight", f"{TABLES}token_type_embeddings.weight", (types, dim))
+    kinds = Entry(TYPES, f"{TABLES}token_type_embeddings.weight", (types, dim), optional=True)
     return [
-        Entry("token_embd.weight", f"{TABLES}word_embeddings.weight", (config.vocab_size, dim)),
+        Entry(VOCABULARY, f"{TABLES}word_embeddings.weight", (config.vocab_size, dim)),
         *([kinds] if types else []),
     ]
 
@@ -40,7 +47,7 @@ def entries(config: Learned, names: Names, max_tokens: int) -> list[Entry]:
     listed = [
         *tables(config),
         Entry(
-            "position_embd.weight",
+            POSITIONS,
             f"{TABLES}position_embeddings.weight",
             (config.max_position_embeddings, dim),
             rows=(first, first + max_tokens),

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from edge_embed.architectures._llama import Config
 
-from . import Entry, Value
+from . import SHAPE, VOCABULARY, Entry, Stated, Value
+
+EPSILON = "attention.layer_norm_rms_epsilon"
+UNREAD = ("output.weight",)  # an LM head
+THETA = 1e4  # llama.cpp's, for a file that states none
 
 NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 
@@ -17,18 +22,36 @@ def metadata(config: Config) -> dict[str, Value]:
     if config.rope_divisor != 1:
         scaling = {"rope.scaling.type": "linear", "rope.scaling.factor": config.rope_divisor}
     return {
-        "block_count": config.num_hidden_layers,
-        "embedding_length": config.hidden_size,
-        "feed_forward_length": config.intermediate_size,
-        "attention.head_count": config.num_attention_heads,
+        **{key: getattr(config, name) for key, name in SHAPE.items()},
+        EPSILON: config.rms_norm_eps,
         "attention.head_count_kv": config.num_key_value_heads,
         "attention.key_length": config.head_dim,
         "attention.value_length": config.head_dim,
-        "attention.layer_norm_rms_epsilon": float(config.rms_norm_eps),
         "attention.causal": config.causal,
         "rope.dimension_count": config.head_dim,
         "rope.freq_base": config.rope_theta,
         **scaling,
+    }
+
+
+def config_of(stated: Stated) -> dict[str, Any]:
+    """Return config.json's values."""
+    found = stated.counts(SHAPE)
+    theta, heads = stated.real("rope.freq_base", THETA), found["num_attention_heads"]
+    kind = stated.text("rope.scaling.type", "none")
+    rope: dict[str, Any] = {"rope_type": "default" if kind == "none" else kind, "rope_theta": theta}
+    if kind == "linear":
+        rope["factor"] = stated.real("rope.scaling.factor")
+    return {
+        **found,
+        "rms_norm_eps": stated.real(EPSILON),
+        "hidden_act": "silu",
+        "num_key_value_heads": stated.whole("attention.head_count_kv", heads),
+        "head_dim": stated.whole("attention.key_length", found["hidden_size"] // heads),
+        "max_position_embeddings": stated.whole("context_length"),
+        "rope_theta": theta,
+        "rope_parameters": rope,
+        "vocab_size": stated.rows(VOCABULARY),
     }
 
 
@@ -38,7 +61,7 @@ def entries(config: Config, *, neighbours: bool = False, norms: Mapping[str, str
     `neighbours`: llama.cpp turns neighbouring channels of this architecture's queries and keys (LLAMA_ROPE_TYPE_NORM).
     `norms`: what the checkpoint calls each of a layer's norms.
     """
-    listed = [Entry("token_embd.weight", "embed_tokens.weight", (config.vocab_size, config.hidden_size))]
+    listed = [Entry(VOCABULARY, "embed_tokens.weight", (config.vocab_size, config.hidden_size))]
     for n in range(config.num_hidden_layers):
         listed += _layer(config, f"blk.{n}.", f"layers.{n}.", neighbours, norms)
     return [*listed, Entry("output_norm.weight", "norm.weight", (config.hidden_size,))]

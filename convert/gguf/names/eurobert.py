@@ -6,9 +6,9 @@ from edge_embed.architectures.eurobert import Config
 from edge_embed.errors import UnsupportedModelError
 
 from . import Entry, _llama
-from ._llama import metadata
+from ._llama import UNREAD, config_of, metadata
 
-__all__ = ["NAME", "entries", "metadata"]
+__all__ = ["NAME", "UNREAD", "config_of", "entries", "metadata"]
 
 NAME = "eurobert"
 

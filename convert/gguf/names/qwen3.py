@@ -5,9 +5,9 @@ from __future__ import annotations
 from edge_embed.architectures.qwen3 import Config
 
 from . import Entry, _llama
-from ._llama import metadata
+from ._llama import UNREAD, config_of, metadata
 
-__all__ = ["NAME", "entries", "metadata"]
+__all__ = ["NAME", "UNREAD", "config_of", "entries", "metadata"]
 
 NAME = "qwen3"
 

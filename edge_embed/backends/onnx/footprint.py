@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 from edge_embed.architectures import tables
 from edge_embed.backends.footprint import ATTENTION_COPIES, MLP_COPIES, Footprint, Model, touched
+from edge_embed.formats.gguf import read_header
 from edge_embed.formats.onnx import read_graph
 from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import Level, Weights
@@ -16,6 +18,7 @@ from edge_embed.spec.weights import Level, Weights
 INT4_LOADING, INT4_KEPT = 1.45, 1.19
 KEPT = 1.02  # times the weights of any other level
 FEWER_COPIES = {"GroupQueryAttention": 3.3}  # buffers of the model's width, where attention copies less
+GGUF_TABLE = "token_embd.weight"
 BYTES_PER_WEIGHT: dict[Level, float] = {"float32": 4.0, "int8": 1.0, "int4": 0.64}
 
 
@@ -43,14 +46,22 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
 
 def converted_footprint(model: Model, checkpoint: Iterable[str], level: Level, tokens: int) -> Footprint:
     """Predict what the graph of a checkpoint, which lies in these files, will take at a level."""
-    embedding, others, names = 0, 0, tuple(f"{table}.weight" for table in tables())
+    embedding, others = 0, 0
+    names = (GGUF_TABLE, *(f"{table}.weight" for table in tables()))
     for name in checkpoint:
-        for tensor, entry in safetensors_header(model.header(name)).items():
+        for tensor, shape in _shapes(model.header(name)):
             if tensor.endswith(names):
-                embedding += math.prod(entry["shape"])
+                embedding += math.prod(shape)
             else:
-                others += math.prod(entry["shape"])
+                others += math.prod(shape)
     table = int(embedding * (4 if level == "float32" else 1))
     packed = others * BYTES_PER_WEIGHT[level] * (INT4_LOADING if level == "int4" else KEPT)
     compute = 4 * tokens * (MLP_COPIES * model.mlp_width + ATTENTION_COPIES * model.spec.width)
     return Footprint(weights=int(packed) + touched(table, tokens), compute=int(compute))
+
+
+def _shapes(path: Path) -> list[tuple[str, Sequence[int]]]:
+    """List a checkpoint's tensors and their shapes."""
+    if path.suffix.lower() == ".gguf":
+        return [(name, tensor.shape) for name, tensor in read_header(path).tensors.items()]
+    return [(name, entry["shape"]) for name, entry in safetensors_header(path).items()]
