@@ -11,9 +11,6 @@ import importlib
 import json
 from typing import Any
 
-import gguf
-import numpy as np
-
 from edge_embed.backends.gguf.checks import check_vocabulary
 from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError, listing, pip_install
 from edge_embed.formats.gguf import Header, read_numbers, read_strings
@@ -21,7 +18,7 @@ from edge_embed.layouts.folder import TOKENIZER
 from edge_embed.pipeline.guarded import GuardedTokenizer
 
 from .unigram import SPACE
-from .vocabulary import PHANTOM, PRE, STRIPPING
+from .vocabulary import PRE, STRIPPING
 from .words import BESIDE, KEYS, Words
 
 # Names of llama.cpp that split and merge as another of its own does.
@@ -37,13 +34,12 @@ COMPOSED = ("modern-bert", "qwen2", "qwen35")
 def build_tokenizer(header: Header) -> dict[str, str]:
     """Return the texts of tokenizer.json and tokenizer_config.json, by name.
 
-    Raises UnsupportedModelError where no tokenizer.json gives llama.cpp's ids,
-    CorruptModelError for lists that contradict one another; MissingDependencyError without llama.cpp, whose ids they
-    are compared with.
+    Raises UnsupportedModelError where no tokenizer.json gives llama.cpp's ids, CorruptModelError for lists that
+    contradict one another, MissingDependencyError without llama.cpp, whose ids they are compared with.
     """
-    check_vocabulary(header)
     words = Words(header)
-    kind = header.text(f"{KEYS}model")
+    kind = words.kind if words.tokens else None
+    check_vocabulary(header)
     if kind == "bert":
         made = _wordpiece(words)
     elif kind == "t5":
@@ -80,13 +76,11 @@ def _compare(header: Header, text: str, data: dict[str, Any]) -> None:
 
 
 def _wordpiece(words: Words) -> dict[str, Any]:
-    """llama.cpp marks the beginning of a word, WordPiece its continuation."""
     lowercase = words.flag("normalizer.lowercase", True)
-    normal = set(words.of_type(gguf.TokenType.NORMAL))
-    vocabulary = {_piece(words.tokens[n]) if n in normal else words.tokens[n]: n for n in words.used()}
+    vocabulary = {words.tokens[n]: n for n in words.used()}
     if len(vocabulary) < len(words.used()):
         raise UnsupportedModelError(f"{words.header.path}: two of its tokens are one word in WordPiece: {BESIDE}")
-    unknown = words.special("unknown")
+    unknown = words.token_id("unknown")
     return {
         "normalizer": {
             "type": "BertNormalizer",
@@ -108,13 +102,6 @@ def _wordpiece(words: Words) -> dict[str, Any]:
     }
 
 
-def _piece(token: str) -> str:
-    """Return what WordPiece calls a token; older converters left what stands in brackets unmarked."""
-    if token.startswith(PHANTOM):
-        return token[len(PHANTOM) :]
-    return token if token.startswith("[") and token.endswith("]") and len(token) > 2 else f"##{token}"
-
-
 def _unigram(words: Words) -> dict[str, Any]:
     prefix, joins = words.flag("add_space_prefix", False), words.flag("remove_extra_whitespaces", False)
     if joins and not prefix:
@@ -127,9 +114,7 @@ def _unigram(words: Words) -> dict[str, Any]:
     scores = words.numbers("scores")
     if not scores:
         raise CorruptModelError(f"{words.header.path} has no {KEYS}scores for its pieces: get another file")
-    count = words.used()[-1] + 1
-    charsmap = np.array(read_numbers(words.header, f"{KEYS}precompiled_charsmap"), np.int64)
-    encoded = base64.b64encode((charsmap & 0xFF).astype(np.uint8).tobytes()).decode()
+    encoded = base64.b64encode(_charsmap(words.header)).decode()
     first = "bos" if words.flag("add_bos_token", False) else None
     last = "eos" if words.flag("add_eos_token", True) else None
     return {
@@ -139,11 +124,19 @@ def _unigram(words: Words) -> dict[str, Any]:
         "decoder": {**space, "split": True},
         "model": {
             "type": "Unigram",
-            "unk_id": words.special("unknown"),
-            "vocab": [[words.tokens[n], float(scores[n])] for n in range(count)],
+            "unk_id": words.token_id("unknown"),
+            "vocab": [[words.tokens[n], float(scores[n])] for n in range(max(words.used(), default=-1) + 1)],
             "byte_fallback": False,
         },
     }
+
+
+def _charsmap(header: Header) -> bytes:
+    """Return SentencePiece's map of characters, whose bytes a file may hold with or without a sign."""
+    found = read_numbers(header, f"{KEYS}precompiled_charsmap")
+    if not all(isinstance(one, int) and -128 <= one < 256 for one in found):
+        raise CorruptModelError(f"{header.path}: {KEYS}precompiled_charsmap is not all bytes: get another file")
+    return bytes(one & 0xFF for one in found)
 
 
 def _byte_pairs(words: Words) -> dict[str, Any]:

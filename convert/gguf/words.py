@@ -13,7 +13,7 @@ from edge_embed.backends.gguf.checks import AROUND
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.gguf import Header, read_numbers, read_strings
 
-from .vocabulary import MASK, STRIPPING
+from .vocabulary import MASK, PHANTOM, STRIPPING
 
 KEYS = "tokenizer.ggml."
 BESIDE = "put the model's tokenizer.json beside it"
@@ -29,8 +29,23 @@ class Words:
     header: Header
 
     @cached_property
+    def kind(self) -> str:
+        """What llama.cpp calls such a vocabulary."""
+        return str(self.header.text(f"{KEYS}model"))
+
+    @cached_property
     def tokens(self) -> list[str]:
-        """The tokens by their ids."""
+        """The tokens by their ids, as a tokenizer.json has them."""
+        found = self._stored
+        if self.kind != "bert":
+            return found
+        return [
+            _piece(token) if kind == gguf.TokenType.NORMAL else token
+            for token, kind in zip(found, self.types, strict=True)
+        ]
+
+    @cached_property
+    def _stored(self) -> list[str]:
         key = f"{KEYS}tokens"
         found = read_strings(self.header, key)
         if not found:
@@ -41,17 +56,16 @@ class Words:
             raise CorruptModelError(f"{self.header.path}: {key} is not all UTF-8: {error}: get another file") from error
 
     @cached_property
-    def types(self) -> list[int]:
+    def types(self) -> Sequence[float]:
         """Each token's type, a number of gguf.TokenType."""
-        usual = [int(gguf.TokenType.NORMAL)] * len(self.tokens)
-        return [int(kind) for kind in self.numbers("token_type")] or usual
+        return self.numbers("token_type") or [gguf.TokenType.NORMAL] * len(self._stored)
 
     def numbers(self, name: str) -> Sequence[float]:
         """Return a number for each token, or nothing where the file has none."""
         found = read_numbers(self.header, f"{KEYS}{name}")
-        if found and len(found) != len(self.tokens):
+        if found and len(found) != len(self._stored):
             raise CorruptModelError(
-                f"{self.header.path}: {KEYS}{name} has {len(found):,} numbers for {len(self.tokens):,} tokens: get "
+                f"{self.header.path}: {KEYS}{name} has {len(found):,} numbers for {len(self._stored):,} tokens: get "
                 "another file"
             )
         return found
@@ -69,10 +83,11 @@ class Words:
         unused = set(self.of_type(gguf.TokenType.UNUSED))
         return [n for n in range(len(self.tokens)) if n not in unused]
 
-    def special(self, name: str) -> int | None:
+    def token_id(self, name: str) -> int | None:
         """Return the id of a token with a meaning, which llama.cpp knows for some where the file does not say."""
-        kind = str(self.header.text(f"{KEYS}model"))
-        default = AROUND.get(kind, {}).get(name, USUAL.get(name, {}).get(kind))
+        default = AROUND.get(self.kind, {}).get(name, USUAL.get(name, {}).get(self.kind))
+        if default is not None and default >= len(self.tokens):  # llama.cpp disables it then
+            default = None
         found = self.header.metadata.get(f"{KEYS}{name}_token_id", default)
         if found is not None and not (type(found) is int and 0 <= found < len(self.tokens)):
             raise CorruptModelError(
@@ -98,7 +113,7 @@ class Words:
 
     def around(self, first: str | None, last: str | None) -> dict[str, Any] | None:
         """Return a post-processor that puts the tokens of these meanings before and after a text."""
-        ids = [None if name is None else self.special(name) for name in (first, last)]
+        ids = [None if name is None else self.token_id(name) for name in (first, last)]
         before, after = ([] if n is None else [{"SpecialToken": {"id": self.tokens[n], "type_id": 0}}] for n in ids)
         if not before and not after:
             return None
@@ -117,6 +132,16 @@ class Words:
 
     def settings(self, length: int) -> dict[str, Any]:
         """Return what a tokenizer_config.json says: which token means what, and how many fit."""
-        found = {f"{name}_token": self.special(key) for key, name in MEANINGS.items()}
+        found = {f"{name}_token": self.token_id(key) for key, name in MEANINGS.items()}
         named = {name: self.tokens[n] for name, n in found.items() if n is not None}
         return {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": length, **named}
+
+
+def _piece(token: str) -> str:
+    """Return what WordPiece calls a token: it marks a word's continuation, where llama.cpp marks its beginning.
+
+    Older converters left what stands in brackets unmarked.
+    """
+    if token.startswith(PHANTOM):
+        return token[len(PHANTOM) :]
+    return token if token.startswith("[") and token.endswith("]") and len(token) > 2 else f"##{token}"
