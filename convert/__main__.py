@@ -103,7 +103,8 @@ def _of_level(model: ModelFolder, source: str, level: str | None) -> ModelFolder
     named = [one for one in model.spec.weights if (one.format, one.level) == ("gguf", level)]
     if not named:
         raise InputError(
-            f"{source!r} names a level, of which there is no GGUF file to convert from; what to make is said by --to"
+            f"{source!r} names a level; what to make is said by --to, and there is no GGUF file of that level to make "
+            "it of"
         )
     return replace(model, checkpoint=named[0].files[0].path)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,14 @@ import pytest
 
 from edge_embed import Embedder
 from edge_embed.architectures import architecture
+from edge_embed.errors import CorruptModelError, UnsupportedModelError
+from edge_embed.formats.gguf import BLOCKS, read_header
 from edge_embed_convert.checkpoint.source import Source
-from edge_embed_convert.gguf.file import write_file
+from edge_embed_convert.gguf import file as gguf_file
+from edge_embed_convert.gguf import tensors as restoring
+from edge_embed_convert.gguf.file import entries, metadata, write_file
+from edge_embed_convert.gguf.quantize import quantize
+from edge_embed_convert.gguf.tensors import dequantised
 from edge_embed_convert.variant import open_variant
 
 from support import tiny
@@ -24,6 +31,8 @@ FITTING = [name for name in tiny.ARCHITECTURES if name not in ("eurobert-grouped
 
 
 CAME_FROM = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "distilbert"), "bert")  # which llama.cpp calls so
+
+Craft = Callable[..., Path]
 
 
 def opened(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> Source:
@@ -81,3 +90,172 @@ def test_vectors_are_those_of_the_checkpoint(name: str, tmp_path: Path) -> None:
             vectors.append(model.encode(texts))
     print(f"{name}: {np.abs(vectors[0] - vectors[1]).max():.1e}")
     np.testing.assert_allclose(*vectors, rtol=0, atol=1e-6)
+
+
+LEVELS = ("BF16", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "IQ4_NL", "IQ4_XS", "Q3_K_M", "IQ3_M", "Q2_K", "Q4_0", "Q5_1")
+# The error's norm over the tensor's. Measured: .0017, .0054, .018, .036, .072, and .29 for Q2_K.
+LOST = {"BF16": 0.002, "Q8_0": 0.006, "Q6_K": 0.02, "Q5_K_M": 0.04, "Q4_K_M": 0.08}
+
+
+def test_levels_come_back_as_gguf_dequantises_them(tmp_path: Path) -> None:
+    wide = {"hidden_size": 256, "head_dim": 64, "intermediate_size": 256, "num_hidden_layers": 1}
+    source = opened("qwen3", tmp_path / "model", **wide)
+    base = written(source, tmp_path / "gguf", "F16")
+    write_file(base.with_name("x-BF16.gguf"), source, "BF16", source.folder / "tokenizer.json")
+    for level in LEVELS:
+        path = base.with_name(f"x-{level}.gguf")
+        if level != "BF16":
+            quantize(base, path, level, None)
+        back = open_variant(path, None, None, None, {})
+        stored = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
+        for entry in entries(source):
+            tensor, found = stored[entry.name], back.tensors[entry.source]
+            np.testing.assert_array_equal(found, gguf.dequantize(tensor.data, tensor.tensor_type), entry.name)
+            lost = np.linalg.norm(found - source.tensors[entry.source]) / np.linalg.norm(found)
+            assert lost < LOST.get(level, 0.3), (level, entry.name)
+
+
+def test_what_turns_together_is_put_back_at_any_level(tmp_path: Path) -> None:
+    """Rows of Llama's queries and keys, whose order llama.cpp changes; others keep theirs."""
+    source = opened("llama", tmp_path / "model")
+    base = written(source, tmp_path / "gguf", "F16")
+    quantize(base, base.with_name("x-Q8_0.gguf"), "Q8_0", None)
+    back = open_variant(base.with_name("x-Q8_0.gguf"), None, None, None, {})
+    for name in back.tensors:
+        exact = source.tensors[name]
+        assert np.abs(back.tensors[name] - exact).max() <= np.abs(exact).max() / 127, name
+
+
+def test_a_table_is_dequantised_in_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened("bert", tmp_path / "model")
+    header = read_header(written(source, tmp_path / "gguf", "F16"))
+    table = header.tensors["token_embd.weight"]
+    whole = dequantised(header, table)
+    monkeypatch.setattr(restoring, "AT_ONCE", 100)  # of rows of 32
+    np.testing.assert_array_equal(dequantised(header, table), whole)
+
+
+@pytest.fixture(scope="module")
+def crafted(tmp_path_factory: pytest.TempPathFactory) -> Craft:
+    """Return what writes a file of a tiny Qwen3 with some keys and tensors changed; None leaves one out."""
+    folder = tmp_path_factory.mktemp("crafted")
+    source = opened("qwen3", folder / "model")
+    keys = metadata(source, "F32", source.folder / "tokenizer.json")
+    tensors = tensors_of(written(source, folder / "gguf"))
+
+    def craft(path: Path, changed: Mapping[str, Any], others: Mapping[str, Any], name: str = "qwen3") -> Path:
+        writer = gguf.GGUFWriter(path, name)
+        for key, value in {**keys, **changed}.items():
+            if value is not None:
+                gguf_file._add(writer, key, value)
+        for at, tensor in {**tensors, **others}.items():
+            if tensor is not None:
+                writer.add_tensor(at, np.array(tensor))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        shutil.copy(source.folder / "tokenizer.json", path.parent)
+        return path
+
+    return craft
+
+
+ROW = np.zeros((32, 32), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("keys", "tensors", "message"),
+    [
+        ({}, {"blk.1.ffn_up.weight": None}, "lacks the tensor 'blk.1.ffn_up.weight', which its metadata call for"),
+        ({}, {"blk.1.ffn_up.weight": ROW}, r"'blk.1.ffn_up.weight' has shape \(32, 32\), the .* call for \(48, 32\)"),
+        ({}, {"token_embd.weight": None}, "'token_embd.weight' is None, a table of rows was expected"),
+        ({}, {"token_embd.weight": np.zeros(32, np.float32)}, "'token_embd.weight' is .32,., a table of rows was exp"),
+        ({"qwen3.block_count": 3}, {}, "lacks the tensor 'blk.2.attn_norm.weight', which its metadata call for"),
+        ({"qwen3.block_count": 1 << 30}, {}, "qwen3.block_count=1073741824 should be at most 512"),
+        ({"qwen3.embedding_length": 64}, {}, r"has shape \(83, 32\), the file's metadata call for \(83, 64\)"),
+        ({"qwen3.feed_forward_length": None}, {}, "qwen3.feed_forward_length=None is not a whole number"),
+        ({"qwen3.feed_forward_length": "many"}, {}, "qwen3.feed_forward_length='many' is not a whole number"),
+        ({"qwen3.attention.layer_norm_rms_epsilon": None}, {}, "layer_norm_rms_epsilon=None is not a number"),
+        ({"qwen3.attention.head_count_kv": 3}, {}, "head_count_kv=3 should be a divisor of 4"),
+        ({"qwen3.rope.freq_base": 0.0}, {}, "qwen3.rope.freq_base=0.0 should be above 0"),
+    ],
+)
+def test_files_that_contradict_themselves(
+    keys: dict[str, Any], tensors: dict[str, Any], message: str, tmp_path: Path, crafted: Craft
+) -> None:
+    path = crafted(tmp_path / "x-F32.gguf", keys, tensors)
+    with pytest.raises(CorruptModelError, match=message):
+        open_variant(path, None, None, None, {})
+
+
+@pytest.mark.parametrize(
+    ("keys", "tensors", "message"),
+    [
+        ({}, {"blk.0.attn_q.bias": ROW[0]}, "1 tensors have no place in this architecture: 'blk.0.attn_q.bias'"),
+        ({}, {"rope_freqs.weight": ROW[0]}, "1 tensors have no place in this architecture: 'rope_freqs.weight'"),
+        (
+            {"qwen3.attention.causal": False},
+            {},
+            "qwen3.attention.causal=False is not implemented in qwen3, which has Tr",
+        ),
+        (
+            {"qwen3.attention.scale": 0.5},
+            {},
+            "qwen3.attention.scale=0.5 may change the vectors, and is not implemented",
+        ),
+        ({"qwen3.rope.dimension_count": 4}, {}, "dimension_count"),
+        (
+            {"qwen3.rope.scaling.type": "yarn", "qwen3.rope.scaling.factor": 4.0},
+            {},
+            "rope_type='yarn' is not implement",
+        ),
+    ],
+)
+def test_what_is_not_implemented_is_refused_by_name(
+    keys: dict[str, Any], tensors: dict[str, Any], message: str, tmp_path: Path, crafted: Craft
+) -> None:
+    path = crafted(tmp_path / "x-F32.gguf", keys, tensors)
+    with pytest.raises((UnsupportedModelError, CorruptModelError), match=message):
+        open_variant(path, None, None, None, {})
+
+
+def test_an_architecture_without_a_way_back_is_refused(tmp_path: Path, crafted: Craft) -> None:
+    moved = {f"falcon.{key}": 64 for key in ("context_length", "embedding_length", "block_count")}
+    moved |= {"falcon.attention.head_count": 4, "falcon.pooling_type": 1, gguf_file.SPEC_KEY: None}
+    path = crafted(tmp_path / "x-F32.gguf", moved, {}, "falcon")
+    with pytest.raises(
+        UnsupportedModelError, match=r"is 'falcon', from which there is no way back to a checkpoint; ther"
+    ):
+        open_variant(path, None, None, None, {})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"qwen3.expert_count": 0, "qwen3.rope.scaling.factor": 1.0, "qwen3.rope.scaling.finetuned": False},
+        {f"qwen3.{key}": None for key in ("rope.scaling.type", "rope.dimension_count", "attention.causal")},
+    ],
+)
+def test_what_files_of_others_say_more_or_less(keys: dict[str, Any], tmp_path: Path, crafted: Craft) -> None:
+    back = open_variant(crafted(tmp_path / "x-F32.gguf", keys, {"output.weight": ROW}), None, None, None, {})
+    assert architecture("qwen3").read(back.config).rope_theta == 5000
+
+
+def test_a_weight_that_is_no_number_is_named(tmp_path: Path, crafted: Craft) -> None:
+    bad = np.full((48, 32), np.nan, np.float32)
+    back = open_variant(crafted(tmp_path / "x-F32.gguf", {}, {"blk.1.ffn_up.weight": bad}), None, None, None, {})
+    with pytest.raises(CorruptModelError, match=r"tensor 'blk.1.ffn_up.weight' holds NaN or infinity"):
+        _ = back.tensors["layers.1.mlp.up_proj.weight"]
+
+
+def test_every_type_of_weights_can_be_dequantised() -> None:
+    """All but two that llama.cpp computes with and keeps in no file (Q8_1, Q8_K), whole numbers, and the newest."""
+    assert {kind for kind in BLOCKS if not restoring.readable(kind)} == {9, 15, 24, 25, 26, 27, 28, 41}
+
+
+def test_a_type_that_nobody_dequantises_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(opened("bert", tmp_path / "model"), tmp_path / "gguf")
+    monkeypatch.setattr(restoring, "readable", lambda kind: False)
+    with pytest.raises(UnsupportedModelError, match=r"is of type 0, which this release of gguf cannot dequantise"):
+        open_variant(path, None, None, None, {})

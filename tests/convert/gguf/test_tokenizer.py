@@ -112,7 +112,11 @@ def test_unmarked_brackets_of_older_files(tmp_path: Path) -> None:
         ),
         ("letters", {"tokens": None, "token_type": None}, "has no vocabulary, tokenizer.ggml.tokens: put the model's"),
         ("bytes", {"pre": "viking"}, "the pre-tokenizer 'viking' is not implemented; 'gpt-2', .* are: put the"),
-        ("letters", {"token_type": [*[1] * 4, 5, *[1] * 81]}, "is not what llama.cpp makes of it: llama.cpp's tokenizer gives other ids for "),
+        (
+            "letters",
+            {"token_type": [*[1] * 4, 5, *[1] * 81]},
+            "is not what llama.cpp makes of it: llama.cpp's tokenizer gives other ids for ",
+        ),
         ("unigram", {"add_space_prefix": False}, "remove_extra_whitespaces without add_space_prefix has no equal"),
     ],
 )
