@@ -27,7 +27,10 @@ from edge_embed_convert.variant import open_variant
 from support import tiny
 from support.corpus import texts as corpus
 
-FITTING = [name for name in tiny.ARCHITECTURES if name not in ("eurobert-grouped", "mpnet")]
+BACK = ("bert", "camembert", "distilbert", "eurobert", "llama", "qwen3", "roberta", "xlm")  # what there is a way from
+FITTING = [
+    name for name in tiny.ARCHITECTURES if name.partition("-")[0] in BACK and name not in ("eurobert-grouped", "mpnet")
+]
 
 
 CAME_FROM = dict.fromkeys(("roberta", "xlm-roberta", "camembert", "distilbert"), "bert")  # which llama.cpp calls so
