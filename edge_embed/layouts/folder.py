@@ -5,7 +5,6 @@ Works on names, sizes and headers, so that a repository on a hub reads as a fold
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,13 +13,11 @@ from typing import Any
 from edge_embed.architectures import PRIVATE, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import part_names, parts_of
-from edge_embed.formats.json_file import read_object
 from edge_embed.formats.onnx import data_name
-from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
 from edge_embed.formats.safetensors import tensor_names
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
 from edge_embed.spec.names import as_model_name
-from edge_embed.spec.weights import LEVELS, File, Format, Level, Weights, highest_precision, image_part
+from edge_embed.spec.weights import LEVELS, File, Format, Level, Weights, image_part
 
 from .dense import check_dense
 from .facts import plain
@@ -28,12 +25,19 @@ from .gguf import check_pooling, file_level, find_gguf, find_mmproj, read_gguf_s
 from .listing import Listing
 from .mlx import find_mlx
 from .onnx import NAMES, data_files, find_onnx, level_of, names_of
+from .originals import (
+    SAFETENSORS,
+    adapters_of,
+    base_of,
+    checkpoint_files,
+    checkpoint_of,
+    how_to_merge,
+    is_adapter,
+    most_exact,
+)
 from .sentence_transformers import read_spec
 from .static import StaticFolder, find_static, read_static_spec
 
-SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
-SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
-ADAPTER = re.compile(r"adapters/(?P<task>[^/]+)/adapter_(config\.json|model\.safetensors)")
 TOKENIZER = "tokenizer.json"
 GGUF = ".gguf"
 SUFFIXES = {".onnx", GGUF, ".safetensors"}  # of a file that may be named in the place of its folder
@@ -163,7 +167,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         return _read_own(files, origin)
     if static := find_static(files):
         return _read_static(files, static, origin)
-    gguf, checkpoint = find_gguf(files), _checkpoint(files)
+    gguf, checkpoint = find_gguf(files), checkpoint_of(files)
     if gguf and "modules.json" not in files and checkpoint is None:
         return _read_gguf(files, gguf, origin)
     if is_adapter(files):
@@ -173,7 +177,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         )
     if "config.json" not in files:
         raise NoWeightsError(f"{files.folder} holds no model: no {FILE_NAME}, no config.json and no .gguf is there")
-    adapters = _adapters(files)
+    adapters = adapters_of(files)
     weights = find_weights(files, origin.source or origin.name or "")
     if checkpoint is None and not weights:
         raise NoWeightsError(
@@ -188,43 +192,16 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         spec = replace(spec, architecture=public_type(spec.architecture, tensor_names(files.header(checkpoint))))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
     check_dense(spec.dense, files)
-    model = ModelFolder(files, spec, checkpoint or _most_exact(weights), adapters)
+    model = ModelFolder(files, spec, checkpoint or most_exact(weights), adapters)
     if "pooling" not in origin.overrides:
         model.check_gguf(weights)
     return model
 
 
-def is_adapter(files: Listing) -> bool:
-    """Whether a folder holds a PEFT adapter, and no model that it could be of."""
-    return ADAPTER_CONFIG in files and not {"config.json", FILE_NAME} & files.sizes.keys()
-
-
-def base_of(folder: Path) -> tuple[str, str | None]:
-    """Return what an adapter's folder says that its base is: a path or `user/repo`, and a revision or None."""
-    values = read_object(folder / ADAPTER_CONFIG)
-    base, revision = (values.get(key) for key in ("base_model_name_or_path", "revision"))
-    return base if isinstance(base, str) else "", revision if isinstance(revision, str) and revision else None
-
-
-def how_to_merge(adapter: Path) -> str:
-    """Say how to merge an adapter into a base that lies elsewhere than it says."""
-    return f"merge them by edge-embed convert BASE --adapter {adapter} --out FOLDER --to onnx:int8, and open the result"
-
-
 def find_weights(files: Listing, name: str) -> tuple[Weights, ...]:
     """List the weights of a folder that has a config.json; a base's own ONNX and GGUF files would lack its adapters."""
-    merged = () if _adapters(files) else (*find_onnx(files), *find_gguf(files))
+    merged = () if adapters_of(files) else (*find_onnx(files), *find_gguf(files))
     return (*merged, *find_mlx(files, name))
-
-
-def checkpoint_files(names: Iterable[str]) -> list[str]:
-    """List which names hold the original weights and their adapters, the one to open last."""
-    known = [*names]
-    opener = next((name for name in SAFETENSORS if name in known), None)
-    if opener is None:
-        return []
-    shards = [name for name in known if opener == SAFETENSORS[1] and SHARD.fullmatch(name)]
-    return [*(name for name in known if ADAPTER.fullmatch(name)), *shards, opener]
 
 
 def _read_static(files: Listing, static: StaticFolder, origin: _Origin) -> ModelFolder:
@@ -243,19 +220,7 @@ def _read_gguf(files: Listing, weights: tuple[Weights, ...], origin: _Origin) ->
     spec = read_gguf_spec(files, model, name, origin.source, origin.overrides)
     spec = replace(spec, weights=weights, source=origin.source or spec.source, revision=origin.revision)
     check_dense(spec.dense, files)
-    return ModelFolder(files, spec, _most_exact(weights))
-
-
-def _most_exact(weights: Iterable[Weights]) -> str | None:
-    """Return the most exact of GGUF files that are all there is; None where there is something else, or nothing."""
-    texts = [one for one in weights if one.part == "text"]
-    if not texts or any(one.format != "gguf" for one in texts):
-        return None
-    return highest_precision(texts).files[0].path
-
-
-def _checkpoint(files: Listing) -> str | None:
-    return next((name for name in SAFETENSORS if name in files), None)
+    return ModelFolder(files, spec, most_exact(weights))
 
 
 def _read_file(path: Path, origin: _Origin) -> ModelFolder:
@@ -310,16 +275,10 @@ def _read_own(files: Listing, origin: _Origin) -> ModelFolder:
                     f"{file.size}: copy it again"
                 )
         existing.append(weights)
-    checkpoint = _checkpoint(files)
+    checkpoint = checkpoint_of(files)
     if not existing and checkpoint is None:
         raise NoWeightsError(f"{files.folder}: none of the weight files that {FILE_NAME} names is there")
-    return ModelFolder(files, replace(spec, weights=tuple(existing)), checkpoint or _most_exact(existing))
-
-
-def _adapters(files: Listing) -> dict[str, Path]:
-    """Return the folders of PEFT adapters, by task."""
-    found = (ADAPTER.fullmatch(name) for name in sorted(files.sizes) if name.endswith("adapter_config.json"))
-    return {match["task"]: files.folder / "adapters" / match["task"] for match in found if match}
+    return ModelFolder(files, replace(spec, weights=tuple(existing)), checkpoint or most_exact(existing))
 
 
 def _need_tokenizer(files: Listing, name: str = TOKENIZER) -> None:

@@ -30,8 +30,9 @@ from edge_embed.hub.repository import (
     is_offline,
     metadata_of,
 )
-from edge_embed.layouts.folder import TOKENIZER, ModelFolder, base_of, how_to_merge, is_adapter, read_folder
+from edge_embed.layouts.folder import TOKENIZER, ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
+from edge_embed.layouts.originals import base_of, how_to_merge, is_adapter
 from edge_embed.layouts.sentence_transformers import adapter_values
 from edge_embed.selection.choose import best_format
 from edge_embed.spec.names import as_model_name

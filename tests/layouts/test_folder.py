@@ -13,8 +13,9 @@ import pytest
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelNotFoundError, ModelSpec, UnsupportedModelError
 from edge_embed.layouts.facts import PATH, facts_of, facts_of_folder
-from edge_embed.layouts.folder import checkpoint_files, read_folder
+from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.listing import Listing
+from edge_embed.layouts.originals import checkpoint_files
 from edge_embed.selection.choose import Constraints, choose
 from edge_embed.selection.memory import memory_plan
 from edge_embed.spec.weights import Level
@@ -134,7 +135,7 @@ def files_to_fetch(source: Path, level: Level | None, names: Iterable[str]) -> l
     small = {path.relative_to(source).as_posix(): None for path in source.rglob("*.json")}
     model = read_folder(Listing(source, {**small, **dict.fromkeys(names)}))
     choice = choose(model, Constraints(level=level))
-    return model.files_of(choice.weights) if choice.ready else checkpoint_files(model.files.sizes)
+    return model.files_of(choice.weights) if choice.ready else model.checkpoint_files
 
 
 def test_which_files_a_fetch_must_bring(source: Path) -> None:
