@@ -13,7 +13,7 @@ from edge_embed.backends.gguf.checks import AROUND
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.gguf import Header, read_numbers, read_strings
 
-from .vocabulary import MASK, PHANTOM, STRIPPING
+from .vocabulary import PHANTOM, STRIPPING
 
 KEYS = "tokenizer.ggml."
 BESIDE = "put the model's tokenizer.json beside it"
@@ -105,7 +105,7 @@ class Words:
                 "id": n,
                 "content": self.tokens[n],
                 **plain,
-                "lstrip": self.tokens[n] == MASK and pre in STRIPPING.values(),
+                "lstrip": STRIPPING.get(self.tokens[n]) == pre,
                 "special": self.types[n] != gguf.TokenType.USER_DEFINED,
             }
             for n in self.of_type(*kinds)
