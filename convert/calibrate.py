@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_embed.backends.onnx.runtime import ort
 from edge_embed.errors import InputError
-from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.pipeline.filled import text_tokenizer
 from edge_embed.spec.model import TEXT, ModelSpec, Pooling
 
 from .checkpoint.moments import LONGEST, Moments
@@ -43,7 +43,7 @@ def calibrate(
     config: Mapping[str, Any], tensors: Mapping[str, Array], spec: ModelSpec, tokenizer: Path, texts: Iterable[str]
 ) -> dict[str, Moments]:
     """Run the texts, each with every prompt that the spec's tasks use -> moments by the linear layer's name."""
-    words = TextTokenizer(tokenizer, min(spec.max_tokens, LONGEST))
+    words = text_tokenizer(tokenizer, spec).limited(min(spec.max_tokens, LONGEST))
     rows = [row for template in _templates(spec) for row in words.tokenize(list(texts), template).ids]
     return measure(config, tensors, spec.pooled_rows, rows)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from edge_embed.backends import load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_ids, embed_images
+from edge_embed.pipeline.filled import text_tokenizer
 from edge_embed.pipeline.head import read_head
-from edge_embed.pipeline.tokenizer import Ids, TextTokenizer
+from edge_embed.pipeline.tokenizer import Ids
 from edge_embed.spec.golden import (
     Golden,
     GoldenImage,
@@ -38,7 +39,7 @@ def make_goldens(folder: Path, spec: ModelSpec, exact: Weights) -> tuple[Golden,
     query, document = (spec.template(None, None, side) for side in ("query", "document"))
     many = " ".join(line for line in lines[21:40:4])
     short, sentence, languages = ("yes", document), (lines[2], query), (many, document)
-    tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+    tokenizer = text_tokenizer(folder / "tokenizer.json", spec)
     whole = len(tokenizer.tokenize([sentence[0]], query).ids[0])
     chosen = [(short, LONG), (sentence, LONG), (languages, LONG), ((lines[-1], document), LONG)]
     chosen += [(sentence, whole), (sentence, whole - 1)]  # the closing token at, and after, the last place
@@ -61,7 +62,7 @@ def golden_cosines(folder: Path, spec: ModelSpec, weights: Weights) -> tuple[flo
         goldens = spec.golden_images
         vectors = _embed_images(folder, spec, weights, [(one.seed, one.drawing) for one in spec.golden_images])
     else:
-        tokenizer = TextTokenizer(folder / "tokenizer.json", spec.max_tokens)
+        tokenizer = text_tokenizer(folder / "tokenizer.json", spec)
         ids = [tokenizer.limited(one.max_tokens).tokenize([one.text]).ids[0] for one in spec.golden]
         vectors = _embed_ids(folder, spec, weights, ids)
     cosines = (vectors * golden_vectors(goldens, spec.dim)).sum(axis=1)

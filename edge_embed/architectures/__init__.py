@@ -9,8 +9,11 @@ Each file has
 
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
-text part under the usual names. One whose tensors are called in several ways has sources(names), as below. Files that
-begin with an underscore are shared; a `-` in a model_type is a `_` in the name of its file.
+text part under the usual names. One whose tensors are called in several ways has sources(names), as below. One that
+pools by itself, so that its graph gives a text's one vector, has own_values(config, tokenizer), the keys of
+edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that
+transformers' classes were exported to call the vector, the first that is there. Files that begin with an underscore are
+shared; a `-` in a model_type is a `_` in the name of its file.
 """
 
 from __future__ import annotations
@@ -28,6 +31,11 @@ from edge_embed.spec.weights import Part
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
 PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert")}
+# What is known of architectures that have no file.
+REFUSED = {
+    "siglip2": "is SigLIP 2 for images of any proportions (NaFlex), which is not implemented; its checkpoints of one "
+    "resolution, such as google/siglip2-base-patch16-224, whose model_type is 'siglip', are",
+}
 
 
 @cache
@@ -39,7 +47,7 @@ def names(package: str = __name__) -> tuple[str, ...]:
 
 def architecture(model_type: str) -> ModuleType:
     """Return the module of an architecture; raise UnsupportedModelError, listing those that exist."""
-    return implementation(__name__, model_type, "is not implemented; {known} are")
+    return implementation(__name__, model_type, REFUSED.get(model_type, "is not implemented; {known} are"))
 
 
 def implementation(package: str, model_type: str, absent: str, advice: str = "") -> ModuleType:
@@ -61,6 +69,25 @@ def file_name(model_type: str) -> str:
 def parts(model_type: str) -> list[Part]:
     """List an architecture's parts: "text", and "image" where it takes images."""
     return ["text", "image"] if hasattr(architecture(model_type), "read_image") else ["text"]
+
+
+def own_values(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of edge_embed.json that an architecture decides by itself, and raise for those of REFUSED."""
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or not (kind in REFUSED or pools(kind)):
+        return {}
+    found: dict[str, Any] = architecture(kind).own_values(config, tokenizer)
+    return found
+
+
+def pools(model_type: str) -> bool:
+    """Whether an architecture pools by itself."""
+    return file_name(model_type) in names() and hasattr(architecture(model_type), "own_values")
+
+
+def outputs(model_type: str, part: Part) -> tuple[str, ...]:
+    """List what others' graphs of an architecture that pools by itself call a part's vector; none of another one."""
+    return architecture(model_type).OUTPUTS[part] if pools(model_type) else ()
 
 
 def public_type(model_type: str, tensors: Iterable[str]) -> str:

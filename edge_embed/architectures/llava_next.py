@@ -14,7 +14,7 @@ from edge_embed.errors import UnsupportedModelError
 
 from . import llama
 from ._checks import check_config, section
-from ._clip import Tower, read_tower, unused
+from ._clip import VISION, Tower, read_tower, unused
 from ._llama import TABLE, Config
 
 __all__ = ["ATTENTION", "IMAGE_PREFIXES", "PREFIXES", "TABLE", "UNUSED", "Config", "ImageConfig", "read", "read_image"]
@@ -36,7 +36,7 @@ HEADS = ("language_model.lm_head.", "lm_head.")
 IMAGE_PREFIXES = (*TOWER, "model.")
 UNUSED = (*HEADS, *TOWER, *PROJECTOR, *NEWLINES)
 
-# What the fields of transformers' LlamaConfig, CLIPVisionConfig and LlavaNextConfig are where nothing is said.
+# What the fields of transformers' LlamaConfig and LlavaNextConfig are where nothing is said.
 LLAMA: dict[str, Any] = {
     "hidden_act": "silu",
     "hidden_size": 4096,
@@ -47,17 +47,6 @@ LLAMA: dict[str, Any] = {
     "rms_norm_eps": 1e-6,
     "rope_theta": 1e4,
     "vocab_size": 32000,
-}
-CLIP: dict[str, Any] = {
-    "hidden_act": "quick_gelu",
-    "hidden_size": 768,
-    "image_size": 224,
-    "intermediate_size": 3072,
-    "layer_norm_eps": 1e-5,
-    "num_attention_heads": 12,
-    "num_channels": 3,
-    "num_hidden_layers": 12,
-    "patch_size": 32,
 }
 LLAVA_NEXT: dict[str, Any] = {
     "image_token_index": 32000,
@@ -118,7 +107,7 @@ def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
 def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the whole config, complete, with complete parts; `image_token_id` is a newer name of image_token_index."""
     renamed = {"image_token_index": config["image_token_id"]} if "image_token_id" in config else {}
-    nested = {"text_config": text_config(config), "vision_config": {**CLIP, **section(config, "vision_config")}}
+    nested = {"text_config": text_config(config), "vision_config": {**VISION, **section(config, "vision_config")}}
     return {**LLAVA_NEXT, **config, **renamed, **nested}
 
 

@@ -17,7 +17,7 @@ from .notes import replace_text
 ROOTS = ("edge_embed.json", "config.json", "README.md")  # a model has one of them at the top, GGUF files the last
 # The small files that say what a model is; weights come after them.
 METADATA = re.compile(
-    r"(edge_embed|config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
+    r"([\w-]*CLIPModel/)?(edge_embed|config|tokenizer|tokenizer_config|special_tokens_map|modules|sentence_bert_config"
     r"|config_sentence_transformers|preprocessor_config|processor_config)\.json|[\w-]*(Pooling|Dense)/config\.json|[\w-]*StaticEmbedding/tokenizer\.json|README\.md"
 )
 

@@ -35,7 +35,7 @@ from .originals import (
     is_adapter,
     most_exact,
 )
-from .sentence_transformers import read_spec
+from .sentence_transformers import inner_folder, read_spec
 from .static import StaticFolder, find_static, read_static_spec
 
 TOKENIZER = "tokenizer.json"
@@ -163,6 +163,9 @@ class _Origin:
 
 
 def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
+    if inner := inner_folder(files):
+        name = origin.name or as_model_name(files.folder.resolve().name)
+        files, origin = files.below(inner), replace(origin, name=name)
     if FILE_NAME in files:
         return _read_own(files, origin)
     if static := find_static(files):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 DEPTH = 3  # folders below the model's own that are looked into: adapters/TASK/ is the deepest that a layout has
@@ -16,12 +16,14 @@ class Listing:
 
     `fetch_header` gives a stand-in for a file that is not in the folder: as long as the file, with the bytes of its
     header. Without it every file that is listed lies in the folder. `stand_ins`: the folder holds nothing else.
+    `inside` stands before the names where they are those of a sub-folder: with it a repository has them.
     """
 
     folder: Path
     sizes: Mapping[str, int | None]
     fetch_header: Callable[[str], Path] | None = None
     stand_ins: bool = False
+    inside: str = ""
 
     @staticmethod
     def of(folder: Path) -> Listing:
@@ -56,4 +58,16 @@ class Listing:
 
     def in_folder(self) -> Listing:
         """Return the listing of what is in the folder already."""
-        return Listing(self.folder, {name: size for name, size in self.sizes.items() if self.has(name)})
+        here = {name: size for name, size in self.sizes.items() if self.has(name)}
+        return replace(self, sizes=here, fetch_header=None, stand_ins=False)
+
+    def below(self, place: str) -> Listing:
+        """Return the listing of a sub-folder."""
+        start, outer = f"{place}/", self.fetch_header
+        return Listing(
+            self.folder / place,
+            {name.removeprefix(start): size for name, size in self.sizes.items() if name.startswith(start)},
+            outer and (lambda name: outer(start + name)),
+            self.stand_ins,
+            self.inside + start,
+        )

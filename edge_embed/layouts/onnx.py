@@ -49,8 +49,15 @@ EIGHT_BITS |= {"ConvInteger", "DequantizeLinear", "QGemm"}
 
 
 def find_onnx(files: Listing) -> tuple[Weights, ...]:
-    """List the ONNX graphs in a folder or its `onnx/`, one a level and part, by their usual names."""
-    prefixes: list[tuple[Part, str]] = [("text", ""), *PARTS.items()]
+    """List the ONNX graphs in a folder or its `onnx/`, one a level and part, by their usual names.
+
+    Beside graphs of both parts, one without a part's name holds both, and is left out.
+    """
+    parts = _graphs(files, PARTS.items())
+    return parts if {one.part for one in parts} == PARTS.keys() else (*_graphs(files, [("text", "")]), *parts)
+
+
+def _graphs(files: Listing, prefixes: Iterable[tuple[Part, str]]) -> tuple[Weights, ...]:
     found: list[Weights] = []
     for part, prefix in prefixes:
         fused = {level: name.replace(".onnx", f"{FUSED}.onnx") for level, name in PORTABLE.items()}

@@ -1,7 +1,7 @@
 """preprocessor_config.json, or since transformers 5 a part of processor_config.json -> `ImageSpec`, in two formats.
 
-That of transformers' CLIP and LLaVA-NeXT processors, and that of Jina's own (resize_mode, mean, std, fill_color). They
-differ by a pixel where the crop's border falls on a half.
+That of transformers' CLIP, SigLIP and LLaVA-NeXT processors, and that of Jina's own (resize_mode, mean, std,
+fill_color). They differ by a pixel where the crop's border falls on a half.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ PROCESSOR, IMAGE_PROCESSOR = "processor_config.json", "preprocessor_config.json"
 CLIP = ("CLIPImageProcessor", "CLIPFeatureExtractor")
 
 
+SIGLIP = ("SiglipImageProcessor",)
+
+
 TILED = ("LlavaNextImageProcessor",)
 
 
@@ -38,6 +41,11 @@ STEPS = ("do_center_crop", "do_convert_rgb", "do_normalize", "do_rescale", "do_r
 
 
 STANDARD = {*STEPS, "crop_size", "default_to_square", "image_mean", "image_std", "resample", "rescale_factor", "size"}
+
+
+# What SigLIP's processor does where nothing is said, and CLIP's does otherwise.
+HALVES = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+SQUARE = {"do_center_crop": False, "size": {"height": 224, "width": 224}, **HALVES}
 
 
 ANYRES = {"aspect_ratio_setting", "image_grid_pinpoints"}
@@ -67,11 +75,13 @@ def parse(config: Mapping[str, Any], where: str) -> ImageSpec:
     """
     kind = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "")
     kind = kind.removesuffix("Fast").removesuffix("Pil")
-    if kind not in ("", *CLIP, *TILED, *JINA):
-        names = listing([*CLIP, *TILED, *JINA])
+    if kind not in ("", *(known := (*CLIP, *SIGLIP, *TILED, *JINA))):
+        names = listing(known)
         raise UnsupportedModelError(f"{where}: image_processor_type={kind!r} is not implemented; there are {names}")
     if kind in JINA or "resize_mode" in config:
         spec = _jina(config, where)
+    elif kind in SIGLIP:
+        spec = _standard({**SQUARE, **{key: value for key, value in config.items() if value is not None}}, where, False)
     else:
         spec = _standard(config, where, tiled=kind in TILED or (not kind and "image_grid_pinpoints" in config))
     check(spec, where)

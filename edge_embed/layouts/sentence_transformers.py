@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import dim, text_values
-from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
+from edge_embed.architectures import dim, own_values, text_values
+from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
 from edge_embed.spec.dense import Dense
@@ -23,10 +23,12 @@ from edge_embed.spec.values import shown, texts, whole
 
 from .dense import read_dense
 from .facts import facts_of, facts_of_folder
+from .listing import Listing
 from .preprocessor import read_preprocessor
 
 LICENSE = re.compile(r"license:\s*(\S+)\s*")
 KINDS = ("Transformer", "Pooling", "Dense", "Normalize")  # in the order in which a model may have them
+CLIP = "CLIPModel"  # what a Transformer module of CLIP was called before sentence-transformers 5.4
 POOLING_NAMES: dict[str, Pooling] = {
     "lasttoken": "last",
     "cls": "first",
@@ -56,15 +58,23 @@ def read_spec(
     if missing := [key for key, value in needed.items() if not value]:
         raise CorruptModelError(f"{path}/config.json lacks a value that is needed: {listing(missing)}")
     facts = facts_of(repository) if repository else facts_of_folder(path, config["model_type"], width)
+    tokenizer = read_object(path / "tokenizer_config.json", {})
+    own = own_values(config, tokenizer)
+    if odd := [key for key, value in own.items() if overrides.get(key, value) != value]:
+        raise InputError(
+            f"spec: {odd[0]}={overrides[odd[0]]!r} contradicts {config['model_type']}, which has {own[odd[0]]!r}: "
+            "leave it out"
+        )
     values: dict[str, Any] = {
         "name": name,
         "architecture": config["model_type"],
         "dim": width,
         **facts,
-        **_modules(path, width, described="pooling" in {**facts, **overrides}),
+        **_modules(path, width, described="pooling" in {**facts, **own, **overrides}),
+        **own,
         **prompts_of(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
-        "padding_side": read_object(path / "tokenizer_config.json", {}).get("padding_side", "right"),
+        "padding_side": tokenizer.get("padding_side", "right"),
     }
     dims = config.get("matryoshka_dims") or config.get("matryoshka_dimensions") or facts.get("matryoshka_dims", [])
     if not isinstance(dims, list) or not all(isinstance(size, int) for size in dims):
@@ -122,7 +132,7 @@ def _modules(path: Path, width: int, described: bool) -> dict[str, Any]:
     modules = module_list(path / "modules.json")
     if described:
         modules = [(kind, place) for kind, place in modules if kind.startswith("sentence_transformers.")]
-    named = [(kind.rsplit(".", 1)[-1], place) for kind, place in modules]
+    named = [(kind.rsplit(".", 1)[-1].replace(CLIP, "Transformer"), place) for kind, place in modules]
     named = [(kind, place) for kind, place in named if kind != "Dropout"]  # which does nothing outside training
     if unknown := {kind for kind, _ in named} - {*KINDS}:
         raise UnsupportedModelError(f"{path}/modules.json: modules {listing(unknown)} are not implemented")
@@ -138,7 +148,25 @@ def _modules(path: Path, width: int, described: bool) -> dict[str, Any]:
         return found | _dense(read_dense(path, [place for kind, place in named if kind == "Dense"], width))
     if not described:
         raise UnsupportedModelError(f"{path}/modules.json names no Pooling module, so one text has no single vector")
+    if "Dense" in kinds:
+        raise UnsupportedModelError(f"{path}/modules.json: Dense modules without a Pooling module are not implemented")
     return {}
+
+
+def inner_folder(files: Listing) -> str | None:
+    """Return the sub-folder that holds all of a model but modules.json, as that of a CLIPModel module does, if any.
+
+    Raises UnsupportedModelError where other modules change its vectors.
+    """
+    if "modules.json" not in files or {"config.json", FILE_NAME} & files.sizes.keys():
+        return None
+    path = files.folder / "modules.json"
+    modules = [(kind.rsplit(".", 1)[-1], place) for kind, place in module_list(path)]
+    if not modules or modules[0][0] != CLIP or not modules[0][1]:
+        return None
+    if others := {kind for kind, _ in modules[1:]} - {"Normalize"}:
+        raise UnsupportedModelError(f"{path}: modules {listing(others)} after {CLIP} are not implemented")
+    return modules[0][1]
 
 
 def _dense(modules: Sequence[Dense]) -> dict[str, Any]:

@@ -67,14 +67,18 @@ class FoundModel:
         if missing and self.offline:
             raise self.repository.incomplete()
         if missing or self.repository.fresh:
-            fetch_files(self.repository, names)
+            self._fetch(names)
             if more := [name for name in self.model.data_of(names) if name not in names]:  # named by a graph, just here
-                fetch_files(self.repository, more)
+                self._fetch(more)
         files = self.model.files.in_folder()
         existing = [part for part in self.model.spec.weights if all(file.path in files for file in part.files)]
         model = replace(self.model, files=files).with_weights(existing)
         model.check_gguf(part for part in existing if part.files[0].path in missing)
         return model
+
+    def _fetch(self, names: Sequence[str]) -> None:
+        assert self.repository is not None
+        fetch_files(self.repository, [self.model.files.inside + name for name in names])
 
 
 @contextmanager

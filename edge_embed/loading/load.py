@@ -23,10 +23,11 @@ from edge_embed.hub.reference import local_path
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.static import MODEL2VEC
 from edge_embed.pipeline.bare_tokenizer import BareTokenizer
+from edge_embed.pipeline.filled import text_tokenizer
 from edge_embed.pipeline.head import read_head
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
-from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
+from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection.choose import Choice, batch_budget, choose
 from edge_embed.spec.model import ModelSpec, with_task
@@ -247,7 +248,7 @@ def _tokenizer(
         drop = spec.architecture == MODEL2VEC
         return BareTokenizer(model.tokenizer, spec.max_tokens, special_tokens, drop_unknown=drop)
     if model.tokenizer.is_file():
-        return TextTokenizer(model.tokenizer, spec.max_tokens, special_tokens)
+        return text_tokenizer(model.tokenizer, spec, special_tokens)
     if not isinstance(backend, OwnVocabulary):
         raise UnsupportedModelError(f"{model.folder} has no tokenizer.json, and its weights bring no vocabulary")
     return VocabularyTokenizer(backend, spec.max_tokens, special_tokens)

@@ -19,10 +19,10 @@ OURS_TO_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 class GuardedTokenizer:
     """A tokenizer.json, without padding and truncation; every call raises CorruptModelError where it fails.
 
-    `changed` is what to read in place of the file's own text.
+    `changed` is what to read in place of the file's own text; with `lower_case` texts are lowered first.
     """
 
-    def __init__(self, path: Path, changed: str | None = None) -> None:
+    def __init__(self, path: Path, changed: str | None = None, lower_case: bool = False) -> None:
         self._path = path
         with _guarded(f"{path} is not a tokenizer.json"):
             read = tokenizers.Tokenizer
@@ -30,6 +30,10 @@ class GuardedTokenizer:
             # Some files have a fixed padding and a length baked in (all-MiniLM-L6-v2: 128); ours is the spec's.
             self._tokenizer.no_padding()
             self._tokenizer.no_truncation()
+            if lower_case:
+                known = self._tokenizer.normalizer
+                steps = [tokenizers.normalizers.Lowercase(), *([] if known is None else [known])]
+                self._tokenizer.normalizer = tokenizers.normalizers.Sequence(steps)
 
     @cached_property
     def size(self) -> int:

@@ -106,14 +106,19 @@ class TextTokenizer:
     """Tokenise texts inside a prompt template and fit them to a length.
 
     `special_tokens` says how to read what spells one in a text; a template's own are tokens in any case.
-    `changed` is read in place of the file's text.
+    `changed` is read in place of the file's text; with `lower_case` texts are lowered first.
     """
 
     def __init__(
-        self, path: Path, max_tokens: int, special_tokens: SpecialTokens = "tokens", changed: str | None = None
+        self,
+        path: Path,
+        max_tokens: int,
+        special_tokens: SpecialTokens = "tokens",
+        changed: str | None = None,
+        lower_case: bool = False,
     ) -> None:
         source, self._spell = (None, HiddenNames()) if special_tokens == "tokens" else hide_special_tokens(path)
-        self._tokenizer = GuardedTokenizer(path, changed or source)
+        self._tokenizer = GuardedTokenizer(path, changed or source, lower_case)
         self.max_tokens = max_tokens
 
     def tokenize(

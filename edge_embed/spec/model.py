@@ -16,6 +16,7 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 
 from .decoding import decode, encode
 from .dense import Dense, chain_fault
+from .fill import Fill, unfit
 from .golden import Golden, GoldenImage
 from .image import ImageSpec
 from .image import check as check_image
@@ -32,15 +33,7 @@ IMAGE = "{image}"  # where that of a model which reads images among its tokens t
 Pooling = Literal["last", "first", "mean", "max", "weightedmean", "mean_sqrt_len"]
 Side = Literal["query", "document"]
 Kind = Literal["text", "image", "composed"]  # of an input: a text, an image, or an image with a text
-DECIDED = {
-    "architecture",
-    "dense",
-    "dim",
-    "fingerprint",
-    "golden",
-    "golden_pictures",
-    "weights",
-}  # not for a user to say
+DECIDED = {"architecture", "dense", "dim", "fingerprint", "golden", "golden_pictures", "weights"}  # by the weights
 Suffix = Literal["query", "passage", "document"]  # of a task's name: which side's prompt is the default
 SUFFIXES: dict[Suffix, Side] = {"query": "query", "passage": "document", "document": "document"}
 
@@ -58,7 +51,8 @@ class ModelSpec:
     an image with a text. Without, images have a tower of their own, and no prompt.
 
     Without `include_prompt` the tokens of a prompt before the text are not pooled. `dense` are the modules that follow
-    pooling, the last of which gives `dim` numbers; what is pooled has `width`.
+    pooling, the last of which gives `dim` numbers; what is pooled has `width`. Texts are read in lower case where
+    `lower_case` says so, and filled up as `fill` does.
 
     >>> spec = ModelSpec(name="m", architecture="bert", dim=8, max_tokens=9, pooling="mean", normalize=True)
     >>> ModelSpec.from_json(spec.to_json()) == spec
@@ -91,6 +85,8 @@ class ModelSpec:
     composed_prompt: str | None = None
     include_prompt: bool = field(default=True, metadata={"optional": True})
     dense: tuple[Dense, ...] = field(default=(), metadata={"optional": True})
+    fill: Fill | None = field(default=None, metadata={"optional": True})
+    lower_case: bool = field(default=False, metadata={"optional": True})
 
     def __repr__(self) -> str:
         """Show what the spec states, in brief: weights by name, and no golden vectors, which take 13 kB."""
@@ -240,6 +236,7 @@ def space_fingerprint(spec: ModelSpec, weights_id: str, tokenizer_id: str) -> st
     if spec.image_token is not None:
         names += ["image_token", "image_prompt", "composed_prompt", "image"]
     names += [] if spec.include_prompt else ["include_prompt"]
+    names += [name for name in ("fill", "lower_case") if getattr(spec, name)]
     facts = {name: getattr(spec, name) for name in names} | {"weights": weights_id, "tokenizer": tokenizer_id}
     if spec.dense:
         facts["dense"] = [(one.in_features, one.out_features, one.bias, one.activation) for one in spec.dense]
@@ -256,7 +253,7 @@ def _check(spec: ModelSpec, where: str) -> None:
     wrong += ["dense" for one in spec.dense if not (0 < one.in_features <= LARGEST and 0 < one.out_features <= LARGEST)]
     wrong += [f"prompts.{name}" for name, template in spec.prompts.items() if not _takes_input(template, spec)]
     wrong += [f"{key}_prompt" for key in ("default", "image", "composed") if _unfit_default(spec, key)]
-    wrong += ["image_token"] * (spec.image_token == "")
+    wrong += ["image_token"] * (spec.image_token == "") + ["fill"] * unfit(spec.fill, spec.max_tokens)
     wrong += [f"tasks.{task}" for task, sides in spec.tasks.items() if not set(sides.values()) <= set(spec.prompts)]
     wrong += ["weights" for weights in spec.weights if not weights.files]
     wrong += ["weights.level" for weights in spec.weights if weights.level not in LEVELS[weights.format]]

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 
 from edge_embed import Embedder, ModelError, ModelSpec
-from edge_embed.architectures.llava_next import CLIP, LLAMA, LLAVA_NEXT, text_values, with_defaults
+from edge_embed.architectures._clip import VISION
+from edge_embed.architectures.llava_next import LLAMA, LLAVA_NEXT, text_values, with_defaults
 from edge_embed.backends import Batch, ImageBackend, ImageRows, load, load_images
 from edge_embed.images.preprocess import load_image
 from edge_embed.layouts.folder import read_folder
@@ -305,7 +306,7 @@ def test_what_a_config_leaves_unsaid_is_what_transformers_takes() -> None:
     text, vision, whole = LlamaConfig(), CLIPVisionConfig(), LlavaNextConfig()
     assert {**LLAMA, "rope_theta": text.rope_parameters["rope_theta"]} == LLAMA
     assert {key: getattr(text, key) for key in LLAMA if key != "rope_theta"}.items() <= LLAMA.items()
-    assert {key: getattr(vision, key) for key in CLIP} == CLIP
+    assert {key: getattr(vision, key) for key in VISION} == VISION
     stored = json.loads(whole.to_json_string(use_diff=False))
     assert {key: stored[key] for key in LLAVA_NEXT} == LLAVA_NEXT
     sparse = {"model_type": "llava_next", "text_config": {"rms_norm_eps": 1e-5}, "image_token_id": 7}

@@ -19,6 +19,7 @@ from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
 from ..levels import linear, linear_with_bias
 from ._patches import patches
+from ._rows import first_row
 
 
 def build_image(b: Builder, tower: ImageConfig, tensors: Mapping[str, Array]) -> tuple[str, str]:
@@ -68,7 +69,7 @@ def _layer(b: Builder, read: Reader, tower: ImageConfig, at: str, x: str, tables
     dim, inner = tower.dim, tower.inner
     attended = _attend(b, read, tower, f"{at}attn.", _norm(b, read, f"{at}norm1", x, dim), tables, last)
     attended = _norm(b, read, f"{at}attn.inner_attn_ln", attended, dim)
-    x = b.node("Add", _first(b, x) if last else x, linear_with_bias(b, read, f"{at}attn.proj", attended, dim, dim))
+    x = b.node("Add", first_row(b, x) if last else x, linear_with_bias(b, read, f"{at}attn.proj", attended, dim, dim))
     h = _norm(b, read, f"{at}norm2", x, dim)
     w12 = [read(f"{at}mlp.{name}.weight", inner, dim) for name in ("w1", "w2")]
     shifts = [read(f"{at}mlp.{name}.bias", inner) for name in ("w1", "w2")]
@@ -87,7 +88,7 @@ def _attend(b: Builder, read: Reader, tower: ImageConfig, at: str, h: str, table
     q_bias, v_bias = (b.weight(f"{at}{name}_bias", read(f"{at}{name}_bias", dim)) for name in "qv")
     if last:
         k, v = b.nodes("Split", linear(b, h, f"{at}kv", np.concatenate(weights[1:])), outputs=2, axis=-1, num_outputs=2)
-        q = linear(b, _first(b, h), f"{at}q_proj", weights[0])
+        q = linear(b, first_row(b, h), f"{at}q_proj", weights[0])
     else:
         qkv = linear(b, h, f"{at}qkv", np.concatenate(weights))
         q, k, v = b.nodes("Split", qkv, outputs=3, axis=-1, num_outputs=3)
@@ -98,11 +99,6 @@ def _attend(b: Builder, read: Reader, tower: ImageConfig, at: str, h: str, table
         q = b.node("RotaryEmbedding", q, start, *tables, **turn)
     k = b.node("RotaryEmbedding", k, start, *tables, **turn)
     return b.node("MultiHeadAttention", q, k, b.node("Add", v, v_bias), domain=MICROSOFT, num_heads=tower.heads)
-
-
-def _first(b: Builder, x: str) -> str:
-    zero, one = b.constant([0], np.int64), b.constant([1], np.int64)
-    return b.node("Slice", x, zero, one, one)
 
 
 def _norm(b: Builder, read: Reader, at: str, x: str, dim: int) -> str:

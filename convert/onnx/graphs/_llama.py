@@ -24,6 +24,7 @@ from ..levels import linear, table
 from ..standard import repeat_heads
 from . import _apart
 from ._rotary import tables
+from ._rows import take_row
 
 NORMS = ("input_layernorm", "post_attention_layernorm")  # before attention, and before the MLP
 
@@ -118,7 +119,7 @@ def _layer(b: Builder, read: Reader, config: Config, ctx: Context, at: str, x: s
     k = linear(b, h, f"{at}self_attn.k_proj", read(f"{at}self_attn.k_proj.weight", kv_dim, dim))
     v = linear(b, h, f"{at}self_attn.v_proj", read(f"{at}self_attn.v_proj.weight", kv_dim, dim))
     if row is not None:
-        x, h = _take_row(b, x, row), _take_row(b, h, row)
+        x, h = take_row(b, x, row), take_row(b, h, row)
     q = linear(b, h, f"{at}self_attn.q_proj", read(f"{at}self_attn.q_proj.weight", q_dim, dim))
     if config.qk_norm:
         q = _head_norm(b, read, config, f"{at}self_attn.q_norm", q)
@@ -140,12 +141,6 @@ def _insert(b: Builder, x: str, dim: int) -> str:
     """Put the rows of IMAGE_ROWS, (rows, dim), into x in the places of IMAGE_POSITIONS: (row of the batch, token)."""
     places = b.optional_input(IMAGE_POSITIONS, np.int64, 2)
     return b.node("ScatterND", x, places, b.optional_input(IMAGE_ROWS, np.float32, dim))
-
-
-def _take_row(b: Builder, x: str, row: str) -> str:
-    """Pick one row of each text: (batch, tokens, dim) -> (batch, 1, dim)."""
-    index = b.node("Reshape", row, b.constant([-1, 1, 1], np.int64))
-    return b.node("GatherND", x, index, batch_dims=1)
 
 
 def _head_norm(b: Builder, read: Reader, config: Config, at: str, x: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.architectures import outputs
 from edge_embed.backends import Batch, ImageBackend, ImageRows, Rows, TextBackend, check_no_adapters
 from edge_embed.errors import BackendError, CorruptModelError, UnsupportedModelError, listing
 from edge_embed.spec.model import ModelSpec
@@ -124,22 +125,24 @@ def _dtype(node: Any, path: Path) -> type[np.generic]:
 def _choose_output(names: list[str], path: Path, spec: ModelSpec) -> str:
     """Choose what a graph gives: the rows themselves, where a graph's own pooling would do other than the spec.
 
-    sentence-transformers' exports give with Dense modules what comes after them, and know nothing of a prompt.
+    sentence-transformers' exports give with Dense modules what comes after them, and know nothing of a prompt. Of an
+    architecture that pools by itself, rows are of no use.
     """
+    own = outputs(spec.architecture, "text")
     apart = spec.dense or not spec.include_prompt
     if apart and not any(name in names for name in HIDDEN):
         why = "Dense modules follow its pooling" if spec.dense else "include_prompt=false pools without the prompt"
         raise UnsupportedModelError(
             f"{path} pools inside, and {why}: export it with an output {HIDDEN[0]!r}, or convert the checkpoint"
         )
-    for name in (
-        HIDDEN if apart else (ONE_ROW, *HIDDEN, *POOLED)
-    ):  # ours also gives out its one row in the place of every token
+    # Ours also gives out its one row in the place of every token.
+    wanted = (ONE_ROW, *own) if own else HIDDEN if apart else (ONE_ROW, *HIDDEN, *POOLED)
+    for name in wanted:
         if name in names:
             return name
-    if len(names) == 1:
+    if len(names) == 1 and not own:
         return names[0]
-    raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing([*HIDDEN, *POOLED])}")
+    raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing(wanted)}")
 
 
 def load(

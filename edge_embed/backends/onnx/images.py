@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.architectures import outputs
 from edge_embed.backends import Rows
 from edge_embed.errors import BackendError, InputError, UnsupportedModelError, listing
 from edge_embed.images.tiles import TILES_AT_ONCE, pack_images
@@ -36,7 +37,7 @@ class OnnxImageBackend:
         self._size = tuple(size for size in inputs[PIXELS].shape[2:] if isinstance(size, int))
         ranks = {node.name: len(node.shape) for node in self._session.get_outputs()}
         self._image = spec.image if {FEATURES, NEWLINE} <= ranks.keys() else None
-        self._outputs = [FEATURES, NEWLINE] if self._image else [_choose_output(ranks, path)]
+        self._outputs = [FEATURES, NEWLINE] if self._image else [_choose_output(ranks, path, spec)]
 
     def forward(self, images: Sequence[ImagePixels]) -> list[Rows]:
         """Compute the images, a few tiles a call; raise InputError for pixels of another size."""
@@ -67,9 +68,10 @@ class OnnxImageBackend:
             self._session = None
 
 
-def _choose_output(ranks: dict[str, int], path: Path) -> str:
-    flat = [name for name, rank in ranks.items() if rank == 2]
-    named = [name for name in EMBEDDINGS if name in ranks]
+def _choose_output(ranks: dict[str, int], path: Path, spec: ModelSpec) -> str:
+    own = outputs(spec.architecture, "image")
+    flat = [name for name, rank in ranks.items() if rank == 2 and not own]
+    named = [name for name in own or EMBEDDINGS if name in ranks]
     if not named and not flat:
         raise UnsupportedModelError(f"{path}: none of the outputs {listing(ranks)} is one vector for an image")
     return (named or flat)[0]
