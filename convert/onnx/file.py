@@ -10,7 +10,7 @@ from typing import Any
 import onnx
 
 from edge_embed import architectures
-from edge_embed.backends.onnx.names import POOLED
+from edge_embed.backends.onnx.names import ONE_ROW, POOLED
 from edge_embed.formats.onnx import FUSED
 from edge_embed.spec.model import Pooling
 from edge_embed.spec.weights import Part
@@ -94,7 +94,7 @@ def _build(
     hidden, rows = graph.build(b, known.read(config), tensors, pooling)
     if taps:
         b.tap_linears()
-    if head:
+    if head and rows != ONE_ROW:  # beside which finish() gives it out
         b.output(head(b, hidden), POOLED[0], ["batch", None])
     return b.finish(hidden, rows, dim)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_embed.backends.onnx.names import POOLED
 from edge_embed.backends.onnx.session import open_session
 from edge_embed.layouts.folder import TOKENIZER
-from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.pipeline.filled import text_tokenizer
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
 from edge_embed.vectors import normalize
@@ -46,7 +46,7 @@ def _vectors(
     session: Any = open_session(folder / file.path, THREADS)
     if POOLED[0] in (output.name for output in session.get_outputs()):
         longest = min(spec.max_tokens, LONGEST)
-        words = TextTokenizer(folder / TOKENIZER, longest)
+        words = text_tokenizer(folder / TOKENIZER, spec).limited(longest)
         texts = words.tokenize(probes(longest), spec.template(None, None)).ids
         some = np.array([n for n, ids in enumerate(texts) if len(ids)])
         parts = (some[start : start + TOGETHER] for start in range(0, len(some), TOGETHER))

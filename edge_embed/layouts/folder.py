@@ -143,8 +143,7 @@ def read_folder(
 
     `name` is what to call the model if its files do not say; the folder's name if None. `source` and `revision` tell
     where the folder came from: `user/repo` and a commit. `overrides` are keys of edge_embed.json that win over what the
-    folder says, and may say what it leaves open.
-    Raises ModelNotFoundError, UnsupportedModelError or CorruptModelError, with what is missing and where.
+    folder says, and may say what it leaves open. Raises ModelError, with what is missing and where.
     """
     if isinstance(place, Path) and place.is_file():
         return _read_file(place, _Origin(name, source, revision, overrides or {}))
@@ -163,9 +162,8 @@ class _Origin:
 
 
 def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
-    if inner := inner_folder(files):
-        name = origin.name or as_model_name(files.folder.resolve().name)
-        files, origin = files.below(inner), replace(origin, name=name)
+    if at := inner_folder(files):
+        files, origin = files.below(at), replace(origin, name=origin.name or as_model_name(files.folder.resolve().name))
     if FILE_NAME in files:
         return _read_own(files, origin)
     if static := find_static(files):

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import TensorProto
 
 from edge_embed.architectures._clip import ImageConfig, Layers
-from edge_embed.architectures.clip import IMAGE_PREFIXES, PREFIXES, UNUSED, Config, image_unused
+from edge_embed.architectures.clip import IMAGE_PREFIXES, OUTPUTS, PREFIXES, UNUSED, Config, image_unused
 from edge_embed.backends.onnx.names import IMAGE_ROW, ONE_ROW
 from edge_embed.errors import UnsupportedModelError
 from edge_embed.spec.model import Pooling
@@ -30,8 +30,11 @@ HEAD = 8
 
 
 def build(b: Builder, config: Config, tensors: Mapping[str, Array], pooling: Pooling) -> tuple[str, str]:
-    """Add the graph of the text tower and its projection; raise UnsupportedModelError for heads of an odd size."""
-    if (size := config.hidden_size // config.num_attention_heads) % HEAD:
+    """Add the graph of the text tower and its projection; raise UnsupportedModelError for heads of an odd size.
+
+    In standard operators, whose attention is told of padding alone, the last layer computes every row.
+    """
+    if b.fused and (size := config.hidden_size // config.num_attention_heads) % HEAD:
         raise UnsupportedModelError(
             f"config.json: text_config has heads of {size} numbers, and ONNX Runtime's causal attention takes a "
             f"multiple of {HEAD}: convert to MLX instead"
@@ -41,11 +44,14 @@ def build(b: Builder, config: Config, tensors: Mapping[str, Array], pooling: Poo
     length = b.node("Add", last, b.constant(1, np.int64))
     pick = partial(take_row, b, row=last)
     x = _clip.embeddings(b, read, config, TEXT)
-    x = _clip.stack(b, read, config, TEXT, x, partial(_attend, length=length), pick)
+    x = _clip.stack(b, read, config, TEXT, x, partial(_attend, length=length), pick if b.fused else None)
+    x = x if b.fused else pick(x)
     x = _clip.norm(b, read, config, f"{TEXT}final_layer_norm", x)
     x = linear(b, x, "text_projection", read("text_projection.weight", config.dim, config.hidden_size))
     read.check_all_taken(UNUSED)
-    return b.node("Squeeze", x, b.constant([1], np.int64)), ONE_ROW
+    x = b.node("Squeeze", x, b.constant([1], np.int64))
+    b.output(x, OUTPUTS["text"][0], ["batch", config.dim])
+    return x, ONE_ROW
 
 
 def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 
 from edge_embed.architectures._clip import ImageConfig, Tower
-from edge_embed.architectures.siglip import IMAGE_PREFIXES, PREFIXES, UNUSED, Config, image_unused
+from edge_embed.architectures.siglip import IMAGE_PREFIXES, OUTPUTS, PREFIXES, UNUSED, Config, image_unused
 from edge_embed.backends.onnx.names import IMAGE_ROW, ONE_ROW
 from edge_embed.spec.model import Pooling
 
@@ -35,7 +35,9 @@ def build(b: Builder, config: Config, tensors: Mapping[str, Array], pooling: Poo
     x = _clip.norm(b, read, config, f"{TEXT}final_layer_norm", x)
     x = linear_with_bias(b, read, f"{TEXT}head", x, config.dim, dim)
     read.check_all_taken(UNUSED)
-    return b.node("Squeeze", x, b.constant([1], np.int64)), ONE_ROW
+    x = b.node("Squeeze", x, b.constant([1], np.int64))
+    b.output(x, OUTPUTS["text"][-1], ["batch", config.dim])
+    return x, ONE_ROW
 
 
 def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -> tuple[str, str]:
@@ -52,7 +54,9 @@ def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -
     x = _clip.stack(b, read, tower, VISION, x, _clip.attend)
     x = _head(b, read, tower, f"{VISION}head.", _clip.norm(b, read, tower, f"{VISION}post_layernorm", x))
     read.check_all_taken(image_unused(config))
-    return b.node("Squeeze", x, b.constant([1], np.int64)), IMAGE_ROW
+    x = b.node("Squeeze", x, b.constant([1], np.int64))
+    b.output(x, OUTPUTS["image"][-1], ["batch", config.dim])
+    return x, IMAGE_ROW
 
 
 def smooth_pairs(config: Config, tensors: Mapping[str, Array]) -> list[Pair]:
