@@ -13,13 +13,6 @@ def key_mask(lengths: mx.array, width: int) -> mx.array:
     return (mx.arange(width) < lengths[:, None])[:, None, None]
 
 
-def near_mask(width: int, before: int, after: int) -> mx.array:
-    """Say which keys lie at most so many places before and after each query: bool (1, 1, width, width)."""
-    place = mx.arange(width)
-    behind = place - place[:, None]
-    return ((behind >= -before) & (behind <= after))[None, None]
-
-
 def take_row(x: mx.array, row: mx.array) -> mx.array:
     """Pick one row of each text: (batch, tokens, dim) and (batch,) -> (batch, 1, dim)."""
     return mx.take_along_axis(x, row[:, None, None], axis=1)
@@ -38,7 +31,7 @@ def merge_heads(x: mx.array) -> mx.array:
 
 
 def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -> mx.array:
-    """Attend (Vaswani et al. 2017, arXiv 1706.03762); `mask` is of keys, or of keys for each query, "causal" or None.
+    """Attend (Vaswani et al. 2017, arXiv 1706.03762); `mask` is a key mask, "causal" or None.
 
     q (batch, heads, queries, head_dim), k and v (batch, key heads, keys, head_dim) -> the shape of q. Metal's kernel
     never holds the scores; on a CPU they are made for BLOCK queries at a time.
@@ -52,8 +45,6 @@ def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -
         stop = min(start + BLOCK, queries)
         # MLX aligns causal masks at the last key; there may be more keys than queries.
         keys = slice(k.shape[2] - queries + stop) if isinstance(mask, str) else slice(None)
-        part, seen = q[:, :, start:stop], mask
-        if isinstance(mask, mx.array) and mask.shape[2] > 1:
-            seen = mask[:, :, start:stop]
-        out.append(mx.fast.scaled_dot_product_attention(part, k[:, :, keys], v[:, :, keys], scale=scale, mask=seen))
+        part = q[:, :, start:stop]
+        out.append(mx.fast.scaled_dot_product_attention(part, k[:, :, keys], v[:, :, keys], scale=scale, mask=mask))
     return mx.concatenate(out, axis=2)

@@ -13,7 +13,6 @@ from edge_embed.spec.model import Pooling
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
 
 KeysValues = tuple[mx.array, mx.array]  # (1, key heads, tokens, head_dim) each
-Mask = mx.array | str | None  # see `attend`
 ImageRows = tuple[int, int, mx.array]  # which text, the place of its first row, rows (n, dim)
 SENSITIVE_LAYERS = ("v_proj", "o_proj")  # 4 bits cost 0.021 of the cosine on the miniatures, 0.006 with 6 bits here
 
@@ -33,7 +32,9 @@ class Attention(nn.Module):
             self.q_norm = nn.RMSNorm(head_dim, eps=config.rms_norm_eps)
             self.k_norm = nn.RMSNorm(head_dim, eps=config.rms_norm_eps)
 
-    def __call__(self, x: mx.array, mask: Mask, row: mx.array | None, past: KeysValues | None = None) -> mx.array:
+    def __call__(
+        self, x: mx.array, mask: mx.array | None, row: mx.array | None, past: KeysValues | None = None
+    ) -> mx.array:
         """Attend from every row, or from one row of each text to all of its text, and to what is `past` before it."""
         start = 0 if past is None else past[0].shape[2]
         q = split_heads(self.q_proj(x if row is None else take_row(x, row)), self._config.num_attention_heads)

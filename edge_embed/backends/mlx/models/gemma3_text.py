@@ -10,8 +10,8 @@ from mlx import nn
 from edge_embed.architectures.gemma3_text import Config
 from edge_embed.spec.model import Pooling
 
-from . import _llama
-from ._attention import key_mask, near_mask, take_row
+from . import _llama, _local
+from ._attention import key_mask, merge_heads, split_heads, take_row
 
 SENSITIVE_LAYERS = _llama.SENSITIVE_LAYERS
 
@@ -37,12 +37,22 @@ class MLP(_llama.MLP):
 
 
 class Attention(_llama.Attention):
-    """Attention to what its mask says, with queries and keys that are normed as Gemma norms."""
+    """Attention to all of a text or to neighbours, with queries and keys that are normed as Gemma norms."""
 
     def __init__(self, config: Config, number: int) -> None:
-        super().__init__(replace(config.of_layer(number), causal=False, qk_norm=False))
+        super().__init__(replace(config.of_layer(number), qk_norm=False))
         self.q_norm = Norm(config.head_dim, config.rms_norm_eps, float(config.query_scale))
         self.k_norm = Norm(config.head_dim, config.rms_norm_eps)
+        self._window = (config.before, config.after) if config.windowed[number] else None
+
+    def within(self, x: mx.array, lengths: mx.array | None) -> mx.array:
+        """Attend from every row; `lengths` (batch,) of texts that are padded on the right, else None."""
+        mask = None if lengths is None else key_mask(lengths, x.shape[1])
+        if self._window is None or x.shape[1] <= self._window[0] + 1:
+            return self(x, mask, None)
+        q = self._rotate(self.q_norm(split_heads(self.q_proj(x), self._config.num_attention_heads)), 0)
+        k, v = self.keys_values(x)
+        return self.o_proj(merge_heads(_local.attend(q, k, v, lengths, *self._window)))
 
 
 class Layer(nn.Module):
@@ -57,9 +67,9 @@ class Layer(nn.Module):
         self.pre_feedforward_layernorm = Norm(config.hidden_size, config.rms_norm_eps)
         self.post_feedforward_layernorm = Norm(config.hidden_size, config.rms_norm_eps)
 
-    def __call__(self, x: mx.array, mask: _llama.Mask) -> mx.array:
+    def __call__(self, x: mx.array, lengths: mx.array | None) -> mx.array:
         """Compute every row."""
-        x = x + self.post_attention_layernorm(self.self_attn(self.input_layernorm(x), mask, None))
+        x = x + self.post_attention_layernorm(self.self_attn.within(self.input_layernorm(x), lengths))
         return x + self.post_feedforward_layernorm(self.mlp(self.pre_feedforward_layernorm(x)))
 
 
@@ -70,24 +80,17 @@ class Model(nn.Module):
         super().__init__()
         self.causal = False  # no text's beginning is computed once: keys and values would need places in windows
         self.max_positions, self.vocab_size = None, config.vocab_size
-        self._config = config
+        self._scale = float(config.embedding_scale)
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = [Layer(config, n) for n in range(config.num_hidden_layers)]
         self.norm = Norm(config.hidden_size, config.rms_norm_eps)
 
     def __call__(self, ids: mx.array, lengths: mx.array, padded: bool, pooling: Pooling) -> mx.array:
         """Return the hidden states that the pooling needs."""
-        config, width = self._config, ids.shape[1]
-        real = key_mask(lengths, width) if padded else None
-        whole: _llama.Mask = "causal" if config.causal else real  # padding lies after every real row
-        windowed = whole
-        if width > config.before + 1:
-            near = near_mask(width, config.before, config.after)
-            windowed = near if real is None else near & real
         x = self.embed_tokens(ids)
-        x = x * mx.array(float(config.embedding_scale), x.dtype)
-        for layer, local in zip(self.layers, config.windowed, strict=True):
-            x = layer(x, windowed if local else whole)
+        x = x * mx.array(self._scale, x.dtype)
+        for layer in self.layers:
+            x = layer(x, lengths if padded else None)
         x = self.norm(x)
         row = {"last": lengths - 1, "first": mx.zeros_like(lengths)}.get(pooling)
         return x if row is None else take_row(x, row)[:, 0]

@@ -48,7 +48,7 @@ class Attention(nn.Module):
         if self._reach is None:
             mask = None if lengths is None else key_mask(lengths, x.shape[1])
             return self.Wo(merge_heads(attend(q, k, v, mask)))
-        return self.Wo(merge_heads(_local.attend(q, k, v, lengths, self._reach)))
+        return self.Wo(merge_heads(_local.attend(q, k, v, lengths, self._reach, self._reach)))
 
 
 class MLP(nn.Module):
