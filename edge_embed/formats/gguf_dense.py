@@ -29,20 +29,31 @@ def holds_dense(header: Header) -> bool:
                 "have some: put config.json, modules.json and the modules' folders of the original model beside it"
             )
         return False
+    sizes = {name: _sizes(header, kind, name) for name in NAMES}
+    used = {name: size for name, size in sizes.items() if any(size) or f"{name}.weight" in found}
     width = last = header.whole(f"{kind}.embedding_length")
-    for name in NAMES:
+    for name, (taken, given) in used.items():
         tensor = header.tensors.get(f"{name}.weight")
-        sizes = tuple(header.whole(f"{kind}.{name}_feat_{side}", 0, least=0) for side in ("in", "out"))
-        if tensor is None and not any(sizes):
-            continue
-        if tensor is None or tensor.shape != sizes or sizes[0] != last:
+        shape = tensor.shape if tensor else (taken, given) if _is_split(header) else ()
+        if shape != (taken, given) or taken != last:
             raise CorruptModelError(
-                f"{header.path}: {kind}.{name}_feat_in={sizes[0]} and _out={sizes[1]}, {name}.weight of "
-                f"{tensor.shape if tensor else 'no size'}, and {last} numbers before it do not fit: get another file"
+                f"{header.path}: {kind}.{name}_feat_in={taken} and _out={given}, {name}.weight of {shape}, and {last} "
+                "numbers before it do not fit: get another file"
             )
-        last = sizes[1]
+        last = given
     if last != width:
         raise CorruptModelError(
             f"{header.path}: its Dense modules give {last} numbers, and llama.cpp takes {width}: get another file"
         )
-    return bool(found)
+    return bool(used)
+
+
+def _sizes(header: Header, kind: str, name: str) -> tuple[int, int]:
+    """Return what a module takes and gives, 0 where the file does not say."""
+    taken, given = (header.whole(f"{kind}.{name}_feat_{side}", 0, least=0) for side in ("in", "out"))
+    return taken, given
+
+
+def _is_split(header: Header) -> bool:
+    """Whether tensors may lie in another part."""
+    return header.whole("split.count", 1, least=0) > 1

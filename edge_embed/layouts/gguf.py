@@ -10,6 +10,7 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 SPEC_KEY = "edge_embed.spec"  # the text of edge_embed.json, in files that we made
 POOLING: dict[int, Pooling] = {1: "mean", 2: "first", 3: "last"}
 RANK = 4
+EMBEDDING_GEMMA = "gemma-embedding"
 # general.file_type, a number (llama.h, llama_ftype), for files whose names say no level
 FILE_TYPES = {
     **{0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K", 11: "Q3_K_S"},
@@ -165,7 +167,8 @@ def _foreign_spec(
     if metadata.get("general.type", "model") != "model" or not isinstance(kind, str):
         what = metadata.get("general.type") if isinstance(kind, str) else "of no architecture"
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
-    holds_dense(header)  # of which none is lost: an engine's rows went through them
+    if not holds_dense(header) and kind == EMBEDDING_GEMMA:  # of those inside none is lost: rows went through them
+        _tell_of_dense(path)
     if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
     dim, limits = header.whole(f"{kind}.embedding_length"), [header.whole(f"{kind}.context_length")]
@@ -185,6 +188,16 @@ def _foreign_spec(
         "image": _image(files, dim) if "image_token" in facts else None,
     }
     return with_overrides(ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path), overrides)
+
+
+@cache
+def _tell_of_dense(path: Path) -> None:
+    logger.warning(
+        "%s holds no Dense modules: if it is of EmbeddingGemma, which has two, its vectors are other ones. "
+        "Put config.json, modules.json and the modules' folders of the original model beside it, or make the file "
+        "again with llama.cpp's --sentence-transformers-dense-modules",
+        path,
+    )
 
 
 def _image(files: Listing, dim: int) -> dict[str, Any] | None:

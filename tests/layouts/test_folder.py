@@ -239,6 +239,8 @@ def test_facts_are_of_no_other_model(name: str) -> None:
         ("BAAI/bge-large-zh", "为这个句子生成表示以用于检索相关文章\uff1a{text}", "{text}"),
         ("nomic-ai/nomic-embed-text-v1.5-GGUF", "search_query: {text}", "search_document: {text}"),
         ("nomic-ai/modernbert-embed-base", "search_query: {text}", "search_document: {text}"),
+        ("google/embeddinggemma-300m", "task: search result | query: {text}", "title: none | text: {text}"),
+        ("ggml-org/embeddinggemma-300M-GGUF", "task: search result | query: {text}", "title: none | text: {text}"),
     ],
 )
 def test_prompts_that_models_state_in_prose_alone(name: str, query: str, document: str) -> None:

@@ -23,14 +23,20 @@ from edge_embed.spec.weights import File
 KEYS = {"embedding_length": 64, "context_length": 512, "pooling_type": 3}
 
 
-def write(path: Path, changes: dict[str, Any] | None = None, own: ModelSpec | None = None, dense: str = "") -> Path:
+def write(
+    path: Path,
+    changes: dict[str, Any] | None = None,
+    own: ModelSpec | None = None,
+    dense: str = "",
+    kind: str = "qwen3",
+) -> Path:
     """Write a GGUF file with the keys that decide an embedding, changed as told (None: left out), and one tensor."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    writer = gguf.GGUFWriter(path, "qwen3")
+    writer = gguf.GGUFWriter(path, kind)
     writer.add_type("model")
     for key, value in (KEYS | (changes or {})).items():
         if value is not None:
-            writer.add_uint32(key if "." in key else f"qwen3.{key}", value)
+            writer.add_uint32(key if "." in key else f"{kind}.{key}", value)
     writer.add_array("tokenizer.ggml.tokens", [f"token {n}" for n in range(200)])
     writer.add_array("tokenizer.ggml.scores", [0.5] * 200)
     writer.add_array("general.tags", ["embedding", "jina"])
@@ -256,12 +262,19 @@ def test_a_file_of_ours_carries_its_spec(tmp_path: Path) -> None:
         read_folder(path)
 
 
-def test_dense_modules_are_not_lost(tmp_path: Path) -> None:
+def test_dense_modules_are_not_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """llama.cpp computes those in its own files after a pooling of its own; ours lie beside the file."""
     with pytest.raises(
         UnsupportedModelError, match=r"holds the Dense modules 'dense_2\.weight' in a qwen3; 'gemma-emb"
     ):
         read_folder(write(tmp_path / "theirs" / "x-F16.gguf", dense="dense_2.weight"))
+    with caplog.at_level("WARNING"):
+        for place in ("a", "a", "embeddinggemma-300m-GGUF"):
+            theirs = write(tmp_path / place / "x-F16.gguf", kind="gemma-embedding")
+            read_folder(theirs)
+    assert [record.args for record in caplog.records if "holds no Dense modules" in record.message] == [
+        (tmp_path / place / "x-F16.gguf",) for place in ("a", "embeddinggemma-300m-GGUF")
+    ]
     module = Dense(file=File(path="2_Dense/model.safetensors"), in_features=64, out_features=8)
     own = ModelSpec(
         name="m", architecture="qwen3", dim=8, max_tokens=9, pooling="last", normalize=True, dense=(module,)

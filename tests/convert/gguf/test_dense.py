@@ -156,6 +156,7 @@ def test_what_llama_cpp_cannot_compute_stays_beside_the_file(
 
 KEYS = {"general.architecture": "gemma-embedding", "gemma-embedding.embedding_length": 32}
 KEYS |= {"gemma-embedding.dense_2_feat_in": 32, "gemma-embedding.dense_2_feat_out": 96}
+SIZES = ("gemma-embedding.dense_2_feat_in", "gemma-embedding.dense_2_feat_out")
 BACK = {"gemma-embedding.dense_3_feat_in": 96, "gemma-embedding.dense_3_feat_out": 32}
 TENSORS = {"dense_2.weight": Tensor((32, 96), 0, 0), "dense_3.weight": Tensor((96, 32), 0, 0)}
 
@@ -163,7 +164,7 @@ TENSORS = {"dense_2.weight": Tensor((32, 96), 0, 0), "dense_3.weight": Tensor((9
 @pytest.mark.parametrize(
     ("keys", "tensors", "message"),
     [
-        ({}, {}, r"dense_2_feat_in=32 and _out=96, dense_2\.weight of no size, and 32 numbers before it do not fit"),
+        ({}, {}, r"dense_2_feat_in=32 and _out=96, dense_2\.weight of \(\), and 32 numbers before it do not fit"),
         (BACK, {"dense_2.weight": Tensor((32, 95), 0, 0)}, r"dense_2\.weight of \(32, 95\), and 32 numbers before it"),
         (
             {},
@@ -172,6 +173,7 @@ TENSORS = {"dense_2.weight": Tensor((32, 96), 0, 0), "dense_3.weight": Tensor((9
         ),
         ({**BACK, "gemma-embedding.embedding_length": 16}, TENSORS, "and 16 numbers before it do not fit"),
         (BACK, {**TENSORS, "dense_4.weight": Tensor((32, 32), 0, 0)}, r"holds 'dense_4\.weight', which is no Dense"),
+        (dict.fromkeys(SIZES, 0), TENSORS, r"dense_2_feat_in=0 and _out=0, dense_2\.weight of \(32, 96\), and 32"),
         (BACK, {**TENSORS, "dense_2.bias": Tensor((96,), 0, 0)}, r"holds 'dense_2\.bias', which is no Dense module"),
     ],
 )
@@ -180,4 +182,5 @@ def test_modules_that_llama_cpp_would_abort_on(keys: dict[str, Any], tensors: di
     with pytest.raises(ModelError, match=message):
         holds_dense(header)
     assert holds_dense(replace(header, metadata={**KEYS, **BACK}, tensors=TENSORS))
+    assert holds_dense(replace(header, metadata={**KEYS, **BACK, "split.count": 2}, tensors={}))
     assert not holds_dense(replace(header, metadata=dict(list(KEYS.items())[:2]), tensors={}))
