@@ -52,12 +52,12 @@ def byte_pairs() -> Tokenizer:
 
 
 def modern() -> Tokenizer:
-    """Build a byte-level tokenizer as ModernBERT's is: text in NFC, runs of spaces that are tokens by themselves."""
+    """Build a byte-level tokenizer as ModernBERT's is: text in NFC, runs of spaces that are tokens of their own."""
     special = ("[CLS]", "[PAD]", "[SEP]", "[UNK]")
     made = _byte_pairs(special, "[MASK]")
     made.normalizer = normalizers.NFC()
     _surround(made, special, "[MASK]")
-    made.add_tokens([AddedToken(" " * n, normalized=False) for n in (2, 3, 4)])
+    made.add_tokens([AddedToken(" " * n) for n in (2, 3, 4)] + [AddedToken("|||ADDRESS|||")])
     return made
 
 

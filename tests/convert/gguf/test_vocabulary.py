@@ -11,6 +11,7 @@ import gguf
 import pytest
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
+from edge_embed.backends.gguf.model import Vocabulary
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, VerificationError
 from edge_embed_convert import convert
 from edge_embed_convert.calibrate import read_texts
@@ -68,6 +69,25 @@ def test_ids_are_those_of_tokenizer_json(split: str, whole_words: bool, tmp_path
         0,
         "[PAD619]",
     )
+
+
+def test_modernbert_has_the_ids_of_tokenizer_json(tmp_path: Path) -> None:
+    """Runs of spaces are tokens, the longest first; spaces before [MASK], which llama.cpp keeps, are left out."""
+    tiny.make("modernbert", tmp_path)
+    source, tokenizer = open_variant(tmp_path, None, None, None, {}), tmp_path / "tokenizer.json"
+    write_file(tmp_path / "x.gguf", source, "F16", tokenizer)
+    reader = gguf.GGUFReader(tmp_path / "x.gguf")
+    assert value(reader, "tokenizer.ggml.pre") == "modern-bert"
+    assert (value(reader, "tokenizer.ggml.bos_token_id"), value(reader, "tokenizer.ggml.eos_token_id")) == (0, 2)
+    compared, left_out = check_ids(tmp_path / "x.gguf", tokenizer)
+    assert compared > 60 > 20 > left_out
+    texts = [f"the{' ' * n}word{' ' * n}" for n in range(1, 12)] + ["a[MASK]", "x|||ADDRESS|||  y", "[MASK] b"]
+    vocabulary, exact = Vocabulary(tmp_path / "x.gguf"), Tokenizer.from_file(str(tokenizer))
+    try:
+        assert [vocabulary.encode(text) for text in texts] == [exact.encode(text).ids for text in texts]
+        assert vocabulary.encode("a [MASK]") != exact.encode("a [MASK]").ids  # else none need be left out
+    finally:
+        vocabulary.close()
 
 
 def test_other_ids_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
