@@ -64,13 +64,14 @@ def check_ids(model: Path, tokenizer: Path) -> tuple[int, int]:
 
 def compare(model: Path, exact: GuardedTokenizer, data: Mapping[str, Any]) -> Comparison:
     """Compare llama.cpp's ids by a model's vocabulary with a tokenizer's; `data` is what its tokenizer.json says."""
-    special = [written(token, data["model"]) for token in data.get("added_tokens", [])]
+    vocabulary = Vocabulary(model)
+    added = [token for token in data.get("added_tokens", []) if token["id"] < vocabulary.size]
+    special = [written(token, data["model"]) for token in added]
     all_texts = [*probes(LONGEST), *HARD, *(f"before {token} after{token}" for token in special)]
     if keeps_last_space(data):
         last = re.compile(rf"\s+(?={'|'.join(map(re.escape, special))}|\Z)")
         all_texts = [last.sub("", text) for text in all_texts]
     texts = [text for text in all_texts if _same_in_llama(text, data)]
-    vocabulary = Vocabulary(model)
     try:
         found = [vocabulary.encode(text) for text in texts]
     finally:

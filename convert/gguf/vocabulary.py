@@ -123,7 +123,7 @@ def _tokens(data: Mapping[str, Any], rows: int) -> tuple[list[str], list[gguf.To
     """Return each row's token and type; rows without a token get a name of their own, which no text contains."""
     words, pieces = _words(data["model"]), data["model"]["type"] == "WordPiece"
     falls_back = data["model"].get("byte_fallback")
-    added = {token["id"]: token for token in data.get("added_tokens", [])}
+    added = {token["id"]: token for token in data.get("added_tokens", []) if token["id"] < rows}
     last = max([*words, *added])
     if last >= rows:
         raise CorruptModelError(f"tokenizer.json has token {last}, config.json says vocab_size={rows}")

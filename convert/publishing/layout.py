@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from edge_embed.architectures import text_values
 from edge_embed.formats.json_file import read_object
 from edge_embed.spec.model import TEXT, ModelSpec
 
@@ -51,6 +52,7 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
     for name, text in source.made.items():
         (folder / name).write_text(text, "utf-8")
     _pad_right(folder / "tokenizer_config.json")
+    _drop_rowless(folder / "tokenizer.json", text_values(source.config).get("vocab_size"))
     _write(folder / "config.json", _config(source))
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *_copy_dense(folder, source)]
     kinds += [(f"{len(kinds)}_Normalize", "Normalize")] * spec.normalize
@@ -81,6 +83,18 @@ def _pad_right(path: Path) -> None:
     """Have other readers of the folder pad as its graphs expect it: texts first, whatever the checkpoint's did."""
     if path.is_file() and (values := read_object(path)).get("padding_side", "right") != "right":
         _write(path, {**values, "padding_side": "right"})
+
+
+def _drop_rowless(path: Path, rows: object) -> None:
+    """Drop added tokens that the table has no row for, as Gemma's for images: a text that spells one could not be read.
+
+    Then it is text, as it is to llama.cpp.
+    """
+    data = read_object(path, {})
+    added = data.get("added_tokens")
+    if isinstance(rows, int) and isinstance(added, list) and any(token["id"] >= rows for token in added):
+        data["added_tokens"] = [token for token in added if token["id"] < rows]
+        path.write_text(json.dumps(data, ensure_ascii=False), "utf-8")
 
 
 def _config(source: Source) -> dict[str, Any]:

@@ -105,6 +105,7 @@ class Vocabulary:
         check_vocabulary(read_header(path))
         self._handle = _load(path, {}, vocabulary_only=True)
         self._vocabulary = llama_cpp.llama_model_get_vocab(self._handle)
+        self.size = int(llama_cpp.llama_vocab_n_tokens(self._vocabulary))
         if llama_cpp.llama_vocab_type(self._vocabulary) == llama_cpp.LLAMA_VOCAB_TYPE_NONE:
             self.close()
             raise UnsupportedModelError(f"{path} has no vocabulary: put the model's tokenizer.json beside it")

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
+from edge_embed import Embedder
 from edge_embed.errors import UnsupportedModelError, VerificationError
+from edge_embed_convert import convert
 from edge_embed_convert.gguf.file import write_file
 from edge_embed_convert.gguf.token_ids import check_ids
 from edge_embed_convert.gguf.vocabulary import vocabulary
@@ -114,6 +117,20 @@ def test_other_ids_are_found(tmp_path: Path) -> None:
     write_file(tmp_path / "x.gguf", open_variant(tmp_path / "model", None, None, None, {}), "F32", path)
     with pytest.raises(VerificationError, match=r"llama\.cpp's tokenizer gives other ids for '.*long"):
         check_ids(tmp_path / "x.gguf", path)
+
+
+def test_a_token_without_a_row(tmp_path: Path) -> None:
+    """Gemma 3's tokenizer has one for images, of which its text models' table has none: what spells it is text."""
+    tiny.make("gemma3_text", tmp_path / "model")
+    path = tmp_path / "model" / "tokenizer.json"
+    token = {**json.loads(path.read_text())["added_tokens"][0], "id": 720, "content": "<image_soft_token>"}
+    changed(path, added_tokens=[*json.loads(path.read_text())["added_tokens"], token])
+    onnx, folder = convert(tmp_path / "model", tmp_path / "out", ["onnx:float32", "gguf:F32"])
+    with Embedder(onnx) as exact, Embedder(folder) as model:
+        one, other = (loaded.encode("a <image_soft_token> of a fox") for loaded in (exact, model))
+        np.testing.assert_allclose(one, other, atol=1e-3)  # by GELU's table
+    reader = gguf.GGUFReader(next(folder.glob("*.gguf")))
+    assert len(reader.fields["tokenizer.ggml.tokens"].contents()) == 720
 
 
 CASES: list[tuple[dict[str, Any], str]] = [
