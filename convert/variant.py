@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import attention, sources
+from edge_embed.architectures import attention, check_window, sources
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
@@ -49,7 +49,7 @@ def open_variant(
     if adapter is not None:
         values = {**adapter_values(adapter), **values}
     own = (folder / FILE_NAME).is_file()  # which says how to pool, and of which space its vectors are
-    open_to = {} if own else {key: values[key] for key in ("pooling", "normalize") if key in values}
+    open_to = {} if own else {key: values[key] for key in ("attention", "normalize", "pooling") if key in values}
     repo = read_folder(folder, name, values.get("source"), values.get("revision"), open_to)
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
@@ -74,6 +74,7 @@ def open_variant(
         spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: spec.tasks.get(task, {})})
     elif adapter is not None:
         spec = replace(spec, name=name or as_model_name(f"{spec.name}-{adapter.resolve().name}"), task=None, tasks={})
+    check_window(source.config, values)
     spec = _change(spec, values)
     if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made

@@ -27,7 +27,7 @@ class Pair:
     """One tensor that makes channels, and the weights (out, in) that read them; `layer` names a linear that reads them.
 
     `copies`: how many readers' channels each made channel stands for, and in heads of which size (grouped attention).
-    A norm's gain is its tensor and `shift`.
+    A norm's gain is its tensor and `shift`; `bias` names the maker's, where it has one.
     """
 
     maker: str
@@ -36,6 +36,7 @@ class Pair:
     copies: int = 1
     head_dim: int = 1
     shift: float = 0
+    bias: str | None = None
 
 
 def smoothed(
@@ -87,6 +88,7 @@ class _Rescaled(Derived):
     def __init__(self, tensors: Mapping[str, Array], scales: Mapping[Pair, Array]) -> None:
         super().__init__(tensors)
         self._made = {pair.maker: (scale, np.float32(pair.shift)) for pair, scale in scales.items()}
+        self._made |= {pair.bias: (scale, np.float32(0)) for pair, scale in scales.items() if pair.bias}
         self._read = {name: _repeat(scale, pair) for pair, scale in scales.items() for name in pair.readers}
 
     def __getitem__(self, name: str) -> Array:

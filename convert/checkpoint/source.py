@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from edge_embed.architectures import public_type
+from edge_embed.architectures import public_type, with_attention
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
@@ -116,7 +116,8 @@ def open_source(repo: ModelFolder) -> Source:
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
-    config["model_type"] = public_type(text(config, "model_type", folder / "config.json"), tensors)
+    kind = text(config, "model_type", folder / "config.json")
+    config = {**with_attention(config, repo.spec.attention), "model_type": public_type(kind, tensors)}
     spec = replace(with_hashes(repo), architecture=config["model_type"])
     return Source(folder, spec, config, tensors, (*paths, *(folder / name for name in repo.dense)))
 

@@ -45,7 +45,8 @@ def open_gguf(repo: ModelFolder, path: Path) -> Source:
     """
     headers = [read_header(part) for part in parts_of(path)]
     tensors = {name: tensor for header in headers for name, tensor in header.tensors.items()}
-    header = replace(headers[0], tensors=tensors)
+    metadata = {**_attention(headers[0], repo.spec.attention), **headers[0].metadata}
+    header = replace(headers[0], tensors=tensors, metadata=metadata)
     check_model(header)
     named, model_type = way_back(header)
     if repo.spec.image is not None:
@@ -66,6 +67,11 @@ def open_gguf(repo: ModelFolder, path: Path) -> Source:
     spec = replace(with_hashes(repo), architecture=model_type)
     files = (*(one.path for one in headers), *(repo.folder / name for name in repo.dense))
     return Source(repo.folder, spec, config, restored, files, made)
+
+
+def _attention(header: Header, described: str | None) -> dict[str, Any]:
+    """Return the key of attention as the model is described, by facts or a user, for a file that lacks it."""
+    return {} if described is None else {f"{header.architecture}.attention.causal": described == "causal"}
 
 
 def way_back(header: Header) -> tuple[ModuleType, str]:

@@ -41,6 +41,13 @@ def linear(b: Builder, x: str, name: str, weight: Array) -> str:
     return b.node("MatMul", x, b.weight(name, weight.T))
 
 
+def linear_without_bias(
+    b: Builder, read: Callable[..., NDArray[np.float32]], at: str, x: str, out: int, size: int
+) -> str:
+    """Add a linear layer (size -> out) that has no bias; `read` gives a tensor by its name and shape."""
+    return linear(b, x, at, read(f"{at}.weight", out, size))
+
+
 def linear_with_bias(b: Builder, read: Callable[..., NDArray[np.float32]], at: str, x: str, out: int, size: int) -> str:
     """Add a linear layer (size -> out) with its bias; `read` gives a tensor by its name and shape."""
     product = linear(b, x, at, read(f"{at}.weight", out, size))

@@ -9,6 +9,7 @@ from typing import Any
 
 from edge_embed.architectures import text_values
 from edge_embed.formats.json_file import read_object
+from edge_embed.pipeline.closing_token import with_closing_token
 from edge_embed.spec.model import TEXT, ModelSpec
 
 from ..checkpoint.source import Source
@@ -27,7 +28,7 @@ COPIED = (
 )
 # What names a model's own code, where it was on a disk, or heads that an embedding has no use for.
 DROPPED = ("_name_or_path", "auto_map", "classifier_pooling", "task_names", "torch_dtype")
-CLASSES = {"eurobert": "EuroBertModel", "qwen3": "Qwen3Model"}
+CLASSES = {"eurobert": "EuroBertModel", "mistral": "MistralModel", "qwen2": "Qwen2Model", "qwen3": "Qwen3Model"}
 # By kind of layer, where there are several: what its base was called before `rope_parameters`.
 BASES = {
     "gemma3_text": {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"},
@@ -51,6 +52,8 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
             shutil.copy(path, folder / path.name)
     for name, text in source.made.items():
         (folder / name).write_text(text, "utf-8")
+    if "tokenizer.json" not in source.made and (closed := with_closing_token(source.folder / "tokenizer.json")):
+        (folder / "tokenizer.json").write_text(closed, "utf-8")
     _pad_right(folder / "tokenizer_config.json")
     _drop_rowless(folder / "tokenizer.json", text_values(source.config).get("vocab_size"))
     _write(folder / "config.json", _config(source))

@@ -9,7 +9,8 @@ Each file has
 
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
-text part under the usual names. One whose tensors are called in several ways has sources(names), as below. One that
+text part under the usual names. One whose layers may see a part of a text alone has window(config), the longest text
+that they see whole, or None. One whose tensors are called in several ways has sources(names), as below. One that
 pools by itself, so that its graph gives a text's one vector, has own_values(config, tokenizer), the keys of
 edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that
 transformers' classes were exported to call the vector, the first that is there. Files that begin with an underscore are
@@ -25,8 +26,8 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.spec.values import whole
+from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+from edge_embed.spec.values import shown, whole
 from edge_embed.spec.weights import Part
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
@@ -36,6 +37,9 @@ REFUSED = {
     "siglip2": "is SigLIP 2 for images of any proportions (NaFlex), which is not implemented; its checkpoints of one "
     "resolution, such as google/siglip2-base-patch16-224, whose model_type is 'siglip', are",
 }
+
+Attention = Literal["full", "causal"]
+OWN_CODE = ("AutoModel", "AutoModelForCausalLM")  # keys of `auto_map` that name a model's own classes
 
 
 @cache
@@ -98,10 +102,10 @@ def public_type(model_type: str, tensors: Iterable[str]) -> str:
     return first if any(name.endswith(ending) for name in tensors) else second
 
 
-def attention(config: Mapping[str, Any]) -> Literal["full", "causal"]:
+def attention(config: Mapping[str, Any]) -> Attention:
     """Return whether a token attends to those before it alone, by config.json of a known architecture; raises as it."""
     known = architecture(config["model_type"])
-    stated: Literal["full", "causal"] = known.ATTENTION
+    stated: Attention = known.ATTENTION
     causal = getattr(known.read(config), "causal", stated == "causal")
     return "causal" if causal else "full"
 
@@ -132,12 +136,46 @@ def text_values(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
     Raises CorruptModelError for a nested part of a known architecture that is no object.
     """
-    kind = config.get("model_type")
-    if isinstance(kind, str) and file_name(kind) in names() and hasattr(module := architecture(kind), "text_values"):
-        found: Mapping[str, Any] = module.text_values(config)
+    known = _known(config)
+    if known is not None and hasattr(known, "text_values"):
+        found: Mapping[str, Any] = known.text_values(config)
         return found
     nested = config.get("text_config")
     return {**(nested if isinstance(nested, Mapping) else {}), **config}
+
+
+def with_attention(config: Mapping[str, Any], stated: Attention | None) -> dict[str, Any]:
+    """Return config.json with the attention that a model's description states, where it leaves that open.
+
+    It does for causal architectures, by `is_causal`. Raises UnsupportedModelError where nothing states it and the
+    config names code of its own, which may well attend to both sides: GritLM's does, and KaLM-embedding's v2.
+    """
+    known = _known(config)
+    if known is None or known.ATTENTION == "full" or config.get("is_causal") is not None or "text_config" in config:
+        return dict(config)
+    own = config.get("auto_map")
+    named = [own[key] for key in OWN_CODE if key in own] if isinstance(own, Mapping) else []
+    if stated is None and named:
+        raise UnsupportedModelError(
+            f"config.json: auto_map names the model's own code {shown(named[0])}, which may attend to both sides or "
+            "to one, and config.json has no is_causal: say it as the model's card does, "
+            'spec={"attention": "full"} or "causal"'
+        )
+    return dict(config) if stated in (None, attention(config)) else {**config, "is_causal": stated == "causal"}
+
+
+def check_window(config: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Refuse a `max_tokens` that a user states beyond the windows of a model's layers, which no format computes.
+
+    Raises InputError.
+    """
+    known, stated = _known(config), values.get("max_tokens")
+    window = known.window(config) if known is not None and hasattr(known, "window") else None
+    if window is not None and isinstance(stated, int) and stated > window:
+        raise InputError(
+            f"max_tokens={stated}: layers of this model see {window} tokens at a time (sliding_window), and windows "
+            f"are not implemented: pass {window} at most"
+        )
 
 
 def dim(config: Mapping[str, Any]) -> int:
@@ -145,3 +183,9 @@ def dim(config: Mapping[str, Any]) -> int:
     values = text_values(config)
     stated = config.get("hidden_size") or values.get("embed_dim") or values.get("hidden_size")
     return whole({"hidden_size": stated}, "hidden_size", "config.json") if stated else 0
+
+
+def _known(config: Mapping[str, Any]) -> ModuleType | None:
+    """Return the file of the architecture that config.json names; None where there is none."""
+    kind = config.get("model_type")
+    return architecture(kind) if isinstance(kind, str) and file_name(kind) in names() else None

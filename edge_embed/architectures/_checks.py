@@ -27,9 +27,9 @@ def check_config(config: Mapping[str, Any], allowed: Mapping[str, tuple[Any, ...
             )
 
 
-def whole(config: Mapping[str, Any], key: str, default: int | None = None) -> int:
-    """Return a whole number of config.json; raise CorruptModelError for another value."""
-    return values.whole(config, key, CONFIG, default)
+def whole(config: Mapping[str, Any], key: str, default: int | None = None, least: int = 1) -> int:
+    """Return a whole number of config.json, from `least` on; raise CorruptModelError for another value."""
+    return values.whole(config, key, CONFIG, default, least)
 
 
 def real(config: Mapping[str, Any], key: str, default: float | None = None) -> float:

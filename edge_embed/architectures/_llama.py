@@ -16,17 +16,23 @@ ALLOWED = {
     "hidden_act": ("silu",),
     "attention_bias": (False,),
     "mlp_bias": (False,),
-    "use_sliding_window": (False, None),
+    "is_causal": (True, False, None),
 }
 NEEDED = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "rms_norm_eps", "vocab_size")
 PREFIXES = ("model.",)
 UNUSED = ("lm_head.",)
 TABLE = "embed_tokens"
+KINDS = ("full_attention", "sliding_attention")  # of layers
+WINDOW = 4096  # tokens, where config.json does not say: transformers' default for every model with windows
 
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """The numbers that shape a model; positions are divided by `rope_divisor`. `qk_norm`: queries, keys are normed."""
+    """The numbers that shape a model; positions are divided by `rope_divisor`.
+
+    `qk_norm`: queries and keys are normed; `qkv_bias`: theirs and the values' layers have biases. `window` is the
+    longest text of which every token sees all that attention lets it see, None where windows cut none.
+    """
 
     hidden_size: int
     intermediate_size: int
@@ -39,14 +45,26 @@ class Config:
     rope_theta: float
     rope_divisor: float
     qk_norm: bool
+    qkv_bias: bool
     causal: bool
+    window: int | None
 
 
-def read_llama(config: Mapping[str, Any], *, qk_norm: bool, attention: Literal["full", "causal"]) -> Config:
-    """Read and check the numbers; raises for values that would change the vectors and are not implemented."""
+def read_llama(
+    config: Mapping[str, Any],
+    *,
+    attention: Literal["full", "causal"],
+    qk_norm: bool = False,
+    qkv_bias: bool = False,
+    window: int | None = None,
+) -> Config:
+    """Read and check the numbers; raises for values that would change the vectors and are not implemented.
+
+    A causal model attends to both sides where config.json has `is_causal` false, as in transformers since 5.2.
+    """
     check_config(config, ALLOWED, NEEDED)
     kinds = config.get("layer_types") or []
-    if not isinstance(kinds, list) or any(kind != "full_attention" for kind in kinds):
+    if not isinstance(kinds, list) or any(kind not in KINDS[: 1 if window is None else 2] for kind in kinds):
         raise UnsupportedModelError(f"config.json: layer_types={shown(kinds)} is not implemented")
     size, heads, layers = (whole(config, key) for key in ("hidden_size", "num_attention_heads", "num_hidden_layers"))
     check_layers(layers)
@@ -67,8 +85,33 @@ def read_llama(config: Mapping[str, Any], *, qk_norm: bool, attention: Literal["
         rope_theta=theta,
         rope_divisor=divisor,
         qk_norm=qk_norm,
-        causal=attention == "causal",
+        qkv_bias=qkv_bias,
+        causal=attention == "causal" and config.get("is_causal") is not False,
+        window=window,
     )
+
+
+def qwen_window(config: Mapping[str, Any]) -> int | None:
+    """Return the window of Qwen's later layers, None where config.json has it in none of them."""
+    check_config(config, {"use_sliding_window": (True, False, None)}, ())
+    if not config.get("use_sliding_window") or config.get("sliding_window", WINDOW) is None:
+        return None
+    kinds, layers = config.get("layer_types"), whole(config, "num_hidden_layers")
+    windowed = (
+        KINDS[1] in kinds if isinstance(kinds, list) else whole(config, "max_window_layers", 28, least=0) < layers
+    )
+    return whole(config, "sliding_window", WINDOW) if windowed else None
+
+
+def within(config: Mapping[str, Any], window: int | None) -> dict[str, Any]:
+    """Return config.json with no more positions than a window has: longer texts would lose sight of their beginning.
+
+    No format computes windows (llama.cpp has none for these architectures), so that up to there all are exact.
+    """
+    positions = config.get("max_position_embeddings")
+    if window is None or (isinstance(positions, int) and positions <= window):
+        return dict(config)
+    return {**config, "max_position_embeddings": window}
 
 
 def _rope(config: Mapping[str, Any]) -> tuple[float, float]:

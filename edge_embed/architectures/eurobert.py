@@ -14,4 +14,4 @@ ATTENTION: Final = "full"
 
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the numbers."""
-    return read_llama(config, qk_norm=False, attention=ATTENTION)
+    return read_llama(config, attention=ATTENTION)

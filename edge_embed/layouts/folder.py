@@ -10,9 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import PRIVATE, public_type
+from edge_embed.architectures import PRIVATE, check_window, public_type
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, NoWeightsError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import part_names, parts_of
+from edge_embed.formats.json_file import read_object
 from edge_embed.formats.onnx import data_name
 from edge_embed.formats.safetensors import tensor_names
 from edge_embed.spec.model import FILE_NAME, ModelSpec, with_overrides
@@ -261,6 +262,8 @@ def _read_gguf_file(path: Path, origin: _Origin) -> ModelFolder:
 
 
 def _read_own(files: Listing, origin: _Origin) -> ModelFolder:
+    if "max_tokens" in origin.overrides and "config.json" in files:
+        check_window(read_object(files.folder / "config.json"), origin.overrides)
     spec = with_overrides(ModelSpec.read(files.folder / FILE_NAME), origin.overrides)
     _need_tokenizer(files)
     check_dense(spec.dense, files)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import dim, own_values, text_values
+from edge_embed.architectures import check_window, dim, own_values, text_values
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
@@ -87,6 +87,7 @@ def read_spec(
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))
     stated = {key: overrides[key] for key in ("pooling", "normalize") if key in overrides}
+    check_window(config, overrides)
     spec = ModelSpec.from_json(json.dumps({"format": FORMAT, "normalize": True, **values, **stated}), path)
     return with_overrides(spec, overrides)
 

@@ -13,17 +13,21 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError
 
+from .closing_token import with_closing_token
+
 OURS_TO_PASS = (KeyboardInterrupt, SystemExit, GeneratorExit, MemoryError)
 
 
 class GuardedTokenizer:
     """A tokenizer.json, without padding and truncation; every call raises CorruptModelError where it fails.
 
-    `changed` is what to read in place of the file's own text; with `lower_case` texts are lowered first.
+    `changed` is what to read in place of the file's own text, to which the closing token is added that it may lack;
+    with `lower_case` texts are lowered first.
     """
 
     def __init__(self, path: Path, changed: str | None = None, lower_case: bool = False) -> None:
         self._path = path
+        changed = with_closing_token(path) if changed is None else changed
         with _guarded(f"{path} is not a tokenizer.json"):
             read = tokenizers.Tokenizer
             self._tokenizer = read.from_file(str(path)) if changed is None else read.from_str(changed)

@@ -15,6 +15,8 @@ from typing import Any, Literal, get_args
 from edge_embed.errors import CorruptModelError, InputError, listing
 from edge_embed.formats.json_file import read_object
 
+from .closing_token import with_closing_token
+
 SpecialTokens = Literal["tokens", "text"]
 
 
@@ -42,7 +44,8 @@ def hide_special_tokens(path: Path) -> tuple[str, HiddenNames]:
     As transformers has it with split_special_tokens: added tokens that are not special remain tokens. Raises
     CorruptModelError.
     """
-    data = read_object(path)
+    closed = with_closing_token(path)
+    data = read_object(path) if closed is None else json.loads(closed)
     try:
         added = [token for token in data.get("added_tokens") or [] if token.get("special")]
         names = {token["content"]: _hidden(token["content"]) for token in added if token["content"]}

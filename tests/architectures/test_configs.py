@@ -71,6 +71,62 @@ def test_the_length_of_a_vector_is_found(config: dict[str, Any], expected: int) 
     assert architectures.dim(config) == expected
 
 
+DECODER: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 4, "max_position_embeddings": 32768}
+WHOLE = {**DECODER, "intermediate_size": 64, "num_attention_heads": 4, "rms_norm_eps": 1e-6, "vocab_size": 99}
+WHOLE |= {"rope_theta": 1e4}
+WINDOWED = {"model_type": "qwen2", "use_sliding_window": True, "sliding_window": 512, "max_window_layers": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "positions"),
+    [
+        ({"model_type": "mistral"}, 4096),  # transformers' default
+        ({"model_type": "mistral", "sliding_window": None}, 32768),
+        ({"model_type": "mistral", "sliding_window": 99999}, 32768),
+        ({"model_type": "mistral", "sliding_window": 16}, 16),
+        ({"model_type": "qwen2"}, 32768),
+        ({"model_type": "qwen3", "sliding_window": 512, "max_window_layers": 0}, 32768),
+        (WINDOWED, 512),
+        ({**WINDOWED, "model_type": "qwen3"}, 512),
+        ({**WINDOWED, "max_window_layers": 4}, 32768),
+        ({**WINDOWED, "max_window_layers": None}, 32768),  # 28, transformers' default
+        ({**WINDOWED, "sliding_window": None}, 32768),
+        ({**WINDOWED, "layer_types": ["full_attention"] * 4}, 32768),
+        ({**WINDOWED, "max_window_layers": 4, "layer_types": ["full_attention", "sliding_attention"]}, 512),
+    ],
+)
+def test_positions_end_where_a_window_would_hide_the_beginning(values: dict[str, Any], positions: int) -> None:
+    assert architectures.text_values({**DECODER, **values})["max_position_embeddings"] == positions
+
+
+@pytest.mark.parametrize("window", [0, -1, 2.5, "4096", True])
+def test_a_window_that_is_none(window: object) -> None:
+    with pytest.raises(CorruptModelError, match=r"sliding_window=.* is not a whole number"):
+        architectures.text_values({**DECODER, "model_type": "mistral", "sliding_window": window})
+
+
+def test_attention_is_what_config_json_says_or_else_what_is_stated() -> None:
+    qwen, own = (
+        {**WHOLE, "model_type": "qwen2"},
+        {"auto_map": {"AutoModelForCausalLM": "modeling_gritlm7b.MistralForCausalLM"}},
+    )
+    stated = architectures.with_attention
+    assert stated(qwen, None) == qwen
+    assert stated(qwen, "full") == {**qwen, "is_causal": False}
+    assert stated(qwen, "causal") == qwen
+    assert stated({**qwen, **own, "is_causal": False}, "causal") == {**qwen, **own, "is_causal": False}
+    assert stated({"model_type": "bert", **own}, None) == {"model_type": "bert", **own}
+    assert stated({"model_type": "jina_embeddings_v5", **own}, None) == {"model_type": "jina_embeddings_v5", **own}
+    assert stated({**WHOLE, **own, "model_type": "mistral"}, "full")["is_causal"] is False
+    with pytest.raises(
+        UnsupportedModelError, match=r"the model's own code 'modeling_gritlm7b.* spec=\{\"attention\": \"full\""
+    ):
+        stated({**own, "model_type": "mistral"}, None)
+    assert architectures.attention({**WHOLE, "model_type": "mistral", "is_causal": False}) == "full"
+    assert architectures.attention({**WHOLE, "model_type": "mistral", "is_causal": None}) == "causal"
+    assert architectures.attention({**LLAVA, "text_config": {"model_type": "llama", "is_causal": False}}) == "full"
+
+
 def test_a_private_model_type_is_told_by_its_tensors() -> None:
     private = "jina_embeddings_v5"
     assert architectures.public_type(private, ["layers.0.self_attn.q_norm.weight"]) == "qwen3"

@@ -11,7 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_embed import Embedder, ModelError, TruncationWarning
+from edge_embed import Embedder, InputError, ModelError, TruncationWarning
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 
@@ -43,6 +44,22 @@ def test_float32_equals_transformers(name: str, pooling: str, tmp_path: Path) ->
         assert embedder.spec.pooling == pooling
         np.testing.assert_allclose(embedder.encode(TEXTS), expected, atol=TOLERANCE)
         np.testing.assert_allclose(np.stack([embedder.encode(text) for text in TEXTS]), expected, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["mistral", "qwen2", "qwen2-both-sides"])
+def test_llama_cpp_equals_transformers(name: str, tmp_path: Path) -> None:
+    """In float32; the largest that was seen is 1.1e-6. Mistral is a Llama there; both have no windows."""
+    source = tmp_path / "source"
+    model = tiny.make(name, source, "lasttoken")
+    with Embedder(*convert(source, tmp_path / "out", ["gguf:F32"])) as embedder:
+        assert embedder.spec.attention == ("full" if name.endswith("both-sides") else "causal")
+        np.testing.assert_allclose(embedder.encode(TEXTS), reference(model, source, "last"), atol=TOLERANCE)
+
+
+def test_heads_that_llama_cpp_has_no_place_for(tmp_path: Path) -> None:
+    tiny.make("qwen2", tmp_path / "source", head_dim=24)
+    with pytest.raises(ModelError, match=r"4 heads of 24 do not make hidden_size=32, .* in Qwen2: convert to ONNX or"):
+        convert(tmp_path / "source", tmp_path / "out", ["gguf:F32"])
 
 
 def test_shapes_that_are_not_the_usual_ones(tmp_path: Path) -> None:
@@ -105,7 +122,8 @@ def change(folder: Path, **values: Any) -> None:
         ({"rope_parameters": {"rope_type": "yarn", "rope_theta": 1e4}}, "rope_type='yarn' is not implemented"),
         ({"rope_scaling": {"type": "dynamic", "factor": 2}, "rope_parameters": None, "rope_theta": 1e4}, "'dynamic'"),
         ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is not implemented"),
-        ({"use_sliding_window": True}, "use_sliding_window=True is not implemented"),
+        ({"use_sliding_window": "yes"}, "use_sliding_window='yes' is not implemented"),
+        ({"is_causal": "no"}, "is_causal='no' is not implemented; True or False or None is"),
         ({"layer_types": ["full_attention", "sliding_attention"]}, "layer_types="),
         ({"hidden_act": "gelu"}, "hidden_act='gelu' is not implemented; 'silu' is"),
         ({"attention_bias": True}, "attention_bias=True is not implemented"),
@@ -120,6 +138,56 @@ def test_values_of_qwen3_that_are_not_implemented(tmp_path: Path, values: dict[s
     with pytest.raises(ModelError, match=message):
         convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
     assert list((tmp_path / "out").glob("*")) == []
+
+
+@pytest.mark.parametrize("name", ["mistral", "qwen2"])
+def test_texts_are_cut_to_what_a_window_sees(name: str, tmp_path: Path) -> None:
+    """Up to there every token sees what it would without a window; one token more, and its last would not."""
+    windows: dict[str, Any] = {"sliding_window": 24, "use_sliding_window": True, "max_window_layers": 1}
+    model = tiny.make(name, tmp_path / "source", "lasttoken", **windows)
+    whole = tiny.make(name, tmp_path / "whole", "lasttoken", sliding_window=None)
+    ids = torch.from_numpy(TextTokenizer(tmp_path / "source" / "tokenizer.json", 25).tokenize(["z" * 99]).ids[0])[None]
+    with torch.inference_mode():
+        windowed, full = (one(ids.long()).last_hidden_state[0] for one in (model, whole))
+        exact = model(torch.cat([ids[:, :23], ids[:, -1:]], dim=1).long()).last_hidden_state[0, -1].numpy()
+    assert (windowed[:24] - full[:24]).abs().max() < 1e-5 < 1e-2 < (windowed[24] - full[24]).abs().max()
+    (folder,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    with Embedder(folder) as embedder:
+        assert embedder.spec.max_tokens == 24
+        with pytest.warns(TruncationWarning, match="cut to 24 tokens"):
+            vector = embedder.encode("z" * 99)
+    np.testing.assert_allclose(vector, exact / np.linalg.norm(exact), atol=TOLERANCE)
+    for opened in (folder, tmp_path / "source"):
+        with pytest.raises(InputError, match=r"max_tokens=25: layers of this model see 24 tokens at a time"):
+            read_folder(opened, overrides={"max_tokens": 25})
+    with pytest.raises(InputError, match=r"windows are not implemented: pass 24 at most"):
+        convert(tmp_path / "source", tmp_path / "longer", ["onnx:float32"], spec={"max_tokens": 25})
+
+
+def test_attention_that_the_description_states(tmp_path: Path) -> None:
+    """What config.json leaves open a user says, or the facts: the same vectors as if config.json had said it."""
+    model = tiny.make("qwen2-both-sides", tmp_path / "source", "lasttoken")
+    change(tmp_path / "source", is_causal=None, auto_map={"AutoModel": "modeling.Qwen2Model"})
+    with pytest.raises(
+        ModelError, match=r"auto_map names the model's own code 'modeling\.Qwen2Model'.* has no is_causal"
+    ):
+        convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    (folder,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"], spec={"attention": "full"})
+    config = json.loads((folder / "config.json").read_text())
+    assert (config["is_causal"], "auto_map" in config) == (False, False)
+    with Embedder(folder) as embedder:
+        assert embedder.spec.attention == "full"
+        np.testing.assert_allclose(
+            embedder.encode(TEXTS), reference(model, tmp_path / "source", "last"), atol=TOLERANCE
+        )
+    with pytest.raises(InputError, match="attention='causal' contradicts the checkpoint, which says 'full'"):
+        convert(folder_with(tmp_path, is_causal=False), tmp_path / "x", ["onnx:float32"], spec={"attention": "causal"})
+
+
+def folder_with(tmp_path: Path, **values: Any) -> Path:
+    """Change config.json of the source, and return its folder."""
+    change(tmp_path / "source", **values)
+    return tmp_path / "source"
 
 
 def test_texts_are_cut_to_the_positions_that_tokens_can_have(tmp_path: Path) -> None:

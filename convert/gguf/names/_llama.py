@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_embed.architectures._llama import Config
+from edge_embed.errors import UnsupportedModelError
 
 from . import SHAPE, VOCABULARY, Entry, Stated, Value
 
@@ -46,6 +47,7 @@ def config_of(stated: Stated) -> dict[str, Any]:
         **found,
         "rms_norm_eps": stated.real(EPSILON),
         "hidden_act": "silu",
+        "is_causal": stated.header.causal,
         "num_key_value_heads": stated.whole("attention.head_count_kv", heads),
         "head_dim": stated.whole("attention.key_length", found["hidden_size"] // heads),
         "max_position_embeddings": stated.whole("context_length"),
@@ -53,6 +55,16 @@ def config_of(stated: Stated) -> dict[str, Any]:
         "rope_parameters": rope,
         "vocab_size": stated.rows(VOCABULARY),
     }
+
+
+def check_width(config: Config, called: str) -> None:
+    """Refuse heads that together are wider or narrower than the model, where llama.cpp has no place for them."""
+    if config.num_attention_heads * config.head_dim != config.hidden_size:
+        raise UnsupportedModelError(
+            f"config.json: {config.num_attention_heads} heads of {config.head_dim} do not make "
+            f"hidden_size={config.hidden_size}, which llama.cpp takes for granted in {called}: convert to ONNX or MLX "
+            "instead"
+        )
 
 
 def entries(config: Config, *, neighbours: bool = False, norms: Mapping[str, str] = NORMS) -> list[Entry]:
@@ -82,6 +94,8 @@ def _layer(config: Config, to: str, at: str, neighbours: bool, named: Mapping[st
         "ffn_up": ("mlp.up_proj", (inner, dim)),
         "ffn_down": ("mlp.down_proj", (dim, inner)),
     }
+    biased = {"attn_q": q_dim, "attn_k": kv_dim, "attn_v": kv_dim} if config.qkv_bias else {}
+    norms += [Entry(f"{to}{name}.bias", f"{at}{linears[name][0]}.bias", (size,)) for name, size in biased.items()]
     turned = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if neighbours else {}
     return norms + [
         Entry(f"{to}{name}.weight", f"{at}{source}.weight", size, moments=f"{at}{source}", heads=turned.get(name))

@@ -20,7 +20,7 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
-from ..levels import linear, table
+from ..levels import linear_with_bias, linear_without_bias, table
 from ..standard import repeat_heads
 from . import _apart
 from ._rotary import tables
@@ -71,12 +71,15 @@ def smooth_pairs(
         copies = config.num_attention_heads // config.num_key_value_heads
         attention = tuple(f"{at}self_attn.{name}_proj.weight" for name in "qkv")
         gated = f"{at}mlp.gate_proj.weight", f"{at}mlp.up_proj.weight"
+        bias = f"{at}self_attn.v_proj.bias" if config.qkv_bias else None
         down, out = (f"{at}mlp.down_proj.weight",), (f"{at}self_attn.o_proj.weight",)
         pairs += [
             Pair(f"{at}{norms[0]}.weight", attention, f"layers.{n}.self_attn.k_proj", shift=shift),
             Pair(f"{at}{norms[1]}.weight", gated, f"layers.{n}.mlp.up_proj", shift=shift),
             Pair(f"{at}mlp.up_proj.weight", down, f"layers.{n}.mlp.down_proj"),
-            Pair(f"{at}self_attn.v_proj.weight", out, f"layers.{n}.self_attn.o_proj", copies, config.head_dim),
+            Pair(
+                f"{at}self_attn.v_proj.weight", out, f"layers.{n}.self_attn.o_proj", copies, config.head_dim, bias=bias
+            ),
         ]
     return pairs
 
@@ -116,25 +119,22 @@ def _layer(b: Builder, read: Reader, config: Config, ctx: Context, at: str, x: s
     dim, inner, epsilon = config.hidden_size, config.intermediate_size, config.rms_norm_eps
     q_dim, kv_dim = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     h = b.rms_norm(x, f"{at}input_layernorm", read(f"{at}input_layernorm.weight", dim), epsilon)
-    k = linear(b, h, f"{at}self_attn.k_proj", read(f"{at}self_attn.k_proj.weight", kv_dim, dim))
-    v = linear(b, h, f"{at}self_attn.v_proj", read(f"{at}self_attn.v_proj.weight", kv_dim, dim))
+    project = linear_with_bias if config.qkv_bias else linear_without_bias
+    k = project(b, read, f"{at}self_attn.k_proj", h, kv_dim, dim)
+    v = project(b, read, f"{at}self_attn.v_proj", h, kv_dim, dim)
     if row is not None:
         x, h = take_row(b, x, row), take_row(b, h, row)
-    q = linear(b, h, f"{at}self_attn.q_proj", read(f"{at}self_attn.q_proj.weight", q_dim, dim))
+    q = project(b, read, f"{at}self_attn.q_proj", h, q_dim, dim)
     if config.qk_norm:
         q = _head_norm(b, read, config, f"{at}self_attn.q_norm", q)
         k = _head_norm(b, read, config, f"{at}self_attn.k_norm", k)
     attended = _attend(b, config, ctx, at, q, k, v, row)
-    x = b.node("Add", x, linear(b, attended, f"{at}self_attn.o_proj", read(f"{at}self_attn.o_proj.weight", dim, q_dim)))
+    x = b.node("Add", x, linear_without_bias(b, read, f"{at}self_attn.o_proj", attended, dim, q_dim))
     h = b.rms_norm(x, f"{at}post_attention_layernorm", read(f"{at}post_attention_layernorm.weight", dim), epsilon)
-    gate = linear(b, h, f"{at}mlp.gate_proj", read(f"{at}mlp.gate_proj.weight", inner, dim))
-    up = linear(b, h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", inner, dim))
+    gate = linear_without_bias(b, read, f"{at}mlp.gate_proj", h, inner, dim)
+    up = linear_without_bias(b, read, f"{at}mlp.up_proj", h, inner, dim)
     active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
-    return b.node(
-        "Add",
-        x,
-        linear(b, active, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, inner)),
-    )
+    return b.node("Add", x, linear_without_bias(b, read, f"{at}mlp.down_proj", active, dim, inner))
 
 
 def _insert(b: Builder, x: str, dim: int) -> str:

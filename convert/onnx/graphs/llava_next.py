@@ -29,7 +29,7 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import Builder
-from ..levels import linear, linear_with_bias
+from ..levels import linear_with_bias, linear_without_bias
 from . import _llama
 from ._clip import activation, hidden_state
 from ._llama import transformer
@@ -57,14 +57,10 @@ def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -
     one, end = b.constant([1], np.int64), b.constant([np.iinfo(np.int64).max], np.int64)
     x = b.node("Slice", x, one, end, one)  # without the class token
     projector = Reader(tensors, PROJECTOR)
-    project = linear_with_bias if config.projector_bias else _linear_without_bias
+    project = linear_with_bias if config.projector_bias else linear_without_bias
     x = activation(b, "gelu", project(b, projector, "linear_1", x, dim, width))
     x = project(b, projector, "linear_2", x, dim, dim)
     projector.check_all_taken((*PREFIXES, *HEADS, *TOWER, *NEWLINES))
     newline = Reader(tensors, ("model.",))(NEWLINE, dim)
     b.output(b.weight("newline", newline), names.NEWLINE, [dim])
     return x, names.FEATURES
-
-
-def _linear_without_bias(b: Builder, read: Reader, at: str, x: str, out: int, size: int) -> str:
-    return linear(b, x, at, read(f"{at}.weight", out, size))

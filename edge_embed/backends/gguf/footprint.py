@@ -5,7 +5,7 @@ from __future__ import annotations
 from edge_embed.backends.footprint import MLP_COPIES, Footprint, Model
 from edge_embed.backends.gguf import CHUNK, LAST_CHUNK, TOKENS_PER_CALL
 from edge_embed.errors import CorruptModelError
-from edge_embed.formats.gguf import Header, read_header
+from edge_embed.formats.gguf import ENCODERS, Header, read_header
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.values import plausible
 from edge_embed.spec.weights import Weights
@@ -30,13 +30,15 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     together = min(tokens, TOKENS_PER_CALL)
     long = longest if longest > TOKENS_PER_CALL else 0
     size = sum(path.stat().st_size for path in paths)  # what is repacked is let go of
+    keys = layers * kv_width * 2  # numbers that a token leaves behind, where the architecture is no encoder's
     if model.spec.attention == "causal":
         outputs = LAST_CHUNK * vocabulary * 4 * (2 if long else 1)  # scores over the vocabulary, and their copy
-        kv = layers * kv_width * 2 * max(4 * together, 2 * _power_of_two(long))
+        kv = keys * max(4 * together, 2 * _power_of_two(long))
         compute = per_token * min(tokens, CHUNK)
         return Footprint(weights=size, kv=kv, compute=compute, output=outputs + LAST_CHUNK * per_token)
     called = max(together, _power_of_two(long))
-    return Footprint(weights=size, compute=per_token * called, output=4 * vocabulary * max(together, long))
+    kv = 0 if headers[0].architecture in ENCODERS else keys * max(4 * together, 2 * _power_of_two(long))
+    return Footprint(weights=size, kv=kv, compute=per_token * called, output=4 * vocabulary * max(together, long))
 
 
 def _shape(header: Header, spec: ModelSpec) -> tuple[int, int, int]:

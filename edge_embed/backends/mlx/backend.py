@@ -10,7 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from edge_embed.architectures import architecture
+from edge_embed.architectures import architecture, with_attention
 from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend
 from edge_embed.errors import BackendError, CorruptModelError, InputError, listing
 from edge_embed.formats.json_file import read_object
@@ -179,5 +179,5 @@ def _known_task(task: str | None, tasks: Iterable[str]) -> str:
 
 def _open(folder: Path, spec: ModelSpec, weights: Weights) -> Any:
     paths = [folder / file.path for file in weights.files if file.path.endswith(".safetensors")]
-    config = read_object(folder / "config.json")
+    config = with_attention(read_object(folder / "config.json"), spec.attention)
     return load_model(paths, config, spec.architecture, weights.part)

@@ -3,7 +3,7 @@
 Each file has Model(config), an `mlx.nn.Module` whose parameters are called as the checkpoint calls them, and
 SENSITIVE_LAYERS, how the names of the linear layers end that get more bits where others have 4. A model has
 
-- `vocab_size`, and `max_positions`, the longest text that has positions, None where there is no such limit;
+- `vocab_size`, and `max_positions`, the longest text that it can compute, None where there is no such limit;
 - `__call__(ids, lengths, padded, pooling)`: ids int32 (batch, tokens), padded on the right if `padded`, lengths int32
   (batch,) -> hidden states: (batch, dim) of the row that the pooling needs, or (batch, tokens, dim). A language model
   that reads images takes `image_rows` as well: text, position and rows (n, dim) of each image;

@@ -24,9 +24,9 @@ class Attention(nn.Module):
         super().__init__()
         dim, head_dim = config.hidden_size, config.head_dim
         self._config = config
-        self.q_proj = nn.Linear(dim, config.num_attention_heads * head_dim, bias=False)
-        self.k_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=False)
-        self.v_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=False)
+        self.q_proj = nn.Linear(dim, config.num_attention_heads * head_dim, bias=config.qkv_bias)
+        self.k_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=config.qkv_bias)
+        self.v_proj = nn.Linear(dim, config.num_key_value_heads * head_dim, bias=config.qkv_bias)
         self.o_proj = nn.Linear(config.num_attention_heads * head_dim, dim, bias=False)
         if config.qk_norm:
             self.q_norm = nn.RMSNorm(head_dim, eps=config.rms_norm_eps)
@@ -103,7 +103,7 @@ class Transformer(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         self.causal = config.causal
-        self.max_positions, self.vocab_size = None, config.vocab_size
+        self.max_positions, self.vocab_size = config.window, config.vocab_size
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
         self.layers = [Layer(config) for _ in range(config.num_hidden_layers)]
         self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
