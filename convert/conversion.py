@@ -82,7 +82,7 @@ def convert(
     weights = opened.tensors
     opened = replace(opened, tensors=levelled(weights, smooth_pairs(opened.config, weights)))
     with staging(dict.fromkeys([PLAIN, *sorted(wanted)]), opened.spec.name, out) as stages:
-        opened, reference = _reference(stages[PLAIN], opened)
+        opened, reference = _reference(stages[PLAIN], opened, portable)
         moments = _moments(opened, wanted, stages[PLAIN], texts, report)
         for kind, stage in stages.items():
             export = Export(
@@ -113,9 +113,9 @@ def _refusal(refused: list[str], kept: list[Path]) -> str:
     return f"{'; '.join(refused)}; {others}. --accept-loss (accept_loss=True) keeps levels below their bound"
 
 
-def _reference(stage: Path, source: Source) -> tuple[Source, Reference]:
+def _reference(stage: Path, source: Source, portable: bool) -> tuple[Source, Reference]:
     """Write the float32 graph, which judges every artefact -> the source, fingerprinted, and the probes' vectors."""
-    write_layout(stage, source, source.spec)
+    write_layout(stage, source, source.spec, portable)
     tokenizer = describe(stage / "tokenizer.json", stage).sha256 or ""
     fingerprint = source.spec.fingerprint or space_fingerprint(source.spec, source.identity(), tokenizer)
     source = replace(source, spec=replace(source.spec, fingerprint=fingerprint))

@@ -29,7 +29,10 @@ ACTIVATIONS: dict[Activation, Callable[[Builder, str], str]] = {
 
 
 def add_head(b: Builder, rows: str, head: Head, normalize: bool) -> str:
-    """Turn rows (batch, tokens, width), of which `attention_mask` says what is padding, into vectors (batch, dim)."""
+    """Turn rows (batch, tokens, width) into vectors (batch, dim); `attention_mask` says what is padding, on any side.
+
+    transformers.js takes the last column for the last token, and so pads on the left.
+    """
     x = _pool(b, rows, head.pooling)
     for n, layer in enumerate(head.layers):
         x = b.node("MatMul", x, b.weight(f"dense.{n}.weight", layer.weight.T))
@@ -44,12 +47,12 @@ def add_head(b: Builder, rows: str, head: Head, normalize: bool) -> str:
 
 def _pool(b: Builder, rows: str, pooling: Pooling) -> str:
     axis, last = b.constant([1], np.int64), b.constant([-1], np.int64)
-    if pooling == "first":
-        return b.node("Gather", rows, b.constant(0, np.int64), axis=1)
-    if pooling == "last":
-        count = b.node("ReduceSum", "attention_mask", axis, keepdims=1)
-        return b.node("GatherND", rows, b.node("Sub", count, b.constant(1, np.int64)), batch_dims=1)
-    mask = b.node("Unsqueeze", b.node("Cast", "attention_mask", to=TensorProto.FLOAT), last)
+    mask = b.node("Cast", "attention_mask", to=TensorProto.FLOAT)
+    if pooling in ("first", "last"):
+        if pooling == "last":
+            mask = b.node("Mul", mask, b.node("CumSum", mask, b.constant(1, np.int64)))
+        return b.node("GatherND", rows, b.node("ArgMax", mask, axis=1, keepdims=1), batch_dims=1)
+    mask = b.node("Unsqueeze", mask, last)
     if pooling == "max":
         kept = b.node("Where", b.node("Cast", mask, to=TensorProto.BOOL), rows, b.constant(LOWEST, np.float32))
         return b.node("ReduceMax", kept, axis, keepdims=0)

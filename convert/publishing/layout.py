@@ -45,8 +45,11 @@ MODES = {
 PROMPTS = "config_sentence_transformers.json"
 
 
-def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
-    """Write config, tokenizer, modules, pooling, length and prompts; no weights but those of Dense modules."""
+def write_layout(folder: Path, source: Source, spec: ModelSpec, portable: bool = False) -> None:
+    """Write config, tokenizer, modules, pooling, length and prompts; no weights but those of Dense modules.
+
+    `portable`: beside ours the folder has a graph in standard operators, which is the one that other readers take.
+    """
     for pattern in COPIED:
         for path in source.folder.glob(pattern):
             shutil.copy(path, folder / path.name)
@@ -54,8 +57,9 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec) -> None:
         (folder / name).write_text(text, "utf-8")
     if "tokenizer.json" not in source.made and (closed := with_closing_token(source.folder / "tokenizer.json")):
         (folder / "tokenizer.json").write_text(closed, "utf-8")
-    _pad_right(folder / "tokenizer_config.json")
     _drop_rowless(folder / "tokenizer.json", text_values(source.config).get("vocab_size"))
+    left = portable and spec.pooling == "last" and _has_rotary_positions(source.config)
+    _complete(folder / "tokenizer_config.json", spec.max_tokens, "left" if left else "right")
     _write(folder / "config.json", _config(source))
     kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *_copy_dense(folder, source)]
     kinds += [(f"{len(kinds)}_Normalize", "Normalize")] * spec.normalize
@@ -82,10 +86,26 @@ def _copy_dense(folder: Path, source: Source) -> list[tuple[str, str]]:
     return [(path.parent.as_posix(), "Dense") for path in places]
 
 
-def _pad_right(path: Path) -> None:
-    """Have other readers of the folder pad as its graphs expect it: texts first, whatever the checkpoint's did."""
-    if path.is_file() and (values := read_object(path)).get("padding_side", "right") != "right":
-        _write(path, {**values, "padding_side": "right"})
+def _complete(path: Path, length: int, side: str) -> None:
+    """Say what other readers of the folder must know of its tokenizer, whatever the checkpoint said.
+
+    Our fused graphs expect texts first and padding after them. transformers.js takes a batch's last column for the last
+    token, and so needs padding before. fastembed refuses a tokenizer without its model's length.
+    """
+    if not path.is_file():
+        return
+    values = read_object(path)
+    known = values.get("model_max_length")
+    if not isinstance(known, int) or not 0 < known <= length:  # transformers writes 1e30 where it knows none
+        values["model_max_length"] = length
+    if values.get("padding_side", "right") != side:
+        values["padding_side"] = side
+    _write(path, values)
+
+
+def _has_rotary_positions(config: dict[str, Any]) -> bool:
+    """Whether a text may begin anywhere in a row, since only distances count."""
+    return bool({"rope_theta", "rope_parameters"} & config.keys())
 
 
 def _drop_rowless(path: Path, rows: object) -> None:

@@ -50,7 +50,19 @@ def test_a_graph_of_one_row_has_what_other_readers_pool(checkpoint_of_last: Path
         np.testing.assert_allclose(theirs, ours, atol=1e-5)
     np.testing.assert_allclose(embedding, ours, atol=1e-5)
     np.testing.assert_array_equal(pooled, embedding)
-    assert json.loads((folder / "tokenizer_config.json").read_text()) == {"padding_side": "right"}
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    assert tokenizer == {"padding_side": "right", "model_max_length": 64}  # without which fastembed refuses it
+
+
+@pytest.mark.parametrize(("name", "side"), [("qwen3", "left"), ("bert", "right")])
+def test_a_portable_folder_pads_where_transformers_js_looks(name: str, side: str, tmp_path: Path) -> None:
+    """It takes the last column for the last token; learned positions count from a row's beginning."""
+    tiny.make(name, tmp_path / "tiny", "lasttoken")
+    (tmp_path / "tiny" / "tokenizer_config.json").write_text(json.dumps({"model_max_length": int(1e30)}))
+    (folder,) = convert(tmp_path / "tiny", tmp_path / "out", ["onnx:float32"], portable=True)
+    tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
+    assert tokenizer.get("padding_side", "right") == side
+    assert tokenizer["model_max_length"] == 64
 
 
 def test_an_mlx_folder_of_one_level_says_how_it_is_quantised(checkpoint_of_last: Path, tmp_path: Path) -> None:

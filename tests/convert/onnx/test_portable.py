@@ -84,6 +84,21 @@ def test_every_architecture_has_one(name: str, tmp_path: Path) -> None:
         np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["qwen3", "eurobert-grouped"])
+def test_rotary_positions_may_begin_anywhere(name: str, tmp_path: Path) -> None:
+    """As transformers.js pads where the last token is pooled: on the left."""
+    tiny.make(name, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    tensors = Tensors([tmp_path / "model.safetensors"])
+    head = {"head": lambda b, rows: add_head(b, rows, Head("last"), True)}
+    *_, path = to_onnx(config, tensors, "float32", tmp_path, pooling="last", portable=True, **head)
+    feeds = padded(config["vocab_size"])
+    vectors = run(path, feeds)[1]
+    shift = max(LENGTHS) - np.array(LENGTHS)
+    left = {key: np.stack([np.roll(*pair) for pair in zip(one, shift, strict=True)]) for key, one in feeds.items()}
+    np.testing.assert_allclose(run(path, left)[1], vectors, atol=1e-6)
+
+
 @pytest.mark.parametrize("part", ["text", "image"])
 def test_both_parts_of_jina_clip_have_one(part: Any, tmp_path: Path) -> None:
     text = {**jina_clip_reference.TINY_TEXT, "vocab_size": 60}
@@ -127,12 +142,13 @@ def test_the_vector_is_what_the_runtime_pools(pooling: Any, tmp_path: Path) -> N
     random = np.random.default_rng(0)
     rows = random.standard_normal((7, 8), np.float32)
     graph_of_head(Head(pooling), False, tmp_path / "head.onnx")
-    for count in (1, 4, 7):
-        mask = (np.arange(7) < count).astype(np.int64)[None]
+    for own in (slice(0, 1), slice(0, 4), slice(0, 7), slice(5, 7)):
+        mask = np.zeros((1, 7), np.int64)
+        mask[:, own] = 1
         found = open_session(tmp_path / "head.onnx", 1).run(
             ["vector"], {"rows": rows, "input_ids": mask, "attention_mask": mask}
         )
-        np.testing.assert_allclose(found[0][0], pool(rows[:count], pooling), atol=1e-6)
+        np.testing.assert_allclose(found[0][0], pool(rows[own], pooling), atol=1e-6)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
