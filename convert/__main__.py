@@ -117,7 +117,7 @@ def _tasks(text: str | None, repo: ModelFolder) -> list[str | None]:
     """Return the tasks to convert one after the other, all known before the first is begun."""
     if text is None:
         return []
-    known = repo.adapters
+    known = repo.tasks
     tasks = list(known) if text == "all" else list(dict.fromkeys(_words(text)))
     if not tasks or (unknown := [task for task in tasks if task not in known]):
         wrong = listing(unknown) if tasks else repr(text)

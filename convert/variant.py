@@ -21,8 +21,8 @@ from edge_embed.spec.names import as_model_name, model_name
 from edge_embed.spec.values import parse_object
 
 from .checkpoint.adapters import open_adapter
+from .checkpoint.arrays import shape_of
 from .checkpoint.derived import Stacked
-from .checkpoint.matching import shape_of
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
 from .gguf.source import open_gguf
@@ -53,13 +53,14 @@ def open_variant(
     repo = read_folder(folder, name, values.get("source"), values.get("revision"), open_to)
     if task is not None and adapter is not None:
         raise InputError(f"task={task!r} and adapter={str(adapter)!r} were both given: give one of them")
-    chosen = adapter if adapter is not None else _adapter_of(repo, task)
-    source = _source(repo)
+    _check_task(repo, task, adapter)
+    chosen = adapter if adapter is not None else repo.adapters.get(task or "")
+    source = _source(repo, task)
     if adapter is not None:
         _check_same_words(source, adapter / TOKENIZER)
     if chosen is not None:
-        merged = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
-        source = replace(source, tensors=merged, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
+        changed = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
+        source = replace(source, tensors=changed, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
     shapes = {name: shape_of(source.tensors, name) for name in source.tensors}
     tensors = Stacked(source.tensors, sources(source.spec.architecture, shapes))
     spec = replace(
@@ -71,31 +72,37 @@ def open_variant(
         golden=(),
     )
     if task is not None:
-        spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: spec.tasks.get(task, {})})
+        sides = spec.tasks.get(task, {})
+        spec = replace(spec, name=f"{spec.name}-{task}", task=task, tasks={task: sides})
+        if spec.default_prompt is None and sides.get("query") == sides.get("document"):
+            spec = replace(spec, default_prompt=sides.get("document"))
     elif adapter is not None:
         spec = replace(spec, name=name or as_model_name(f"{spec.name}-{adapter.resolve().name}"), task=None, tasks={})
     check_window(source.config, values)
     spec = _change(spec, values)
-    if chosen is not None or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
+    merged = chosen is not None or task is not None
+    if merged or space_fingerprint(spec, "", "") != space_fingerprint(repo.spec, "", ""):
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
     if spec.pooling == "last":
         _check_closing_token(source, spec.template(None, None))
     return replace(source, spec=spec, tensors=tensors)
 
 
-def _source(repo: ModelFolder) -> Source:
+def _source(repo: ModelFolder, task: str | None) -> Source:
     path = repo.checkpoint_path
-    return open_source(repo) if path is None or repo.original else open_gguf(repo, path)
+    if path is None or repo.original:
+        return open_source(repo, task if task in repo.tasks_within else None)
+    return open_gguf(repo, path)
 
 
-def _adapter_of(repo: ModelFolder, task: str | None) -> Path | None:
-    if task is not None and task not in repo.adapters:
-        raise InputError(f"unknown task {task!r}: {repo.folder} has adapters for {listing(repo.adapters)}")
-    if task is None and repo.adapters:
+def _check_task(repo: ModelFolder, task: str | None, adapter: Path | None) -> None:
+    """Refuse a task that a folder has no adapter for, and none where it has some and no other adapter is given."""
+    if task is not None and task not in repo.tasks:
+        raise InputError(f"unknown task {task!r}: {repo.folder} has adapters for {listing(repo.tasks)}")
+    if task is None and repo.tasks and adapter is None:
         raise InputError(
-            f"{repo.folder} is a base with adapters for {listing(repo.adapters)}: pass task= (--task, or --task all)"
+            f"{repo.folder} is a base with adapters for {listing(repo.tasks)}: pass task= (--task, or --task all)"
         )
-    return repo.adapters[task] if task is not None else None
 
 
 def _check_same_words(source: Source, adapter: Path) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from .matching import shape_of
-from .source import Array
+from .arrays import Array, shape_of
 
 
 class Derived(Mapping[str, Array]):

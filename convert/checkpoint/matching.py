@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
-from typing import Protocol, runtime_checkable
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.peft import CONFIG, sort_tensors
 
 from .adapters import Adapter
-from .source import Array
+from .arrays import Array, shape_of
 
 # One of the base and the model that the adapter was trained on may hold the other under such a name.
 PREFIXES = ("model.", "bert.")
@@ -33,16 +32,6 @@ class Change:
     magnitude: str | None = None  # (out,), DoRA: the L2 norm that each output's weights are brought to at the end
     scale: float = 1.0
     transposed: bool = False  # the base's weight is (in, out)
-
-
-@runtime_checkable
-class _Shaped(Protocol):
-    def shape(self, name: str) -> tuple[int, ...]: ...
-
-
-def shape_of(tensors: Mapping[str, Array], name: str) -> tuple[int, ...]:
-    """Return a tensor's shape; one of a plain mapping has to be read for it."""
-    return tensors.shape(name) if isinstance(tensors, _Shaped) else tensors[name].shape
 
 
 class Match:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, InputError, listing
 
-from .matching import shape_of
+from .arrays import shape_of
 from .source import Array
 
 DTYPES: dict[str, tuple[str, Any]] = {  # name: name in safetensors, NumPy's

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .arrays import shape_of
 from .derived import Derived
-from .matching import shape_of
 from .moments import Moments
 from .source import Array
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from edge_embed.architectures import public_type, with_attention
+from edge_embed.architectures import settled, with_attention
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
@@ -28,7 +27,12 @@ from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.values import text
 from edge_embed.spec.weights import File
 
-Array = NDArray[np.float32]
+from .arrays import Array
+from .renamed import as_known
+from .task_factors import one_task
+
+__all__ = ["Array", "Reader", "Source", "Tensors", "open_source"]
+
 FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -96,8 +100,10 @@ class Source:
         return digest.hexdigest()
 
 
-def open_source(repo: ModelFolder) -> Source:
+def open_source(repo: ModelFolder, task: str | None = None) -> Source:
     """Read a model's folder in sentence-transformers' layout or in ours; weights stay on disk.
+
+    `task` is one whose factors lie within the checkpoint.
 
     Raises ModelNotFoundError without safetensors, CorruptModelError for a damaged or incomplete file.
     """
@@ -116,10 +122,12 @@ def open_source(repo: ModelFolder) -> Source:
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
-    kind = text(config, "model_type", folder / "config.json")
-    config = {**with_attention(config, repo.spec.attention), "model_type": public_type(kind, tensors)}
+    text(config, "model_type", folder / "config.json")
+    weights = one_task(tensors, config, repo.tasks_within, task)
+    config = settled(with_attention(config, repo.spec.attention), weights)
+    weights = as_known(weights, config["model_type"])
     spec = replace(with_hashes(repo), architecture=config["model_type"])
-    return Source(folder, spec, config, tensors, (*paths, *(folder / name for name in repo.dense)))
+    return Source(folder, spec, config, weights, (*paths, *(folder / name for name in repo.dense)))
 
 
 def with_hashes(repo: ModelFolder) -> ModelSpec:

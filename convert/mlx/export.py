@@ -23,7 +23,7 @@ from edge_embed.formats.json_file import read_object
 from edge_embed.layouts.mlx import IMAGE, PLAIN
 from edge_embed.spec.weights import Weights
 
-from ..checkpoint.matching import shape_of
+from ..checkpoint.arrays import shape_of
 from ..checkpoint.safetensors import write_safetensors
 from ..checkpoint.source import Array, Source
 from ..checkpoint.watched import watched

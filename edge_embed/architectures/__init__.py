@@ -13,8 +13,14 @@ text part under the usual names. One whose layers may see a part of a text alone
 that they see whole, or None. One whose tensors are called in several ways has sources(names), as below. One that
 pools by itself, so that its graph gives a text's one vector, has own_values(config, tokenizer), the keys of
 edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that
-transformers' classes were exported to call the vector, the first that is there. Files that begin with an underscore are
-shared; a `-` in a model_type is a `_` in the name of its file.
+transformers' classes were exported to call the vector, the first that is there.
+
+Some checkpoints of an architecture are published otherwise than transformers has it, or with code of their own. Its
+file then has ALIAS, values of config.json by which such are known; RENAMED, what their tensors are called here; and
+settled(config, tensors), config.json as `read` takes it, with what the tensors' names tell. Where LoRA factors of
+tasks lie among the tensors, tasks(config) lists them.
+
+Files that begin with an underscore are shared; a `-` in a model_type is a `_` in the name of its file.
 """
 
 from __future__ import annotations
@@ -29,6 +35,8 @@ from typing import Any, Literal
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.spec.values import shown, whole
 from edge_embed.spec.weights import Part
+
+from ._renamed import Renamed
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
 PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert")}
@@ -92,6 +100,37 @@ def pools(model_type: str) -> bool:
 def outputs(model_type: str, part: Part) -> tuple[str, ...]:
     """List what others' graphs of an architecture that pools by itself call a part's vector; none of another one."""
     return architecture(model_type).OUTPUTS[part] if pools(model_type) else ()
+
+
+def model_type_of(config: Mapping[str, Any]) -> Any:
+    """Return the architecture that config.json is of, as far as its values tell: its model_type, or another's alias."""
+    for name in names():
+        alias = getattr(architecture(name), "ALIAS", None)
+        if alias and all(config.get(key) == value for key, value in alias.items()):
+            return name
+    return config.get("model_type")
+
+
+def settled(config: Mapping[str, Any], tensors: Iterable[str]) -> dict[str, Any]:
+    """Return config.json as its architecture's `read` takes it, with the model_type that it has here."""
+    listed = list(tensors)
+    kind = public_type(model_type_of(config), listed)
+    known: Any = _known({"model_type": kind})
+    found = known.settled(config, listed) if hasattr(known, "settled") else config
+    return {**found, "model_type": kind}
+
+
+def renamed(model_type: str) -> tuple[Renamed, ...]:
+    """Return what the tensors of an architecture's other checkpoints are called here."""
+    rules: tuple[Renamed, ...] = getattr(architecture(model_type), "RENAMED", ())
+    return rules
+
+
+def tasks_within(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """List the tasks whose LoRA factors lie among a checkpoint's own tensors; raise CorruptModelError for no names."""
+    known: Any = _known(config)
+    found: tuple[str, ...] = known.tasks(config) if hasattr(known, "tasks") else ()
+    return found
 
 
 def public_type(model_type: str, tensors: Iterable[str]) -> str:
@@ -186,6 +225,6 @@ def dim(config: Mapping[str, Any]) -> int:
 
 
 def _known(config: Mapping[str, Any]) -> ModuleType | None:
-    """Return the file of the architecture that config.json names; None where there is none."""
-    kind = config.get("model_type")
+    """Return the file of the architecture that config.json is of; None where there is none."""
+    kind = model_type_of(config)
     return architecture(kind) if isinstance(kind, str) and file_name(kind) in names() else None

@@ -72,7 +72,7 @@ def read_llama(
     head_dim = whole(config, "head_dim", size // heads)
     if heads % kv_heads or head_dim % 2 or not head_dim:
         raise CorruptModelError(f"config.json: {heads} heads do not share {kv_heads} key heads of {head_dim}")
-    theta, divisor = _rope(config)
+    theta, divisor = read_rope(config)
     return Config(
         hidden_size=size,
         intermediate_size=whole(config, "intermediate_size"),
@@ -114,21 +114,22 @@ def within(config: Mapping[str, Any], window: int | None) -> dict[str, Any]:
     return {**config, "max_position_embeddings": window}
 
 
-def _rope(config: Mapping[str, Any]) -> tuple[float, float]:
+def read_rope(config: Mapping[str, Any], theta: float | None = None) -> tuple[float, float]:
     """Return theta, from either place where transformers keeps it, and what positions are divided by (1: nothing).
 
-    As there, `rope_scaling` stands in the place of `rope_parameters` where a config has both.
+    `theta` is an architecture's own, where config.json says none. As in transformers, `rope_scaling` stands in the
+    place of `rope_parameters` where a config has both.
     Scaling "linear" divides the positions; other kinds are refused, and so is a config that lost its theta.
     """
     rope = section(config, "rope_scaling") or section(config, "rope_parameters")
-    stated = config.get("rope_theta")
+    stated = config.get("rope_theta", theta)
     if rope.get("rope_theta", stated) is None:
         raise CorruptModelError("config.json has no rope_theta, neither by itself nor in rope_parameters")
-    theta = read_theta(rope, stated, ("default", "linear"))
+    found = read_theta(rope, stated, ("default", "linear"))
     if rope.get("partial_rotary_factor", config.get("partial_rotary_factor") or 1) != 1:
         raise UnsupportedModelError("config.json: partial_rotary_factor is not implemented")
     linear = rope.get("rope_type", rope.get("type")) == "linear"
     divisor = real(rope, "factor", 1.0) if linear else 1.0
     if not divisor:
         raise CorruptModelError(f"config.json: factor={divisor} must be above 0")
-    return theta, divisor
+    return found, divisor

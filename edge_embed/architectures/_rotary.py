@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,17 @@ from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.spec.values import shown
 
 from ._checks import CONFIG, real
+
+
+class Rotary(Protocol):
+    """A config with rotary positions, which are divided by `rope_divisor`."""
+
+    @property
+    def head_dim(self) -> int: ...
+    @property
+    def rope_theta(self) -> float: ...
+    @property
+    def rope_divisor(self) -> float: ...
 
 
 def inverse_frequencies(size: int, theta: float, divisor: float = 1.0) -> NDArray[np.float32]:

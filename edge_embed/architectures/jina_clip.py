@@ -15,14 +15,20 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 
-from . import _bert
-from ._checks import check_config, check_heads, check_layers, numbers, real, section, whole
+from ._checks import check_config, check_layers, real, section, whole
+from ._post_norm import FLASH, Config, read_alibi
+from ._renamed import Renamed
 
 ATTENTION: Final = "full"
 PREFIXES = ("text_model.transformer.",)
 UNUSED = ("vision_model.", "logit_scale")
 TABLE = "word_embeddings"
 IMAGE_PREFIXES = ("vision_model.",)
+RENAMED = (
+    *FLASH,
+    Renamed(r"encoder\.layers\.(\d+)\.mlp\.gated_layers", (r"layers.\1.mlp.gate_proj", r"layers.\1.mlp.up_proj")),
+    Renamed(r"encoder\.layers\.(\d+)\.mlp\.wo", (r"layers.\1.mlp.down_proj",)),
+)
 EPSILON = 1e-6  # of the image tower's norms
 THETA = 1e4
 ALLOWED = {"model_type": ("jina_clip",), "add_projections": (False,)}
@@ -64,10 +70,6 @@ SET = {
 }
 
 
-class Config(_bert.Config):
-    """The numbers of the text tower, under BERT's names."""
-
-
 def read(config: Mapping[str, Any]) -> Config:
     """Read and check the text tower's numbers.
 
@@ -79,11 +81,10 @@ def read(config: Mapping[str, Any]) -> Config:
     check_config(text, ALLOWED_TEXT, ("hf_model_name_or_path", "pooler_type"))
     shape = {**PUBLISHED, **section(text, "hf_model_config_kwargs")}
     check_config(shape, ALLOWED_SHAPE, ())
-    found = numbers(Config, shape)
+    found = read_alibi(shape)
     dim = found.hidden_size
     if text.get("embed_dim", 768) != dim:
         raise UnsupportedModelError(f"config.json: embed_dim={text.get('embed_dim')} is not the text tower's {dim}")
-    check_heads(dim, found.num_attention_heads)
     return found
 
 

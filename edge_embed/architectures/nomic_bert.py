@@ -53,7 +53,7 @@ ALLOWED = {
 }
 MULTIPLE = 256  # the model's own code rounds the MLP's width up to one
 # Names of transformers' class -> those of the model's own code.
-RENAMED = {
+OWN_NAMES = {
     r"^((?:nomic_bert\.)?)layers\.": r"\1encoder.layers.",
     r"embeddings\.LayerNorm": "emb_ln",
     r"self_attn\.[qkv]_proj": "attn.Wqkv",
@@ -133,7 +133,7 @@ def sources(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
     for name in names:
         own = name
-        for pattern, renamed in RENAMED.items():
+        for pattern, renamed in OWN_NAMES.items():
             own = re.sub(pattern, renamed, own)
         found.setdefault(own, []).append(name)
     return {own: tuple(sorted(parts, key=_order)) for own, parts in found.items()}

@@ -35,6 +35,7 @@ from .originals import (
     how_to_merge,
     is_adapter,
     most_exact,
+    tasks_of,
 )
 from .sentence_transformers import inner_folder, read_spec
 from .static import StaticFolder, find_static, read_static_spec
@@ -49,14 +50,16 @@ class ModelFolder:
     """A model's folder: spec, files, and what it holds to convert from.
 
     `checkpoint` is the original weights' file to open, or, where there is none, the most exact GGUF file, from which
-    other formats can be made; with `adapters`, a folder for each task, it is their base.
-    `adapter` is a folder elsewhere whose adapter is to be merged into it. `words` is the tokenizer's file.
+    other formats can be made; with `adapters`, a folder for each task, it is their base, and with `tasks_within` it
+    holds their LoRA factors itself. `adapter` is a folder elsewhere whose adapter is to be merged into it. `words` is
+    the tokenizer's file.
     """
 
     files: Listing
     spec: ModelSpec
     checkpoint: str | None = None
     adapters: Mapping[str, Path] = field(default_factory=dict)
+    tasks_within: tuple[str, ...] = ()
     adapter: Path | None = None
     words: str = TOKENIZER
 
@@ -69,6 +72,11 @@ class ModelFolder:
     def tokenizer(self) -> Path:
         """Where `tokenizer.json` lies, if there is one."""
         return self.folder / self.words
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks one of which is to be merged into the checkpoint."""
+        return [*self.adapters, *self.tasks_within]
 
     @property
     def checkpoint_path(self) -> Path | None:
@@ -179,7 +187,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
         )
     if "config.json" not in files:
         raise NoWeightsError(f"{files.folder} holds no model: no {FILE_NAME}, no config.json and no .gguf is there")
-    adapters = adapters_of(files)
+    adapters, within = adapters_of(files), tasks_of(files)
     weights = find_weights(files, origin.source or origin.name or "")
     if checkpoint is None and not weights:
         raise NoWeightsError(
@@ -189,12 +197,12 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
     if any(part.format != "gguf" for part in weights) or not weights:
         _need_tokenizer(files)
     name = origin.name or as_model_name(files.folder.resolve().name)
-    spec = read_spec(files.folder, name, origin.source, list(adapters), origin.overrides)
+    spec = read_spec(files.folder, name, origin.source, [*adapters, *within], origin.overrides)
     if checkpoint is not None and spec.architecture in PRIVATE:
         spec = replace(spec, architecture=public_type(spec.architecture, tensor_names(files.header(checkpoint))))
     spec = replace(spec, weights=weights, source=origin.source, revision=origin.revision)
     check_dense(spec.dense, files)
-    model = ModelFolder(files, spec, checkpoint or most_exact(weights), adapters)
+    model = ModelFolder(files, spec, checkpoint or most_exact(weights), adapters, within)
     if "pooling" not in origin.overrides:
         model.check_gguf(weights)
     return model
@@ -202,7 +210,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
 
 def find_weights(files: Listing, name: str) -> tuple[Weights, ...]:
     """List the weights of a folder that has a config.json; a base's own ONNX and GGUF files would lack its adapters."""
-    merged = () if adapters_of(files) else (*find_onnx(files), *find_gguf(files))
+    merged = () if adapters_of(files) or tasks_of(files) else (*find_onnx(files), *find_gguf(files))
     return (*merged, *find_mlx(files, name))
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from edge_embed.architectures import tasks_within
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG as ADAPTER_CONFIG
 from edge_embed.spec.model import FILE_NAME
@@ -37,6 +38,11 @@ def adapters_of(files: Listing) -> dict[str, Path]:
     """Return the folders of PEFT adapters, by task."""
     found = (ADAPTER.fullmatch(name) for name in sorted(files.sizes) if name.endswith("adapter_config.json"))
     return {match["task"]: files.folder / "adapters" / match["task"] for match in found if match}
+
+
+def tasks_of(files: Listing) -> tuple[str, ...]:
+    """List the tasks whose LoRA factors lie within the original weights, if those are there."""
+    return tasks_within(read_object(files.folder / "config.json")) if checkpoint_of(files) else ()
 
 
 def is_adapter(files: Listing) -> bool:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import check_window, dim, own_values, text_values
+from edge_embed.architectures import check_window, dim, model_type_of, own_values, text_values
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
@@ -67,7 +67,7 @@ def read_spec(
         )
     values: dict[str, Any] = {
         "name": name,
-        "architecture": config["model_type"],
+        "architecture": model_type_of(config),
         "dim": width,
         **facts,
         **_modules(path, width, described="pooling" in {**facts, **own, **overrides}),
@@ -237,7 +237,12 @@ def _as_whole(number: float) -> object:
 
 
 def _tasks(adapters: Sequence[str], prompts: Mapping[str, str], default: str | None) -> dict[str, Any]:
-    """Say which prompt each side of each adapter's task uses: queries have one of their own for retrieval alone."""
+    """Say which prompt each side of each adapter's task uses: one of the task's name, or of the side's.
+
+    Of the latter, queries have one of their own for retrieval alone.
+    """
+    if named := {task: {"query": task, "document": task} for task in adapters if task in prompts}:
+        return {"tasks": {task: named.get(task, {}) for task in adapters}}
     if not {"query", "document"} <= prompts.keys():
         return {"tasks": {task: {} for task in adapters}}
     sides = {t: {"query": "query" if t == "retrieval" else "document", "document": "document"} for t in adapters}

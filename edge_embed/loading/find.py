@@ -153,7 +153,7 @@ def _base_with(adapter: Path, search: _Search) -> FoundModel:
         ) from error
     name = request.reference.name or as_model_name(adapter.resolve().name)
     spec = replace(found.model.spec, name=name, weights=(), task=None, tasks={}, fingerprint=None)
-    return replace(found, model=replace(found.model, spec=spec, adapters={}, adapter=adapter))
+    return replace(found, model=replace(found.model, spec=spec, adapters={}, tasks_within=(), adapter=adapter))
 
 
 def _base(named: str, revision: str | None, search: _Search) -> FoundModel:

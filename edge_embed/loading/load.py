@@ -155,7 +155,7 @@ def _change(pipeline: Pipeline, request: LoadRequest, task: str) -> LoadedModel:
 def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tuple[ModelFolder, Choice]:
     """Convert a checkpoint, where that was chosen."""
     if not choice.ready:
-        task = with_task(model.spec, request.task).task if model.adapters else None
+        task = with_task(model.spec, request.task).task if model.tasks else None
         model = prepare(model, choice.weights.name, request.own_cache, task, request.spec)
         return model, replace(choice, weights=model.spec.weights[0])
     if choice.weights not in model.spec.weights:  # the checkpoint itself, which may hold an image part as well

@@ -213,7 +213,8 @@ def _quickest(candidates: Sequence[Candidate], found: Ranking) -> Candidate:
 
 def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice | None:
     """Choose the checkpoint itself, where the backend that was named runs it so at the level that was named."""
-    if model.checkpoint is None or not model.original or model.adapter is not None or constraints.backend == "auto":
+    merged = model.adapter is not None or model.tasks_within
+    if model.checkpoint is None or not model.original or merged or constraints.backend == "auto":
         return None
     if not facts(constraints.backend).reads_checkpoints:
         return None

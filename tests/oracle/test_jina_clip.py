@@ -17,6 +17,7 @@ from edge_embed.architectures import jina_clip as architecture
 from edge_embed.backends.onnx.runtime import ort
 from edge_embed.images.preprocess import load_image
 from edge_embed.spec.image import ImageSpec
+from edge_embed_convert.checkpoint.renamed import as_known
 from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.builder import Builder
 from edge_embed_convert.onnx.graphs import jina_clip
@@ -42,7 +43,7 @@ class Graph:
         with path.with_name(path.name + "_data").open("wb") as data:
             builder = Builder(level, data, path.name + "_data")
             if part == "text":
-                out, name = jina_clip.build(builder, architecture.read(config), tensors, "mean")
+                out, name = jina_clip.build(builder, architecture.read(config), as_known(tensors, "jina_clip"), "mean")
                 graph = builder.finish(out, name, config["text_config"]["embed_dim"])
             else:
                 out, name = jina_clip.build_image(builder, architecture.read_image(config), tensors)

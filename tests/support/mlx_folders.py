@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from edge_embed.architectures import dim
+from edge_embed.architectures import dim, model_type_of
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File, Weights
 
@@ -31,7 +31,7 @@ TOLERANCE = 1e-4  # per element of unit vectors; 9e-7 was measured
 
 def spec_of(folder: Path, pooling: str = "last") -> ModelSpec:
     config = json.loads((folder / "config.json").read_text())
-    return replace(SPEC, architecture=config["model_type"], dim=dim(config), pooling=pooling)
+    return replace(SPEC, architecture=model_type_of(config), dim=dim(config), pooling=pooling)
 
 
 def some_ids(*lengths: int) -> Ids:

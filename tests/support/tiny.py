@@ -1,4 +1,4 @@
-"""One tiny random checkpoint per architecture, in sentence-transformers' layout, made by transformers itself."""
+"""One tiny random checkpoint per architecture, in sentence-transformers' layout, made by transformers where it can."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from transformers import (
     EuroBertModel,
     Gemma3TextConfig,
     Gemma3TextModel,
+    GteConfig,
+    GteModel,
+    JinaEmbeddingsV3Config,
+    JinaEmbeddingsV3Model,
     LlamaConfig,
     LlamaModel,
     MistralConfig,
@@ -28,7 +32,6 @@ from transformers import (
     MPNetModel,
     NomicBertConfig,
     NomicBertModel,
-    PreTrainedModel,
     Qwen2Config,
     Qwen2Model,
     Qwen3Config,
@@ -41,6 +44,7 @@ from transformers import (
 
 from edge_embed.architectures import dim
 
+from . import jina_bert_reference as jina_bert
 from .letters import WORDS, tokenizer
 from .pieces import byte_pairs, merged_pieces, modern, unigram
 
@@ -49,6 +53,8 @@ SHAPE = {"vocab_size": len(WORDS), "hidden_size": 32, "num_hidden_layers": 2, "n
 ROPE = {"rope_type": "default", "rope_theta": 5e3}
 LLAMA = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 8, "rope_parameters": ROPE}
 EURO = {**LLAMA, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
+
+NTK = {"rope_type": "linear", "rope_theta": 4e4, "factor": 1.5}  # what GTE's scaling comes to
 
 ROBERTA = {**SHAPE, "vocab_size": 300, "intermediate_size": 64, "max_position_embeddings": 67, "pad_token_id": 1}
 DISTIL = {"vocab_size": len(WORDS), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
@@ -64,6 +70,7 @@ MODERN = {
 }
 # Weights of 0.3 would make more of what float16 rounds than the formats' contracts allow: 0.99996 a row, as of PyTorch.
 NOMIC = {**SHAPE, "intermediate_size": 48, "max_position_embeddings": 96, "initializer_range": 0.2}
+JINA = {**SHAPE, "intermediate_size": 48}
 TOKENIZERS = {
     "roberta": byte_pairs,
     "xlm": unigram,
@@ -71,10 +78,11 @@ TOKENIZERS = {
     "modernbert": modern,
     "mpnet": unigram,
     "gemma3_text": merged_pieces,
+    "jina_embeddings_v3": unigram,
 }  # by how a name begins; letters otherwise
 
 # name -> (model class, config class, config values); the name starts with the architecture
-ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
+ARCHITECTURES: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "bert": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 64, "max_position_embeddings": 96}),
     "bert-tanh": (BertModel, BertConfig, {**SHAPE, "intermediate_size": 48, "hidden_act": "gelu_new"}),
     "qwen3": (Qwen3Model, Qwen3Config, {**LLAMA, "num_key_value_heads": 2}),
@@ -108,10 +116,15 @@ ARCHITECTURES: dict[str, tuple[type[PreTrainedModel], Any, dict[str, Any]]] = {
     "gemma3_text": (Gemma3TextModel, Gemma3TextConfig, GEMMA),
     "gemma3_text-causal": (Gemma3TextModel, Gemma3TextConfig, {**GEMMA, "use_bidirectional_attention": False}),
     "nomic-bert": (NomicBertModel, NomicBertConfig, NOMIC),
+    "jina_bert_v2": (jina_bert.JinaBert, jina_bert.config_of, JINA),
+    "jina_bert_v2-code": (jina_bert.JinaBertCode, jina_bert.config_of, {**JINA, "num_attention_heads": 2}),
+    "jina_embeddings_v3": (JinaEmbeddingsV3Model, JinaEmbeddingsV3Config, {**ROBERTA, "intermediate_size": 48}),
+    "gte": (GteModel, GteConfig, {**JINA, "max_position_embeddings": 96}),
+    "gte-ntk-untyped": (GteModel, GteConfig, {**JINA, "type_vocab_size": 0, "rope_parameters": NTK}),
 }
 
 
-def make(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> PreTrainedModel:
+def make(name: str, folder: Path, pooling: str = "mean", **changes: Any) -> Any:
     """Save a tiny checkpoint to the folder and return the model that wrote it, in evaluation mode."""
     model_class, config_class, values = ARCHITECTURES[name]
     torch.manual_seed(7)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_embed.architectures._llama import PREFIXES, UNUSED, Config
-from edge_embed.architectures._rotary import inverse_frequencies
+from edge_embed.architectures._rotary import Rotary, inverse_frequencies
 from edge_embed.backends.onnx.names import ALL_ROWS, IMAGE_POSITIONS, IMAGE_ROWS, ONE_ROW
 from edge_embed.spec.model import Pooling
 
@@ -23,7 +23,7 @@ from ..builder import MICROSOFT, Builder
 from ..levels import linear_with_bias, linear_without_bias, table
 from ..standard import repeat_heads
 from . import _apart
-from ._rotary import tables
+from ._rotary import rotate, tables
 from ._rows import take_row
 
 NORMS = ("input_layernorm", "post_attention_layernorm")  # before attention, and before the MLP
@@ -39,7 +39,7 @@ class Context:
     last: str  # int64 (batch,): index of each text's last token
 
 
-def context(b: Builder, config: Config) -> Context:
+def context(b: Builder, config: Rotary) -> Context:
     """Add the rotary tables for as many tokens as there are, and the texts' lengths."""
     lengths = b.node("ReduceSum", "attention_mask", b.constant([1], np.int64), keepdims=0)
     last = b.node("Sub", lengths, b.constant(1, np.int64))
@@ -47,7 +47,7 @@ def context(b: Builder, config: Config) -> Context:
     return Context(cos=cos, sin=sin, lengths=lengths, last=last)
 
 
-def rotations(b: Builder, config: Config, name: str) -> tuple[str, str]:
+def rotations(b: Builder, config: Rotary, name: str) -> tuple[str, str]:
     """Add the cosines and sines of a rotary embedding for as many tokens as there are."""
     return tables(b, name, inverse_frequencies(config.head_dim, config.rope_theta, config.rope_divisor))
 
@@ -152,11 +152,8 @@ def _head_norm(b: Builder, read: Reader, config: Config, at: str, x: str) -> str
 
 def _attend(b: Builder, config: Config, ctx: Context, at: str, q: str, k: str, v: str, row: str | None) -> str:
     """Rotate queries and keys and attend; the one row sees every token of its text, causal or not."""
-    start = b.constant([0], np.int64)
-    place = start if row is None else b.node("Unsqueeze", row, b.constant([1], np.int64))
-    q = b.node("RotaryEmbedding", q, place, ctx.cos, ctx.sin, domain=MICROSOFT, num_heads=config.num_attention_heads)
-    k = b.node("RotaryEmbedding", k, start, ctx.cos, ctx.sin, domain=MICROSOFT, num_heads=config.num_key_value_heads)
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    q, k = rotate(b, q, (ctx.cos, ctx.sin), heads, row), rotate(b, k, (ctx.cos, ctx.sin), kv_heads)
     if row is None and config.causal:
         return _apart.attend_causal(b, heads, kv_heads, q, k, v, ctx.lengths, at)
     k, v = _repeat_heads(b, config, k), _repeat_heads(b, config, v)

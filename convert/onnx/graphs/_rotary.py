@@ -18,6 +18,10 @@ def tables(b: Builder, name: str, inverse: Array) -> tuple[str, str]:
     return b.node("Cos", angles), b.node("Sin", angles)
 
 
-def rotate(b: Builder, x: str, angles: tuple[str, str], heads: int) -> str:
-    """Turn each head of x (batch, tokens, dim), whose first token has the place 0, by the tables' angles."""
-    return b.node("RotaryEmbedding", x, b.constant([0], np.int64), *angles, domain=MICROSOFT, num_heads=heads)
+def rotate(b: Builder, x: str, angles: tuple[str, str], heads: int, row: str | None = None) -> str:
+    """Turn each head of x (batch, tokens, dim), whose first token has the place 0, by the tables' angles.
+
+    With `row`, the place of each text's one token, x is (batch, 1, dim).
+    """
+    place = b.constant([0], np.int64) if row is None else b.node("Unsqueeze", row, b.constant([1], np.int64))
+    return b.node("RotaryEmbedding", x, place, *angles, domain=MICROSOFT, num_heads=heads)

@@ -14,7 +14,8 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten
 
-from edge_embed.architectures import sources
+from edge_embed.architectures import settled, sources
+from edge_embed.architectures._renamed import places
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import Part
@@ -42,10 +43,12 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     A CPU multiplies float16 and bfloat16 no faster, and quantised weights with such scales 50 times slower.
     Raises CorruptModelError or UnsupportedModelError that names the tensor.
     """
+    stored = read_tensors(paths)
+    config = settled({**config, "model_type": model_type}, stored)
     part = build(model_type, config, kind)
     model = part.model
     shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
-    tensors = _named(read_tensors(paths), part, shapes, model_type)
+    tensors = _named(stored, part, shapes, model_type)
     quantised = _quantised(tensors, shapes, paths[0])
     _check_config(quantised, config, part, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
@@ -86,7 +89,8 @@ def _named(
         name: mx.concatenate([tensors[one] for one in parts]) if len(parts) > 1 else tensors[parts[0]]
         for name, parts in sources(model_type, {name: tensor.shape for name, tensor in tensors.items()}).items()
     }
-    named = {part.plain(name): tensor for name, tensor in stacked.items() if part.reads(name)}
+    lying = places(stacked, part.prefixes, part.renamed)
+    named = {part.plain(name): place.of(stacked[place.tensor]) for name, place in lying.items() if part.reads(name)}
     for name, tensor in named.items():
         if tensor.ndim == 4 and shapes.get(name) == (turned := tensor.moveaxis(-1, 1)).shape != tensor.shape:
             named[name] = turned
@@ -135,7 +139,11 @@ def _check_config(
         return
     if (mode := quantization.get("mode", "affine")) != "affine":
         raise UnsupportedModelError(f"config.json: quantization mode {mode!r} is not implemented; 'affine' is")
-    single = {part.plain(name): value for name, value in quantization.items()}
+    lying = places((f"{name}.weight" for name in quantization), part.prefixes, part.renamed)
+    single = {
+        part.plain(name).removesuffix(".weight"): quantization[place.tensor.removesuffix(".weight")]
+        for name, place in lying.items()
+    }
     for module, found in quantised.items():
         own = single.get(module)
         wanted = own if isinstance(own, dict) else quantization

@@ -11,7 +11,7 @@ import pytest
 from edge_embed.layouts.folder import read_folder
 from edge_embed_convert import convert
 from edge_embed_convert.checkpoint import watched as module
-from edge_embed_convert.checkpoint.matching import shape_of
+from edge_embed_convert.checkpoint.arrays import shape_of
 from edge_embed_convert.checkpoint.source import open_source
 
 

@@ -22,7 +22,8 @@ from edge_embed.pipeline.pooling import pool
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.vectors import normalize
 from edge_embed_convert import convert
-from edge_embed_convert.checkpoint.source import Tensors
+from edge_embed_convert.checkpoint.renamed import as_known
+from edge_embed_convert.checkpoint.source import Tensors, open_source
 from edge_embed_convert.onnx.builder import MICROSOFT, Builder
 from edge_embed_convert.onnx.export import to_onnx
 from edge_embed_convert.onnx.head import add_head
@@ -64,8 +65,8 @@ def norm_mean(b: Builder, rows: str) -> str:
 def test_every_architecture_has_one(name: str, tmp_path: Path) -> None:
     """In float32 and int8, with the rows of all tokens, on the fused graph's data: nothing is written twice."""
     tiny.make(name, tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    tensors = Tensors([tmp_path / "model.safetensors"])
+    source = open_source(read_folder(tmp_path))
+    config, tensors = source.config, source.tensors
     feeds = padded(config["vocab_size"])
     mask = feeds["attention_mask"].astype(bool)
     for level in ("float32", "int8"):
@@ -105,7 +106,7 @@ def test_both_parts_of_jina_clip_have_one(part: Any, tmp_path: Path) -> None:
     config = jina_clip_reference.config_of(text, jina_clip_reference.TINY_VISION)
     torch.manual_seed(1)
     model = jina_clip_reference.JinaClip(config)
-    tensors = {name: value.detach().numpy() for name, value in model.state_dict().items()}
+    tensors = as_known({name: value.detach().numpy() for name, value in model.state_dict().items()}, "jina_clip")
     fused, _, path = to_onnx(config, tensors, "float32", tmp_path, pooling="mean", portable=True, part=part)
     check_standard(path)
     feeds: dict[str, Any] = dict(padded(60))

@@ -23,7 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edge_embed.architectures import architecture, file_name, implementation, parts
+from edge_embed.architectures import architecture, file_name, implementation, parts, renamed
+from edge_embed.architectures._renamed import Renamed
 from edge_embed.errors import MissingDependencyError, UnsupportedModelError, pip_install
 from edge_embed.spec.weights import Part
 
@@ -48,6 +49,7 @@ class PartModel:
     prefixes: tuple[str, ...]
     unused: tuple[str, ...]
     sensitive: tuple[str, ...] = ()
+    renamed: tuple[Renamed, ...] = ()
 
     def plain(self, name: str) -> str:
         """Return a tensor's name without what the checkpoint puts before it."""
@@ -76,6 +78,8 @@ def build(model_type: str, config: Mapping[str, Any], part: Part = "text") -> Pa
         if part == "image":
             image = known.read_image(config)
             return PartModel(module.ImageModel(image), known.IMAGE_PREFIXES, known.image_unused(image))
-        return PartModel(module.Model(known.read(config)), known.PREFIXES, known.UNUSED, module.SENSITIVE_LAYERS)
+        return PartModel(
+            module.Model(known.read(config)), known.PREFIXES, known.UNUSED, module.SENSITIVE_LAYERS, renamed(model_type)
+        )
     except ValueError as error:  # MLX's own modules check what they are made with, such as a norm's eps
         raise UnsupportedModelError(f"config.json: MLX cannot build this model: {error}") from error

@@ -1,0 +1,14 @@
+"""GTE (Zhang et al. 2024, arXiv 2407.19669)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from edge_embed.architectures import gte
+
+from . import _post_norm
+from ._post_norm import smooth_pairs
+
+__all__ = ["build", "smooth_pairs"]
+
+build = partial(_post_norm.build, known=gte)
