@@ -48,4 +48,4 @@ class Stacked(Derived):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without computing its values."""
         first, *others = (shape_of(self._tensors, part) for part in self._sources[name])
-        return (first[0] + sum(shape[0] for shape in others), *first[1:])
+        return (first[0] + sum(shape[0] for shape in others), *first[1:]) if others else first  # () of a scalar

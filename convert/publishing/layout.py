@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import text_values
+from edge_embed.architectures import pools, text_values
 from edge_embed.formats.json_file import read_object
 from edge_embed.pipeline.closing_token import with_closing_token
 from edge_embed.spec.model import TEXT, ModelSpec
@@ -42,6 +42,14 @@ MODES = {
     "weightedmean": "weightedmean_tokens",
     "mean_sqrt_len": "mean_sqrt_len_tokens",
 }
+# How sentence-transformers, from 5.4 on, is told of a model with a tower for texts and one for images.
+TOWERS = {
+    "transformer_task": "feature-extraction",
+    "modality_config": {
+        part: {"method": f"get_{part}_features", "method_output_name": "pooler_output"} for part in ("text", "image")
+    },
+    "module_output_name": "sentence_embedding",
+}
 PROMPTS = "config_sentence_transformers.json"
 
 
@@ -61,19 +69,27 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec, portable: bool =
     left = portable and spec.pooling == "last" and _has_rotary_positions(source.config)
     _complete(folder / "tokenizer_config.json", spec.max_tokens, "left" if left else "right")
     _write(folder / "config.json", _config(source))
-    kinds = [("", "Transformer"), ("1_Pooling", "Pooling"), *_copy_dense(folder, source)]
+    pooled = pools(spec.architecture)
+    pooling = [] if pooled else [("1_Pooling", "Pooling")]
+    kinds = [("", "Transformer"), *pooling, *_copy_dense(folder, source)]
     kinds += [(f"{len(kinds)}_Normalize", "Normalize")] * spec.normalize
     modules = [
         {"idx": n, "name": str(n), "path": path, "type": f"sentence_transformers.models.{kind}"}
         for n, (path, kind) in enumerate(kinds)
     ]
     _write(folder / "modules.json", modules)
-    modes = {f"pooling_mode_{mode}": mode == MODES[spec.pooling] for mode in MODES.values()}
-    (folder / "1_Pooling").mkdir()
-    pooling = {"word_embedding_dimension": spec.width, **modes, "include_prompt": spec.include_prompt}
-    _write(folder / "1_Pooling" / "config.json", pooling)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": spec.max_tokens, "do_lower_case": False})
+    for place, _ in pooling:
+        _write_pooling(folder / place, spec)
+    sizes = {"max_seq_length": spec.max_tokens, "do_lower_case": False}
+    _write(folder / "sentence_bert_config.json", {**sizes, **TOWERS} if pooled else sizes)
     _write(folder / PROMPTS, _prompts(source, spec))
+
+
+def _write_pooling(folder: Path, spec: ModelSpec) -> None:
+    modes = {f"pooling_mode_{mode}": mode == MODES[spec.pooling] for mode in MODES.values()}
+    folder.mkdir()
+    pooling = {"word_embedding_dimension": spec.width, **modes, "include_prompt": spec.include_prompt}
+    _write(folder / "config.json", pooling)
 
 
 def _copy_dense(folder: Path, source: Source) -> list[tuple[str, str]]:
