@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from PIL import Image, ImageDraw
 
 DEFAULT_MODEL = "jinaai/jina-clip-v1"
-TRAINED = (DEFAULT_MODEL, "royokong/e5-v")  # of other weights nobody has said that they know what an image shows
+# Of other weights nobody has said that they know what an image shows.
+TRAINED = (
+    DEFAULT_MODEL,
+    "royokong/e5-v",
+    *(f"openai/clip-vit-{size}" for size in ("base-patch16", "base-patch32", "large-patch14")),
+    "sentence-transformers/clip-ViT-B-32",
+    *(f"google/siglip{release}-base-patch16-224" for release in ("", "2")),
+)
 QUESTIONS = (
     "a red circle",
     "a blue triangle",

@@ -29,10 +29,10 @@ class FilledTokenizer(TextTokenizer):
         lower_case: bool = False,
     ) -> None:
         super().__init__(path, max_tokens, special_tokens, lower_case=lower_case)
-        ids = self._tokenizer.encode(self._spell(fill.token), add_special_tokens=False).ids
-        if len(ids) != 1:
-            raise UnsupportedModelError(f"{path} makes {len(ids)} tokens of {fill.token!r}, which is to fill texts up")
-        self._filler, self._length = ids[0], fill.length
+        filler = self._tokenizer.id_of(self._spell(fill.token))
+        if filler is None:
+            raise UnsupportedModelError(f"{path} has no token {fill.token!r}, which is to fill texts up")
+        self._filler, self._length = filler, fill.length
 
     def tokenize(
         self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0

@@ -45,6 +45,11 @@ class GuardedTokenizer:
         with _guarded(f"{self._path} has no vocabulary"):
             return 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
 
+    def id_of(self, token: str) -> int | None:
+        """Return the id of a token of the vocabulary."""
+        with _guarded(f"{self._path} has no vocabulary"):
+            return self._tokenizer.token_to_id(token)
+
     def encode(self, text: str, add_special_tokens: bool = True) -> tokenizers.Encoding:
         """Tokenise a text, with every token's place in it."""
         with _guarded(f"{self._path} cannot tokenise {text!r:.40}"):

@@ -46,6 +46,21 @@ def test_only_what_is_needed_is_fetched(server: HubServer, client: Client, tmp_p
     assert client.levels == ["onnx:float32"]
 
 
+def test_a_model_in_the_folder_of_its_one_module(server: HubServer, client: Client, tmp_path: Path) -> None:
+    """As sentence-transformers/clip-ViT-B-32 has it."""
+    small = {"config.json": '{"model_type": "clip"}', "tokenizer.json": "{}", "preprocessor_config.json": "{}"}
+    inner = {f"0_CLIPModel/{name}": text for name, text in {**small, **OTHERS, "model.safetensors": "weights"}.items()}
+    top = {"modules.json": '[{"type": "m.CLIPModel", "path": "0_CLIPModel"}]', "README.md": "# CLIP"}
+    server.push("user/clip", top | inner)
+    folder = client.resolve("user/clip", tmp_path)
+    assert folder.name == "0_CLIPModel"
+    assert names_in(folder) == {*small, "model.safetensors"}
+    assert client.levels == ["model.safetensors"]
+    server.forget()
+    assert client.resolve("user/clip", tmp_path) == folder
+    assert not server.sent
+
+
 def test_data_that_only_the_graph_names_is_fetched_after_it(server: HubServer, client: Client, tmp_path: Path) -> None:
     weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [4], np.ones(4, "f4").tobytes(), raw=True)
     onnx.external_data_helper.set_external_data(weight, "parts/weights.bin", 0, 16)

@@ -16,6 +16,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaNextConfig
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.llava_next.image_processing_pil_llava_next import LlavaNextImageProcessorPil
 from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, image_size_to_num_patches
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from edge_embed import InputError, ModelError
 from edge_embed.errors import pip_install
@@ -53,6 +54,16 @@ def difference(ours: ImagePixels, theirs: Any, spec: ImageSpec) -> float:
 def test_pixels_equal_the_clip_processor(options: dict[str, Any]) -> None:
     processor = CLIPImageProcessorPil(**options)
     spec = spec_of(json.loads(processor.to_json_string()))
+    for image in drawings.many():
+        assert difference(load_image(image, spec), processor(image)["pixel_values"][0], spec) <= BOUND, image
+
+
+@pytest.mark.parametrize("options", [{}, {"size": {"height": 96, "width": 70}, "resample": 2}], ids=str)
+def test_pixels_equal_the_siglip_processor(options: dict[str, Any]) -> None:
+    """What is left unsaid is what the class has."""
+    processor = SiglipImageProcessorPil(**options)
+    spec = spec_of({"image_processor_type": "SiglipImageProcessor", **options})
+    assert spec == spec_of(json.loads(processor.to_json_string()))
     for image in drawings.many():
         assert difference(load_image(image, spec), processor(image)["pixel_values"][0], spec) <= BOUND, image
 
@@ -133,7 +144,7 @@ def test_features_are_packed_as_llava_next_packs_them(size: tuple[int, int]) -> 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"image_processor_type": "SiglipImageProcessor"}, "image_processor_type='SiglipImageProcessor'"),
+        ({"image_processor_type": "Siglip2ImageProcessor"}, "image_processor_type='Siglip2ImageProcessor'"),
         ({"do_resize": False}, "do_resize=false"),
         ({"do_sharpen": True}, "'do_sharpen' is not implemented"),
         ({"resample": 9}, "resample=9"),

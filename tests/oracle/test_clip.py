@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from sentence_transformers import SentenceTransformer
 
 from edge_embed import Embedder, InputError, ModelError, TruncationWarning
 from edge_embed.cli.main import main
@@ -52,7 +53,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
         if kind not in known:
             folder = tmp_path_factory.mktemp("clip")
             model = tiny_clip.make(kind, folder / kind)
-            out = convert(folder / kind, folder / "out", FORMATS.get(kind, ALL), portable=kind != "siglip")
+            more = {"portable": kind != "siglip", "keep_checkpoint": kind == "clip"}
+            out = convert(folder / kind, folder / "out", FORMATS.get(kind, ALL), **more)
             known[kind] = model, folder / kind, out
         return known[kind]
 
@@ -115,6 +117,14 @@ def test_the_command_embeds_texts_and_images(made: Made, tmp_path: Path, capsys:
     found = np.array(json.loads(capsys.readouterr().out))
     np.testing.assert_allclose(found[:1], tiny_clip.text_vectors(model, "siglip2", source, ["a cat"]), atol=TOLERANCE)
     np.testing.assert_allclose(found[1:], tiny_clip.image_vectors(model, "siglip2", drawn()[:1]), atol=TOLERANCE)
+
+
+def test_sentence_transformers_opens_what_was_made(made: Made) -> None:
+    """4e-7 was measured; the folder has the weights too."""
+    folder = made("clip")[2][0]
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    with Embedder(f"{folder}:float32") as ours:
+        np.testing.assert_allclose(ours.encode(TEXTS[:4]), theirs.encode(TEXTS[:4]), atol=TOLERANCE)
 
 
 def sentence_transformers(source: Path, folder: Path, *more: str) -> Path:
@@ -232,7 +242,7 @@ def change(folder: Path, file: str, key: str, **values: Any) -> None:
             "tokenizer_config.json",
             "",
             {"pad_token": "fill"},
-            "makes 5 tokens of 'fill', which is to fill texts",
+            "has no token 'fill', which is to fill texts up",
         ),
     ],
 )

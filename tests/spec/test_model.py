@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from edge_embed import CorruptModelError, InputError, ModelSpec, UnsupportedModelError
+from edge_embed.spec.fill import Fill
 from edge_embed.spec.model import space_fingerprint, with_task, with_values
 from edge_embed.spec.weights import File, Weights
 
@@ -27,6 +28,9 @@ FULL = replace(
 
 def test_round_trip() -> None:
     assert ModelSpec.from_json(FULL.to_json()) == FULL
+    filled = replace(FULL, fill=Fill(token="<pad>", length=64), lower_case=True)
+    assert ModelSpec.from_json(filled.to_json()) == filled
+    assert "fill" not in FULL.to_json()
 
 
 def test_repr_is_short(converted: Path) -> None:
@@ -57,6 +61,9 @@ def test_repr_is_short(converted: Path) -> None:
         ({"weights": [{"format": "onnx", "level": "int8", "files": [{"path": "../m"}]}]}, "weights.files.path"),
         ({"weights": [{"format": "onnx"}]}, "missing keys 'files', 'level'"),
         ({"weights": [3]}, "expected an object, got 3"),
+        ({"fill": {"token": "", "length": 24}}, "impossible value of 'fill'"),
+        ({"fill": {"token": "<pad>", "length": 23}}, "impossible value of 'fill'"),
+        ({"fill": {"length": 24}}, "fill: missing keys 'token'"),
     ],
 )
 def test_wrong_values_are_named(change: dict[str, Any], message: str) -> None:
@@ -123,7 +130,9 @@ def test_fingerprint_names_the_space_not_the_level() -> None:
     others = [
         (replace(FULL, task=None), "w", "t"),
         (replace(FULL, pooling="last"), "w", "t"),
+        (replace(FULL, lower_case=True), "w", "t"),
+        (replace(FULL, fill=Fill(token="<pad>", length=64)), "w", "t"),
         (FULL, "v", "t"),
         (FULL, "w", "u"),
     ]
-    assert len({same, *(space_fingerprint(*other) for other in others)}) == 5
+    assert len({same, *(space_fingerprint(*other) for other in others)}) == 7
