@@ -28,7 +28,13 @@ COPIED = (
 )
 # What names a model's own code, where it was on a disk, or heads that an embedding has no use for.
 DROPPED = ("_name_or_path", "auto_map", "classifier_pooling", "task_names", "torch_dtype")
-CLASSES = {"eurobert": "EuroBertModel", "mistral": "MistralModel", "qwen2": "Qwen2Model", "qwen3": "Qwen3Model"}
+CLASSES = {
+    "eurobert": "EuroBertModel",
+    "gemma3_text": "Gemma3TextModel",
+    "mistral": "MistralModel",
+    "qwen2": "Qwen2Model",
+    "qwen3": "Qwen3Model",
+}
 # By kind of layer, where there are several: what its base was called before `rope_parameters`.
 BASES = {
     "gemma3_text": {"full_attention": "rope_theta", "sliding_attention": "rope_local_base_freq"},

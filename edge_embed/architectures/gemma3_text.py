@@ -121,9 +121,7 @@ def _as_llama(config: Mapping[str, Any], kind: str) -> dict[str, Any]:
         raise UnsupportedModelError(
             f"config.json: rope_parameters has {listing(odd)}, not one object for each layer type"
         )
-    rope = section(ropes, kind)
+    rope = {**section(ropes, kind), **(section(config, "rope_scaling") if kind == FULL else {})}
     theta = rope.get("rope_theta", config.get(key))
-    if kind == FULL:
-        rope = {**rope, **section(config, "rope_scaling")}
     others = {name: value for name, value in config.items() if name not in ("layer_types", "rope_scaling")}
     return {**others, "rope_parameters": {**rope, "rope_theta": usual if theta is None else theta}}

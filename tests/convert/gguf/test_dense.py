@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +13,12 @@ import gguf
 import llama_cpp
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 
 from edge_embed import CorruptModelError, Embedder, UnsupportedModelError
 from edge_embed.errors import ModelError
 from edge_embed.formats.gguf import Header, Tensor
 from edge_embed.formats.gguf_dense import holds_dense
-from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 from edge_embed_convert.gguf import file as gguf_file
 from edge_embed_convert.gguf.file import write_file
@@ -28,6 +26,10 @@ from edge_embed_convert.variant import open_variant
 
 from support import tiny
 from support.dense import dense, describe
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from sentence_transformers import SentenceTransformer
 
 TEXTS = ["", "a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "x?" * 9]
 TOLERANCE = 1e-3  # per element of unit vectors, by GELU's table in float16; 4e-4 is the largest that was seen
@@ -45,22 +47,17 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def expected(source: Path) -> NDArray[np.float32]:
-    """Return the vectors by transformers and PyTorch."""
-    model = tiny.ARCHITECTURES["gemma3_text"][0].from_pretrained(source, dtype=torch.float32).eval()
-    layers = [load_file(source / f"{n}_Dense" / "model.safetensors")["linear.weight"] for n in (2, 3)]
-    out = []
-    for ids in TextTokenizer(source / "tokenizer.json", 64).tokenize(TEXTS).ids:
-        with torch.inference_mode():
-            rows = model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
-        vector = layers[1] @ (layers[0] @ rows.mean(axis=0))
-        out.append(vector / np.linalg.norm(vector))
-    return np.stack(out)
+    """Return the vectors by sentence-transformers, from tokens to Dense modules."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = SentenceTransformer(str(source), device="cpu")
+        return np.stack([model.encode(text) for text in TEXTS])
 
 
 @pytest.fixture(scope="module")
 def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Return it in ONNX and in GGUF."""
-    return convert(source, tmp_path_factory.mktemp("out"), ["onnx:float32", "gguf:F32", "gguf:Q8_0"])
+    """Return it in MLX, ONNX and GGUF."""
+    return convert(source, tmp_path_factory.mktemp("out"), ["onnx:float32", "mlx:float32", "gguf:F32", "gguf:Q8_0"])
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +75,10 @@ def foreign(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_format_gives_the_vectors(made: list[Path], expected: NDArray[np.float32]) -> None:
-    onnx, folder = made
-    with Embedder(onnx) as model:
-        np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-5)  # 4e-7
+    *exact, folder = sorted(made, key=lambda path: path.name.endswith("GGUF"))
+    for path in exact:
+        with Embedder(path) as model:
+            np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-5)  # 4e-7
     with Embedder(f"{folder}:F32") as model:
         assert (model.spec.dim, len(model.spec.dense)) == (32, 2)
         np.testing.assert_allclose(model.encode(TEXTS), expected, atol=TOLERANCE)
@@ -89,7 +87,7 @@ def test_every_format_gives_the_vectors(made: list[Path], expected: NDArray[np.f
 
 
 def test_a_file_alone_gives_the_vectors(made: list[Path], tmp_path: Path, expected: NDArray[np.float32]) -> None:
-    path = next(made[1].glob("*-F32.gguf"))
+    (path,) = (path for folder in made for path in folder.glob("*-F32.gguf"))
     reader = gguf.GGUFReader(path)
     keys = [f"gemma-embedding.dense_{n}_feat_{side}" for n in (2, 3) for side in ("in", "out")]
     assert [reader.fields[key].contents() for key in keys] == [32, 96, 96, 32]
