@@ -263,6 +263,11 @@ def test_prompts_that_models_state_in_prose_alone(name: str, query: str, documen
         ("Snowflake/snowflake-arctic-embed-l-v2.0", "first", True, None),
         ("mixedbread-ai/mxbai-embed-large-v1", "first", True, None),
         ("Qwen/Qwen3-Embedding-0.6B-GGUF", "last", True, None),
+        ("jinaai/jina-embeddings-v2-base-code", "mean", True, 8192),
+        ("gaianet/jina-embeddings-v2-base-en-GGUF", "mean", True, 8192),
+        ("jinaai/jina-embeddings-v3-hf", "mean", True, 8192),
+        ("onnx-community/gte-multilingual-base", "first", True, 8192),
+        ("Alibaba-NLP/gte-large-en-v1.5", "first", True, 8192),
     ],
 )
 def test_poolings_of_models_that_others_converted(
@@ -285,6 +290,7 @@ def test_a_folder_of_another_architecture_or_width_has_no_prompts_by_its_name(tm
         *(("snowflake-arctic-embed-xs", 384), ("snowflake-arctic-embed-m-long", 768), ("nomic-embed-text-v1.5", 768)),
         *(("snowflake-arctic-embed-l", 1024), ("snowflake-arctic-embed-l-v2.0", 1024), ("mxbai-embed-large-v1", 1024)),
         *(("Qwen3-Embedding-4B", 2560), ("snowflake-arctic-embed-m-v2.0", 768), ("bge-base-zh", 768)),
+        *(("jina-embeddings-v2-small-en", 512), ("jina-embeddings-v2-base-es", 768), ("jina-embeddings-v3", 1024)),
     ],
 )
 def test_the_width_of_a_name(name: str, dim: int, tmp_path: Path) -> None:
