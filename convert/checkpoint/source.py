@@ -85,12 +85,13 @@ class Source:
     config: dict[str, Any]
     tensors: Mapping[str, Array]
     files: tuple[Path, ...]
-    made: Mapping[str, str] = field(default_factory=dict)
+    made: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> GuardedTokenizer:
         """Its tokenizer; raises CorruptModelError for one that cannot be read."""
-        return GuardedTokenizer(self.folder / TOKENIZER, self.made.get(TOKENIZER))
+        made = self.made.get(TOKENIZER)
+        return GuardedTokenizer(self.folder / TOKENIZER, None if made is None else made.decode())
 
     def identity(self) -> str:
         """Return the SHA-256, in hex, of the files' bytes: the same weights under another name are the same."""

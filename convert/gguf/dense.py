@@ -5,16 +5,25 @@ A file that holds them gives the model's vectors in llama-server. What llama.cpp
 
 from __future__ import annotations
 
-import numpy as np
+import hashlib
+import json
+from collections.abc import Sequence
 
+import numpy as np
+from safetensors.numpy import load, save
+
+from edge_embed.formats.gguf import Header
 from edge_embed.formats.gguf_dense import NAMES
 from edge_embed.pipeline.head import read_layer
 from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import ModelSpec
+from edge_embed.spec.weights import File
 
 from ..checkpoint.source import Array, Source
 from .names import Entry, Value
+from .tensors import dequantised
 
+IDENTITY = "torch.nn.modules.linear.Identity"
 POOLINGS = ("mean", "first", "last")  # which llama.cpp computes
 
 
@@ -44,10 +53,30 @@ def entries(spec: ModelSpec) -> list[Entry]:
 
 def weights(source: Source) -> dict[str, Array]:
     """Read their weights, by the module's file."""
-    modules = modules_of(source.spec).values()
-    return {module.file.path: read_layer(source.folder / module.file.path, module).weight for module in modules}
+    modules = {module.file.path: module for module in modules_of(source.spec).values()}
+    made = {path: load(source.made[path])["linear.weight"] for path in modules if path in source.made}
+    return {path: read_layer(source.folder / path, modules[path]).weight for path in modules if path not in made} | made
 
 
 def importance(spec: ModelSpec) -> dict[str, Array]:
     """Let all inputs of their matrices count alike, since none were measured; llama.cpp wants some at low levels."""
     return {f"{name}.weight": np.ones(module.in_features, np.float32) for name, module in modules_of(spec).items()}
+
+
+def restored(headers: Sequence[Header]) -> tuple[tuple[Dense, ...], dict[str, bytes]]:
+    """Return the modules inside a model's files, and theirs as sentence-transformers keeps them, by name."""
+    modules: list[Dense] = []
+    made: dict[str, bytes] = {}
+    for name in NAMES:
+        header = next((one for one in headers if f"{name}.weight" in one.tensors), None)
+        if header is None:
+            continue
+        weight = dequantised(header, f"{name}.weight")
+        out, into = weight.shape
+        place = f"{len(modules) + 2}_Dense"
+        data = save({"linear.weight": weight}, {"format": "pt"})
+        file = File(path=f"{place}/model.safetensors", sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        modules.append(Dense(file=file, in_features=into, out_features=out, bias=False, activation="identity"))
+        config = {"in_features": into, "out_features": out, "bias": False, "activation_function": IDENTITY}
+        made |= {file.path: data, f"{place}/config.json": json.dumps(config).encode()}
+    return tuple(modules), made

@@ -20,18 +20,22 @@ from edge_embed.architectures import names as architectures
 from edge_embed.backends.gguf.checks import check_model
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import Header, parts_of, read_header
+from edge_embed.formats.gguf_dense import NAMES as DENSE
+from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.formats.json_file import read_object
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.spec.values import shown
 
 from ..checkpoint.source import Source, with_hashes
-from . import names
+from . import dense, names
 from .names import Stated
 from .tensors import Restored
 from .tokenizer import build_tokenizer
 
 # Keys that change no vector, or, as the length of the context, whose meaning the tensors' shapes repeat.
 IDLE = ("context_length", "pooling_type", "tensor_data_layout", "vocab_size")
+# What is read and checked elsewhere: of the layers with a window, whether they are listed or counted; Dense modules.
+ELSEWHERE = ("attention.sliding_window_pattern", *(f"{name}_feat_{side}" for name in DENSE for side in ("in", "out")))
 UNSCALED = "rope.scaling."  # of no effect where positions are not scaled
 NOTHING: tuple[object, ...] = (0, False, "", "none")
 CONFIG = "config.json"
@@ -48,7 +52,13 @@ def open_gguf(repo: ModelFolder, path: Path) -> Source:
     metadata = {**_attention(headers[0], repo.spec.attention), **headers[0].metadata}
     header = replace(headers[0], tensors=tensors, metadata=metadata)
     check_model(header)
-    named, model_type = way_back(header)
+    ways = ways_back()
+    if header.architecture not in ways:
+        raise UnsupportedModelError(
+            f"{header.path} is {header.architecture!r}, from which there is no way back to a checkpoint; there is from "
+            f"{listing(sorted(ways))}: convert from the original checkpoint"
+        )
+    named, model_type = ways[header.architecture]
     if repo.spec.image is not None:
         raise UnsupportedModelError(
             f"{path} is the part for texts of a model that reads images: convert from the original checkpoint"
@@ -61,10 +71,14 @@ def open_gguf(repo: ModelFolder, path: Path) -> Source:
     except (CorruptModelError, UnsupportedModelError) as error:
         raise type(error)(f"{path}, whose metadata were read as {CONFIG}: {error}") from error
     _check_metadata(header, named.metadata(read), model_type)
-    unread = (*getattr(named, "UNREAD", ()), *_dense(repo, tensors))
+    unread = (*getattr(named, "UNREAD", ()), *(f"{name}.weight" for name in DENSE if holds_dense(header)))
     restored = Restored(headers, entries, unread)
-    made = {} if repo.tokenizer.is_file() else build_tokenizer(header)
-    spec = replace(with_hashes(repo), architecture=model_type)
+    spec, made = replace(with_hashes(repo), architecture=model_type), dict[str, bytes]()
+    if not spec.dense:
+        modules, made = dense.restored(headers)
+        spec = replace(spec, dense=modules)
+    if not repo.tokenizer.is_file():
+        made |= {name: text.encode() for name, text in build_tokenizer(header).items()}
     files = (*(one.path for one in headers), *(repo.folder / name for name in repo.dense))
     return Source(repo.folder, spec, config, restored, files, made)
 
@@ -74,19 +88,14 @@ def _attention(header: Header, described: str | None) -> dict[str, Any]:
     return {} if described is None else {f"{header.architecture}.attention.causal": described == "causal"}
 
 
-def way_back(header: Header) -> tuple[ModuleType, str]:
-    """Return the names of the architecture that a file comes back as, and its model_type."""
-    backs = {}
-    for name in architectures(names.__name__):
-        module = importlib.import_module(f"{names.__name__}.{name}")
+def ways_back() -> dict[str, tuple[ModuleType, str]]:
+    """Return, for what GGUF files call architectures, the names and the model_type that they come back as."""
+    found: dict[str, tuple[ModuleType, str]] = {}
+    for model_type in architectures(names.__name__):
+        module = importlib.import_module(f"{names.__name__}.{model_type}")
         if hasattr(module, "config_of"):
-            backs[module.NAME] = (module, name)
-    if header.architecture not in backs:
-        raise UnsupportedModelError(
-            f"{header.path} is {header.architecture!r}, from which there is no way back to a checkpoint; there is from "
-            f"{listing(sorted(backs))}: convert from the original checkpoint"
-        )
-    return backs[header.architecture]
+            found |= dict.fromkeys((module.NAME, getattr(module, "CAUSAL_NAME", module.NAME)), (module, model_type))
+    return found
 
 
 def _beside(folder: Path, kind: str) -> Mapping[str, Any]:
@@ -109,7 +118,7 @@ def _check_metadata(header: Header, ours: Mapping[str, Any], model_type: str) ->
         raise _differs(header, "attention.causal", header.causal, known["attention.causal"], model_type)
     for full, value in header.metadata.items():
         key = full.removeprefix(f"{kind}.")
-        if key == full or key in IDLE or (key not in known and value in NOTHING):
+        if key == full or key in (*IDLE, *ELSEWHERE) or (key not in known and value in NOTHING):
             continue
         if key.startswith(UNSCALED) and key not in known and known.get("rope.scaling.type") == "none":
             continue
@@ -134,8 +143,3 @@ def _differs(header: Header, key: str, value: object, ours: object, model_type: 
         f"{header.path}: {header.architecture}.{key}={shown(value)} is not implemented in {model_type}, which has "
         f"{shown(ours)}: convert from the original checkpoint"
     )
-
-
-def _dense(repo: ModelFolder, tensors: Mapping[str, Any]) -> list[str]:
-    """List the modules after pooling that a file holds, and the folder beside it, where they are read."""
-    return [name for name in tensors if name.startswith("dense_")] if repo.spec.dense else []

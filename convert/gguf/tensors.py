@@ -13,7 +13,7 @@ import gguf
 import numpy as np
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
-from edge_embed.formats.gguf import BLOCKS, Header, Tensor
+from edge_embed.formats.gguf import BLOCKS, Header
 
 from ..checkpoint.source import Array
 from .names import Entry
@@ -30,11 +30,11 @@ class Restored(Mapping[str, Array]):
     """
 
     def __init__(self, headers: Iterable[Header], entries: Iterable[Entry], unread: tuple[str, ...] = ()) -> None:
-        self._where: dict[str, tuple[Header, Tensor]] = {}
+        self._where: dict[str, Header] = {}
         for header in headers:
             if twice := self._where.keys() & header.tensors.keys():
                 raise CorruptModelError(f"{header.path}: {listing(sorted(twice)[:5])} is in another part as well")
-            self._where |= {name: (header, tensor) for name, tensor in header.tensors.items()}
+            self._where |= dict.fromkeys(header.tensors, header)
             self._path = header.path
         self._entries: dict[str, list[Entry]] = {}
         for entry in entries:
@@ -75,7 +75,8 @@ class Restored(Mapping[str, Array]):
             if entry.optional:
                 return
             raise CorruptModelError(f"{self._path} lacks the tensor {entry.name!r}, which its metadata call for")
-        header, tensor = self._where[entry.name]
+        header = self._where[entry.name]
+        tensor = header.tensors[entry.name]
         shape = tensor.shape[::-1]
         if shape != entry.size:
             raise CorruptModelError(
@@ -90,10 +91,7 @@ class Restored(Mapping[str, Array]):
     def _read(self, entry: Entry) -> Array:
         if entry.name not in self._where:
             return np.zeros(entry.size, np.float32)
-        value = dequantised(*self._where[entry.name])
-        if not np.isfinite(value).all():
-            raise CorruptModelError(f"{self._where[entry.name][0].path}: tensor {entry.name!r} holds NaN or infinity")
-        return value
+        return dequantised(self._where[entry.name], entry.name)
 
 
 @cache
@@ -107,12 +105,16 @@ def readable(kind: int) -> bool:
     return True
 
 
-def dequantised(header: Header, tensor: Tensor) -> Array:
-    """Return a tensor of a file in float32, its shape as NumPy has it: the row's length last."""
+def dequantised(header: Header, name: str) -> Array:
+    """Return a tensor of a file in float32, its shape as NumPy has it: the row's length last.
+
+    Raises CorruptModelError for one that is not finite.
+    """
+    tensor = header.tensors[name]
     weights, size = BLOCKS[tensor.type]
     row = tensor.shape[0] if tensor.shape else 1
     kind = gguf.GGMLQuantizationType(tensor.type)
-    out = np.empty(tensor.shape[::-1], np.float32)
+    out: Array = np.empty(tensor.shape[::-1], np.float32)
     rows = out.reshape(-1, row)
     width = row // weights * size
     data = np.memmap(header.path, np.uint8, "r", header.data + tensor.offset, (len(rows), width))
@@ -120,4 +122,6 @@ def dequantised(header: Header, tensor: Tensor) -> Array:
     with np.errstate(all="ignore"):  # what is not finite is reported by name
         for at in range(0, len(rows), step):
             rows[at : at + step] = gguf.dequantize(np.array(data[at : at + step]), kind)
+    if not np.isfinite(out).all():
+        raise CorruptModelError(f"{header.path}: tensor {name!r} holds NaN or infinity")
     return out

@@ -68,18 +68,21 @@ def write(export: Export) -> list[Weights]:
                 pooling=source.spec.pooled_rows,
                 moments=export.moments,
                 portable=export.portable,
-                head=_head(source),
+                head=_head(source, export.folder),
             )
         described = tuple(describe(path, export.folder) for path in files)
         weights.append(Weights(format="onnx", level=level, files=described))
     return weights
 
 
-def _head(source: Source) -> AddHead | None:
-    """Return what adds a text's vector to a graph; none where a prompt is not pooled, which no graph can tell apart."""
+def _head(source: Source, folder: Path) -> AddHead | None:
+    """Return what adds a text's vector to a graph; none where a prompt is not pooled, which no graph can tell apart.
+
+    Dense modules lie in the folder already.
+    """
     if not source.spec.include_prompt:
         return None
-    return partial(add_head, head=read_head(source.folder, source.spec), normalize=source.spec.normalize)
+    return partial(add_head, head=read_head(folder, source.spec), normalize=source.spec.normalize)
 
 
 def write_image(source: Source, folder: Path, level: str, portable: bool = False) -> Weights:

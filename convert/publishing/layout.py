@@ -67,8 +67,9 @@ def write_layout(folder: Path, source: Source, spec: ModelSpec, portable: bool =
     for pattern in COPIED:
         for path in source.folder.glob(pattern):
             shutil.copy(path, folder / path.name)
-    for name, text in source.made.items():
-        (folder / name).write_text(text, "utf-8")
+    for name, data in source.made.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
     if "tokenizer.json" not in source.made and (closed := with_closing_token(source.folder / "tokenizer.json")):
         (folder / "tokenizer.json").write_text(closed, "utf-8")
     _drop_rowless(folder / "tokenizer.json", text_values(source.config).get("vocab_size"))
@@ -102,9 +103,10 @@ def _copy_dense(folder: Path, source: Source) -> list[tuple[str, str]]:
     """Copy the Dense modules to where the spec has them -> the folder of each, and its kind."""
     places = [Path(module.file.path) for module in source.spec.dense]
     for path in places:
-        (folder / path.parent).mkdir(parents=True)
-        for name in (path.name, "config.json"):
-            shutil.copy(source.folder / path.parent / name, folder / path.parent / name)
+        (folder / path.parent).mkdir(parents=True, exist_ok=True)
+        for part in (path, path.with_name("config.json")):
+            if part.as_posix() not in source.made:
+                shutil.copy(source.folder / part, folder / part)
     return [(path.parent.as_posix(), "Dense") for path in places]
 
 

@@ -85,9 +85,9 @@ class Stated:
         """Return whole numbers under config.json's names for them, which `keys` gives for llama.cpp's."""
         return {name: self.whole(key) for key, name in keys.items()}
 
-    def whole(self, key: str, default: int | None = None) -> int:
+    def whole(self, key: str, default: int | None = None, least: int = 1) -> int:
         """Return a whole number; raise CorruptModelError, with its key, for another value or without a default."""
-        return self.header.whole(f"{self.header.architecture}.{key}", default)
+        return self.header.whole(f"{self.header.architecture}.{key}", default, least)
 
     def real(self, key: str, default: float | None = None) -> float:
         """Return a number; raises as `whole`."""
@@ -96,6 +96,18 @@ class Stated:
     def text(self, key: str, default: str) -> str:
         """Return a text; `default` if it is absent."""
         return self.header.text(f"{self.header.architecture}.{key}") or default
+
+    def layers(self, key: str, layers: int, period: tuple[int, int]) -> list[bool]:
+        """Return of each layer whether something is so of it, which a file says one by one, or by a number n.
+
+        Then it is so of all layers but every n-th; `period` is n where the file says none, and which of n is left out.
+        """
+        full = f"{self.header.architecture}.{key}"
+        found = self.header.metadata.get(full)
+        if isinstance(found, list) and len(found) == layers and all(one in (0, 1) for one in found):
+            return [bool(one) for one in found]
+        every = self.header.whole(full, period[0])
+        return [n % every != period[1] % every for n in range(layers)]
 
     def rows(self, tensor: str, default: int | None = None) -> int:
         """Return how many rows a table has; `default`, where there is one, if it is absent."""

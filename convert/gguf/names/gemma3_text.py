@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from edge_embed.architectures.gemma3_text import PATTERN, Config
+from edge_embed.architectures.gemma3_text import FULL, PATTERN, WINDOWED, Config
 from edge_embed.errors import UnsupportedModelError
 
-from . import Entry, Value, _llama
+from . import Entry, Stated, Value, _llama
+from ._llama import UNREAD
 
-__all__ = ["CAUSAL_NAME", "DENSE", "NAME", "entries", "metadata"]
+__all__ = ["CAUSAL_NAME", "DENSE", "NAME", "UNREAD", "config_of", "entries", "metadata"]
 
 NAME, CAUSAL_NAME = "gemma-embedding", "gemma3"
 DENSE = True
@@ -19,7 +21,27 @@ NORMS = {
     "ffn_norm": "pre_feedforward_layernorm",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
+WINDOW, LAYERS = "attention.sliding_window", "attention.sliding_window_pattern"
 LAYERS_OF_27B = 62  # by which llama.cpp tells a model whose scores are divided by another number than the heads' width
+
+
+def config_of(stated: Stated) -> dict[str, Any]:
+    """Return config.json's values."""
+    found = {key: value for key, value in _llama.config_of(stated).items() if key not in ("hidden_act", "rope_theta")}
+    layers, causal = found["num_hidden_layers"], stated.header.architecture == CAUSAL_NAME
+    window = stated.whole(WINDOW, 0, least=0)
+    windowed = stated.layers(LAYERS, layers, (PATTERN, -1)) if window else [False] * layers
+    near = {"rope_type": "default", "rope_theta": stated.real("rope.freq_base_swa", _llama.THETA)}
+    wide = causal and layers == LAYERS_OF_27B
+    return {
+        **found,
+        "hidden_activation": "gelu_pytorch_tanh",
+        "layer_types": [WINDOWED if one else FULL for one in windowed],
+        **({"sliding_window": window} if window else {}),
+        "query_pre_attn_scalar": found["hidden_size"] // found["num_attention_heads"] if wide else found["head_dim"],
+        "rope_parameters": {FULL: found["rope_parameters"], WINDOWED: near},
+        "use_bidirectional_attention": not causal,
+    }
 
 
 def metadata(config: Config) -> dict[str, Value]:
@@ -42,9 +64,9 @@ def metadata(config: Config) -> dict[str, Value]:
         )
     keys = {**_llama.metadata(config), "rope.freq_base_swa": config.local_theta}
     if any(config.windowed) or not config.causal:
-        keys["attention.sliding_window"] = config.sliding_window
+        keys[WINDOW] = config.sliding_window
     if config.windowed != tuple(bool((n + 1) % PATTERN) for n in range(config.num_hidden_layers)):
-        keys["attention.sliding_window_pattern"] = [int(one) for one in config.windowed]
+        keys[LAYERS] = [int(one) for one in config.windowed]
     return keys
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_embed.architectures.modernbert import Config
 from edge_embed.errors import UnsupportedModelError, listing
 
-from . import Entry, Value
+from . import SHAPE, VOCABULARY, Entry, Stated, Value
 
 NAME = "modern-bert"
+WINDOW, PATTERN = "attention.sliding_window", "attention.sliding_window_pattern"
+PERIOD = (3, 0)  # llama.cpp's, for a file that states none
+THETA, THETAS = 1e4, ("full_attention", "sliding_attention")
 
 
 def metadata(config: Config) -> dict[str, Value]:
@@ -15,8 +20,8 @@ def metadata(config: Config) -> dict[str, Value]:
     near: dict[str, Value] = {}
     if any(config.local):
         near = {
-            "attention.sliding_window": config.window,
-            "attention.sliding_window_pattern": _pattern(config.local),
+            WINDOW: config.window,
+            PATTERN: _pattern(config.local),
             "rope.freq_base_swa": config.local_theta,
         }
     return {
@@ -30,6 +35,25 @@ def metadata(config: Config) -> dict[str, Value]:
         "rope.freq_base": config.theta,
         "rope.scaling.type": "none",
         **near,
+    }
+
+
+def config_of(stated: Stated) -> dict[str, Any]:
+    """Return config.json's values."""
+    found = stated.counts(SHAPE)
+    layers, window = found["num_hidden_layers"], stated.whole(WINDOW, 0, least=0)
+    local = stated.layers(PATTERN, layers, PERIOD) if window else [False] * layers
+    theta = stated.real("rope.freq_base", THETA)
+    thetas = dict(zip(THETAS, (theta, stated.real("rope.freq_base_swa", THETA)), strict=True))
+    return {
+        **found,
+        "vocab_size": stated.rows(VOCABULARY),
+        "norm_eps": stated.real("attention.layer_norm_epsilon"),
+        "hidden_activation": stated.text("hidden_activation", "gelu"),
+        "max_position_embeddings": stated.whole("context_length"),
+        "layer_types": [THETAS[one] for one in local],
+        **({"local_attention": window} if window else {}),
+        "rope_parameters": {kind: {"rope_type": "default", "rope_theta": value} for kind, value in thetas.items()},
     }
 
 
@@ -47,7 +71,7 @@ def entries(config: Config, max_tokens: int) -> list[Entry]:
         )
     dim = config.hidden_size
     listed = [
-        Entry("token_embd.weight", "embeddings.tok_embeddings.weight", (config.vocab_size, dim)),
+        Entry(VOCABULARY, "embeddings.tok_embeddings.weight", (config.vocab_size, dim)),
         _norm("token_embd_norm", "embeddings.norm", dim),
     ]
     for n in range(config.num_hidden_layers):

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_embed.architectures.nomic_bert import Config
 
-from . import Entry, Value, _bert
+from . import Entry, Stated, Value, _bert
 
 NAME = "nomic-bert"
+THETA = 1e4  # llama.cpp's, for a file that states none
 
 
 def metadata(config: Config) -> dict[str, Value]:
     """Return llama.cpp's keys."""
     return {**_bert.metadata(config), "rope.freq_base": config.rope_theta, "rope.scaling.type": "none"}
+
+
+def config_of(stated: Stated) -> dict[str, Any]:
+    """Return config.json's values, as transformers has them."""
+    theta = stated.real("rope.freq_base", THETA)
+    return {
+        **_bert.numbers(stated),
+        "hidden_act": "silu",
+        "max_position_embeddings": stated.whole("context_length"),
+        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+    }
 
 
 def entries(config: Config, max_tokens: int) -> list[Entry]:
