@@ -71,6 +71,10 @@ def test_the_command_for_task_adapters(
     for folder, level in ((f"{name}-retrieval-GGUF", "Q4_K_M"), (f"{name}-retrieval-mlx", "4bit")):
         with Embedder(f"{tmp_path / 'models' / folder}:{level}") as model:
             assert model.encode_query("a").shape == (256,)
+    (line,) = re.findall(r"^edge-embed (convert models/.*\.gguf .*)$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    assert main(shlex.split(line)) == 0
+    with Embedder(tmp_path / "models" / "nano") as model:
+        assert model.encode_query("a").shape == (256,)
 
 
 def test_ci_runs_both_installing_commands() -> None:
