@@ -32,7 +32,7 @@ with warnings.catch_warnings():
     from sentence_transformers import SentenceTransformer
 
 TEXTS = ["", "a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "x?" * 9]
-TOLERANCE = 1e-3  # per element of unit vectors, by GELU's table in float16; 4e-4 is the largest that was seen
+TOLERANCE = 3e-3  # per element of unit vectors, by F16 and GELU's table in float16; 9.3e-4 is the largest that was seen
 LINEAR = [dense(32, 96, "identity", bias=False), dense(96, 32, "identity", bias=False)]
 
 
@@ -57,7 +57,7 @@ def expected(source: Path) -> NDArray[np.float32]:
 @pytest.fixture(scope="module")
 def made(source: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Return it in MLX, ONNX and GGUF."""
-    return convert(source, tmp_path_factory.mktemp("out"), ["onnx:float32", "mlx:float32", "gguf:F32", "gguf:Q8_0"])
+    return convert(source, tmp_path_factory.mktemp("out"), ["onnx:float32", "mlx:float32", "gguf:F16", "gguf:Q8_0"])
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_every_format_gives_the_vectors(made: list[Path], expected: NDArray[np.f
     for path in exact:
         with Embedder(path) as model:
             np.testing.assert_allclose(model.encode(TEXTS), expected, atol=1e-5)  # 4e-7
-    with Embedder(f"{folder}:F32") as model:
+    with Embedder(f"{folder}:F16") as model:
         assert (model.spec.dim, len(model.spec.dense)) == (32, 2)
         np.testing.assert_allclose(model.encode(TEXTS), expected, atol=TOLERANCE)
     with Embedder(f"{folder}:Q8_0") as model:
@@ -87,11 +87,11 @@ def test_every_format_gives_the_vectors(made: list[Path], expected: NDArray[np.f
 
 
 def test_a_file_alone_gives_the_vectors(made: list[Path], tmp_path: Path, expected: NDArray[np.float32]) -> None:
-    (path,) = (path for folder in made for path in folder.glob("*-F32.gguf"))
+    (path,) = (path for folder in made for path in folder.glob("*-F16.gguf"))
     reader = gguf.GGUFReader(path)
     keys = [f"gemma-embedding.dense_{n}_feat_{side}" for n in (2, 3) for side in ("in", "out")]
     assert [reader.fields[key].contents() for key in keys] == [32, 96, 96, 32]
-    with Embedder(shutil.copy(path, tmp_path / "x-F32.gguf")) as model:
+    with Embedder(shutil.copy(path, tmp_path / "x-F16.gguf")) as model:
         assert model.spec.dense == ()
         np.testing.assert_allclose(model.encode(TEXTS), expected, atol=TOLERANCE)
 
@@ -143,13 +143,13 @@ def test_what_llama_cpp_cannot_compute_stays_beside_the_file(
 ) -> None:
     shutil.copytree(source, tmp_path / "model", ignore=shutil.ignore_patterns("?_Dense", "modules.json"))
     describe(tmp_path / "model", "mean", dense=modules)
-    onnx, folder = convert(tmp_path / "model", tmp_path / "out", ["onnx:float32", "gguf:F32"])
+    onnx, folder = convert(tmp_path / "model", tmp_path / "out", ["onnx:float32", "gguf:F16"])
     (path,) = folder.glob("*.gguf")
     assert not [tensor.name for tensor in gguf.GGUFReader(path).tensors if tensor.name.startswith("dense")]
     with Embedder(onnx) as exact, Embedder(folder) as model:
-        np.testing.assert_allclose(model.encode(TEXTS), exact.encode(TEXTS), atol=2 * TOLERANCE)
+        np.testing.assert_allclose(model.encode(TEXTS), exact.encode(TEXTS), atol=TOLERANCE)
     with pytest.raises(CorruptModelError, match=r"lacks 2_Dense/model\.safetensors"):
-        Embedder(shutil.copy(path, tmp_path / "x-F32.gguf"))
+        Embedder(shutil.copy(path, tmp_path / "x-F16.gguf"))
 
 
 KEYS = {"general.architecture": "gemma-embedding", "gemma-embedding.embedding_length": 32}

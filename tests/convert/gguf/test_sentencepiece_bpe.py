@@ -125,10 +125,10 @@ def test_a_token_without_a_row(tmp_path: Path) -> None:
     path = tmp_path / "model" / "tokenizer.json"
     token = {**json.loads(path.read_text())["added_tokens"][0], "id": 720, "content": "<image_soft_token>"}
     changed(path, added_tokens=[*json.loads(path.read_text())["added_tokens"], token])
-    onnx, folder = convert(tmp_path / "model", tmp_path / "out", ["onnx:float32", "gguf:F32"])
+    onnx, folder = convert(tmp_path / "model", tmp_path / "out", ["onnx:float32", "gguf:F16"])
     with Embedder(onnx) as exact, Embedder(folder) as model:
         one, other = (loaded.encode("a <image_soft_token> of a fox") for loaded in (exact, model))
-        np.testing.assert_allclose(one, other, atol=1e-3)  # by GELU's table
+        np.testing.assert_allclose(one, other, atol=3e-3)  # of F16
     reader = gguf.GGUFReader(next(folder.glob("*.gguf")))
     assert len(reader.fields["tokenizer.ggml.tokens"].contents()) == 720
 
