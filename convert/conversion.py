@@ -21,7 +21,7 @@ from .checkpoint.smooth import levelled
 from .checkpoint.source import Array, Source
 from .export import Export, describe, exporter, targets
 from .onnx.export import to_onnx, write_image
-from .onnx.file import smooth_pairs
+from .onnx.file import level_pairs
 from .publishing.card import write_card, write_sums
 from .publishing.layout import write_layout
 from .publishing.staging import publish, staging
@@ -80,7 +80,7 @@ def convert(
     out.mkdir(parents=True, exist_ok=True)
     found: dict[Format, Verdicts] = {}
     weights = opened.tensors
-    opened = replace(opened, tensors=levelled(weights, smooth_pairs(opened.config, weights)))
+    opened = replace(opened, tensors=levelled(weights, level_pairs(opened.config, weights)))
     with staging(dict.fromkeys([PLAIN, *sorted(wanted)]), opened.spec.name, out) as stages:
         opened, reference = _reference(stages[PLAIN], opened, portable)
         moments = _moments(opened, wanted, stages[PLAIN], texts, report)

@@ -50,6 +50,8 @@ def levelled(tensors: Mapping[str, Array], pairs: Sequence[Pair]) -> Mapping[str
     """Bring down the gains of norms that stand out; the tensors themselves where none does."""
     scales = {}
     for pair in pairs:
+        if not {pair.maker, *pair.readers} <= tensors.keys():
+            continue  # whoever reads them says that they are missing
         if len(shape_of(tensors, pair.maker)) == 1:
             gain = np.abs(tensors[pair.maker] + np.float32(pair.shift))
             times: Array = (gain / max(float(np.median(gain)), 1e-12)).astype(np.float32)

@@ -106,6 +106,15 @@ def smooth_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> lis
     return pairs
 
 
+def level_pairs(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> list[Pair]:
+    """List the same of both parts, where the image part's can be moved."""
+    graph, known = graph_of(config["model_type"]), architectures.architecture(config["model_type"])
+    image: list[Pair] = []
+    if hasattr(graph, "smooth_image_pairs"):
+        image = graph.smooth_image_pairs(known.read_image(config), tensors)
+    return [*smooth_pairs(config, tensors), *image]
+
+
 def data_file(path: Path) -> Path:
     """Return where the weights of a graph lie."""
     return path.with_name(path.name + "_data")

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 
 from edge_embed import Embedder, InputError, ModelError, TruncationWarning
@@ -256,6 +257,24 @@ def test_what_would_change_vectors_is_refused(
     else:
         change(source, file, key, **values)
     with pytest.raises(ModelError, match=message):
+        convert(source, tmp_path / "out", ["onnx:float32"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("clip", "text_projection.weight"),
+        ("clip", "vision_model.encoder.layers.0.layer_norm1.weight"),
+        ("siglip", "text_model.encoder.layers.1.self_attn.v_proj.weight"),
+        ("siglip", "vision_model.head.probe"),
+    ],
+)
+def test_a_missing_tensor_is_named(made: Made, tmp_path: Path, kind: str, name: str) -> None:
+    source = Path(shutil.copytree(made(kind)[1], tmp_path / "source"))
+    tensors = load_file(source / "model.safetensors")
+    del tensors[name]
+    save_file(tensors, source / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match=f"the weights lack the tensor '{name}', which config.json calls for"):
         convert(source, tmp_path / "out", ["onnx:float32"])
 
 

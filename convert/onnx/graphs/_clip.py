@@ -5,7 +5,7 @@ Names of tensors begin with what `at` says.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edge_embed.architectures._clip import Layers, TextTower, Tower
 
+from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Reader
 from ..builder import MICROSOFT, Builder
 from ..levels import linear, linear_with_bias, table
@@ -73,6 +74,29 @@ def _layer(b: Builder, read: Reader, shape: Layers, at: str, x: str, attention: 
     x = x if pick is None else pick(x)
     x = b.node("Add", x, linear_with_bias(b, read, f"{at}self_attn.out_proj", attended, dim, dim))
     return b.node("Add", x, mlp(b, read, shape, f"{at}mlp.", norm(b, read, shape, f"{at}layer_norm2", x)))
+
+
+def smooth_pairs(shape: Layers, at: str, end: tuple[str, str] | None) -> list[Pair]:
+    """List what makes the channels that linear layers read: norms, and values; `end`: a last norm, and what reads it.
+
+    GELU is not linear, so that nothing can be moved through it. With an end, the last layer's queries are those of one
+    row, and its keys and values a product of their own.
+    """
+    pairs = []
+    for n in range(shape.num_hidden_layers):
+        layer = f"{at}encoder.layers.{n}."
+        keys = "kv" if end and n == shape.num_hidden_layers - 1 else "qkv"
+        pairs += [
+            _pair(f"{layer}layer_norm1", [f"{layer}self_attn.{x}_proj" for x in "qkv"], f"{layer}self_attn.{keys}"),
+            _pair(f"{layer}self_attn.v_proj", [f"{layer}self_attn.out_proj"]),
+            _pair(f"{layer}layer_norm2", [f"{layer}mlp.fc1"]),
+        ]
+    return [*pairs, *([_pair(f"{at}{end[0]}", [end[1]])] if end else [])]
+
+
+def _pair(maker: str, readers: Sequence[str], layer: str = "") -> Pair:
+    weights = tuple(f"{reader}.weight" for reader in readers)
+    return Pair(f"{maker}.weight", weights, layer or readers[0], bias=f"{maker}.bias")
 
 
 def mlp(b: Builder, read: Reader, shape: Layers, at: str, x: str) -> str:

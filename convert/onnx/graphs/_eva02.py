@@ -48,7 +48,8 @@ def smooth_image_pairs(tower: ImageConfig, tensors: Mapping[str, Array]) -> list
             ("mlp.ffn_ln", "mlp.w3", ("mlp.w3",)),
         ):
             readers = tuple(f"{prefix}{at}{name}.weight" for name in names)
-            pairs += [Pair(f"{prefix}{at}{norm}.{part}", readers, f"{at}{layer}") for part in ("weight", "bias")]
+            made = f"{prefix}{at}{norm}"
+            pairs.append(Pair(f"{made}.weight", readers, f"{at}{layer}", bias=f"{made}.bias"))
     return pairs
 
 

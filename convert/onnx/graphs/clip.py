@@ -65,8 +65,13 @@ def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -
 
 
 def smooth_pairs(config: Config, tensors: Mapping[str, Array]) -> list[Pair]:
-    """List nothing: norms have a bias beside their gain, and no pair holds both."""
-    return []
+    """List what makes the channels that the text tower's linear layers read."""
+    return _clip.smooth_pairs(config, TEXT, ("final_layer_norm", "text_projection"))
+
+
+def smooth_image_pairs(config: ImageConfig, tensors: Mapping[str, Array]) -> list[Pair]:
+    """List what makes the channels that the image tower's linear layers read."""
+    return _clip.smooth_pairs(config.tower, VISION, ("post_layernorm", "visual_projection"))
 
 
 def _closing_place(b: Builder, config: Config) -> str:

@@ -60,8 +60,13 @@ def build_image(b: Builder, config: ImageConfig, tensors: Mapping[str, Array]) -
 
 
 def smooth_pairs(config: Config, tensors: Mapping[str, Array]) -> list[Pair]:
-    """List nothing: norms have a bias beside their gain, and no pair holds both."""
-    return []
+    """List what makes the channels that the text tower's linear layers read."""
+    return _clip.smooth_pairs(config, TEXT, ("final_layer_norm", f"{TEXT}head"))
+
+
+def smooth_image_pairs(config: ImageConfig, tensors: Mapping[str, Array]) -> list[Pair]:
+    """List what makes the channels that the image tower's linear layers read, up to its head, which has a query too."""
+    return _clip.smooth_pairs(config.tower, VISION, None)
 
 
 def _head(b: Builder, read: Reader, tower: Tower, at: str, x: str) -> str:

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file
 
 from edge_embed_convert.checkpoint.moments import Moments
 from edge_embed_convert.checkpoint.smooth import levelled, smoothed
-from edge_embed_convert.onnx.file import smooth_pairs
+from edge_embed_convert.onnx.file import level_pairs, smooth_pairs
 
-from support import tiny
+from support import tiny, tiny_clip
 from support.massive import plant
 
 
@@ -60,3 +60,30 @@ def test_a_bias_is_moved_with_its_weights(tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(after, before, atol=1e-5)  # 2e-6 was measured
     assert np.abs(changed[f"{at}v_proj.bias"] - tensors[f"{at}v_proj.bias"]).max() > 0.01
+
+
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_gains_of_two_towers_are_brought_down_with_their_biases(kind: str, tmp_path: Path) -> None:
+    """An int8 text part whose massive channels stay falls from a cosine of 0.9997 to 0.39 (CLIP), 0.9998 to 0.89."""
+    tiny_clip.make(kind, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    tensors = load_file(tmp_path / "model.safetensors")
+    pairs = level_pairs(config, tensors)
+    assert levelled(tensors, pairs) is tensors
+    massive, rng = dict(tensors), np.random.default_rng(0)
+    norms = [pair for pair in pairs if tensors[pair.maker].ndim == 1]
+    assert {pair.maker.partition(".")[0] for pair in norms} == {"text_model", "vision_model"}
+    for pair in norms:
+        scale = np.ones(len(tensors[pair.maker]), np.float32)
+        scale[rng.choice(len(scale), 3, replace=False)] = 32, 64, 128
+        assert pair.bias
+        massive |= {name: massive[name] * scale for name in (pair.maker, pair.bias)}
+        massive |= {name: massive[name] / scale for name in pair.readers}
+    level = levelled(massive, pairs)
+    for pair in norms:
+        gain = np.abs(level[pair.maker])
+        assert np.abs(massive[pair.maker]).max() > 25 * np.median(gain)
+        assert gain.max() < 6 * np.median(gain)
+        for maker in (pair.maker, pair.bias):
+            for reader in pair.readers:
+                np.testing.assert_array_equal(level[maker] * level[reader], tensors[maker] * tensors[reader])
