@@ -18,6 +18,7 @@ from transformers import AutoModel
 from edge_embed import CorruptModelError, Embedder, InputError, ModelError
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
+from edge_embed_convert.__main__ import main
 from edge_embed_convert.verification import verify
 
 from support import jina_v3_published as jina_v3
@@ -65,7 +66,7 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str | None,
     return folder, jina_v3.make(folder)
 
 
-@pytest.mark.parametrize("task", jina_v3.TASKS)
+@pytest.mark.parametrize("task", jina_v3.TASKS[:4])
 def test_a_task_is_merged_and_has_its_prompt(task: str, v3: tuple[Path, dict[str | None, Any]], tmp_path: Path) -> None:
     folder, models = v3
     exact = reference(models[task], folder, prompt=jina_v3.PROMPTS[task])
@@ -89,6 +90,20 @@ def test_a_task_is_asked_for_by_name(v3: tuple[Path, dict[str | None, Any]]) -> 
         model.use_task("retrieval.passage")
         exact = reference(models["retrieval.passage"], folder, prompt=jina_v3.PROMPTS["retrieval.passage"])
         np.testing.assert_allclose(model.encode(TEXTS), exact, atol=TOLERANCE)
+
+
+def test_the_command_converts_the_tasks_that_it_is_told(v3: tuple[Path, dict[str | None, Any]], tmp_path: Path) -> None:
+    folder, models = v3
+    options = ["--out", str(tmp_path), "--to", "onnx:float32", "--task"]
+    assert main([str(folder), *options, "separation,text-matching"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["jina-v3-separation", "jina-v3-text-matching"]
+    exact = reference(models["text-matching"], folder)
+    np.testing.assert_allclose(encoded(tmp_path / "jina-v3-text-matching"), exact, atol=TOLERANCE)
+    assert main([str(folder), *options, "poetry"]) == 1
+    with pytest.raises(InputError, match=r"unknown task 'poetry': .* has adapters for 'classification', 'retrieval"):
+        convert(folder, tmp_path, ["onnx:float32"], task="poetry")
+    with pytest.raises(InputError, match=r"is a base with adapters for 'classification', .*: pass task="):
+        convert(folder, tmp_path, ["onnx:float32"])
 
 
 def test_the_merged_checkpoint_is_one_of_transformers(v3: tuple[Path, dict[str | None, Any]], tmp_path: Path) -> None:
