@@ -26,6 +26,7 @@ from ...checkpoint.source import Array
 
 Value: TypeAlias = "str | bytes | bool | int | float | list[str] | list[bool] | list[int] | list[float]"
 VOCABULARY = "token_embd.weight"
+THETA = 1e4  # llama.cpp's, for a file that states none
 SHAPE = {  # llama.cpp's keys, and config.json's usual names for the same
     "block_count": "num_hidden_layers",
     "embedding_length": "hidden_size",
@@ -96,6 +97,12 @@ class Stated:
     def text(self, key: str, default: str) -> str:
         """Return a text; `default` if it is absent."""
         return self.header.text(f"{self.header.architecture}.{key}") or default
+
+    def rope(self) -> dict[str, Any]:
+        """Return how positions turn, as config.json's rope_parameters have it."""
+        kind = self.text("rope.scaling.type", "none")
+        found = {"rope_type": "default" if kind == "none" else kind, "rope_theta": self.real("rope.freq_base", THETA)}
+        return found | ({"factor": self.real("rope.scaling.factor")} if kind == "linear" else {})
 
     def layers(self, key: str, layers: int, period: tuple[int, int]) -> list[bool]:
         """Return of each layer whether something is so of it, which a file says one by one, or by a number n.

@@ -12,7 +12,6 @@ from . import SHAPE, VOCABULARY, Entry, Stated, Value
 
 EPSILON = "attention.layer_norm_rms_epsilon"
 UNREAD = ("output.weight",)  # an LM head
-THETA = 1e4  # llama.cpp's, for a file that states none
 
 NORMS = {"attn_norm": "input_layernorm", "ffn_norm": "post_attention_layernorm"}
 
@@ -38,11 +37,7 @@ def metadata(config: Config) -> dict[str, Value]:
 def config_of(stated: Stated) -> dict[str, Any]:
     """Return config.json's values."""
     found = stated.counts(SHAPE)
-    theta, heads = stated.real("rope.freq_base", THETA), found["num_attention_heads"]
-    kind = stated.text("rope.scaling.type", "none")
-    rope: dict[str, Any] = {"rope_type": "default" if kind == "none" else kind, "rope_theta": theta}
-    if kind == "linear":
-        rope["factor"] = stated.real("rope.scaling.factor")
+    heads, rope = found["num_attention_heads"], stated.rope()
     return {
         **found,
         "rms_norm_eps": stated.real(EPSILON),
@@ -51,7 +46,7 @@ def config_of(stated: Stated) -> dict[str, Any]:
         "num_key_value_heads": stated.whole("attention.head_count_kv", heads),
         "head_dim": stated.whole("attention.key_length", found["hidden_size"] // heads),
         "max_position_embeddings": stated.whole("context_length"),
-        "rope_theta": theta,
+        "rope_theta": rope["rope_theta"],
         "rope_parameters": rope,
         "vocab_size": stated.rows(VOCABULARY),
     }

@@ -5,9 +5,11 @@ It computes their GELU with tanh whatever `hidden_act` says.
 
 from __future__ import annotations
 
+from typing import Any
+
 from edge_embed.architectures._post_norm import Config
 
-from . import Entry, Value, _bert
+from . import Entry, Stated, Value, _bert
 from ._bert import norm, tables
 
 
@@ -20,6 +22,12 @@ def metadata(config: Config) -> dict[str, Value]:
     if config.rope_divisor != 1:
         scaling = {"rope.scaling.type": "linear", "rope.scaling.factor": config.rope_divisor}
     return {**keys, "rope.dimension_count": config.head_dim, "rope.freq_base": config.rope_theta, **scaling}
+
+
+def numbers(stated: Stated) -> dict[str, Any]:
+    """Return config.json's values but for positions; GELU is as in BERT's."""
+    act, longest = stated.beside.get("hidden_act", "gelu"), stated.whole("context_length")
+    return {**_bert.numbers(stated), "hidden_act": act, "max_position_embeddings": longest}
 
 
 def entries(config: Config, max_tokens: int) -> list[Entry]:

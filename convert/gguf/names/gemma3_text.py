@@ -8,7 +8,7 @@ from typing import Any
 from edge_embed.architectures.gemma3_text import FULL, PATTERN, WINDOWED, Config
 from edge_embed.errors import UnsupportedModelError
 
-from . import Entry, Stated, Value, _llama
+from . import THETA, Entry, Stated, Value, _llama
 from ._llama import UNREAD
 
 __all__ = ["CAUSAL_NAME", "DENSE", "NAME", "UNREAD", "config_of", "entries", "metadata"]
@@ -22,16 +22,17 @@ NORMS = {
     "post_ffw_norm": "post_feedforward_layernorm",
 }
 WINDOW, LAYERS = "attention.sliding_window", "attention.sliding_window_pattern"
+OTHERS = ("hidden_act", "is_causal", "rope_theta")  # of Llama, which Gemma has by other names
 LAYERS_OF_27B = 62  # by which llama.cpp tells a model whose scores are divided by another number than the heads' width
 
 
 def config_of(stated: Stated) -> dict[str, Any]:
     """Return config.json's values."""
-    found = {key: value for key, value in _llama.config_of(stated).items() if key not in ("hidden_act", "rope_theta")}
+    found = {key: value for key, value in _llama.config_of(stated).items() if key not in OTHERS}
     layers, causal = found["num_hidden_layers"], stated.header.architecture == CAUSAL_NAME
     window = stated.whole(WINDOW, 0, least=0)
     windowed = stated.layers(LAYERS, layers, (PATTERN, -1)) if window else [False] * layers
-    near = {"rope_type": "default", "rope_theta": stated.real("rope.freq_base_swa", _llama.THETA)}
+    near = {"rope_type": "default", "rope_theta": stated.real("rope.freq_base_swa", THETA)}
     wide = causal and layers == LAYERS_OF_27B
     return {
         **found,

@@ -7,12 +7,12 @@ from typing import Any
 from edge_embed.architectures.modernbert import Config
 from edge_embed.errors import UnsupportedModelError, listing
 
-from . import SHAPE, VOCABULARY, Entry, Stated, Value
+from . import SHAPE, THETA, VOCABULARY, Entry, Stated, Value
 
 NAME = "modern-bert"
 WINDOW, PATTERN = "attention.sliding_window", "attention.sliding_window_pattern"
 PERIOD = (3, 0)  # llama.cpp's, for a file that states none
-THETA, THETAS = 1e4, ("full_attention", "sliding_attention")
+THETAS = ("full_attention", "sliding_attention")
 
 
 def metadata(config: Config) -> dict[str, Value]:

@@ -9,7 +9,6 @@ from edge_embed.architectures.nomic_bert import Config
 from . import Entry, Stated, Value, _bert
 
 NAME = "nomic-bert"
-THETA = 1e4  # llama.cpp's, for a file that states none
 
 
 def metadata(config: Config) -> dict[str, Value]:
@@ -19,12 +18,11 @@ def metadata(config: Config) -> dict[str, Value]:
 
 def config_of(stated: Stated) -> dict[str, Any]:
     """Return config.json's values, as transformers has them."""
-    theta = stated.real("rope.freq_base", THETA)
     return {
         **_bert.numbers(stated),
         "hidden_act": "silu",
         "max_position_embeddings": stated.whole("context_length"),
-        "rope_parameters": {"rope_type": "default", "rope_theta": theta},
+        "rope_parameters": stated.rope(),
     }
 
 
