@@ -16,7 +16,7 @@ from .adapters import Adapter
 from .arrays import Array, shape_of
 
 # One of the base and the model that the adapter was trained on may hold the other under such a name.
-PREFIXES = ("model.", "bert.")
+PREFIXES = ("model.", "bert.", "language_model.")
 TABLE, HEAD = "embed_tokens.weight", "lm_head.weight"
 OTHER_BASE = "merge into the base that the adapter was trained on"
 UNTIE = f"store the base untied (tie_word_embeddings=false, {HEAD} of its own), train on that and merge into it"

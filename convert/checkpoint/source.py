@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from edge_embed.architectures import settled, with_attention
+from edge_embed.architectures import _omni, settled, with_attention
 from edge_embed.errors import CorruptModelError, ModelNotFoundError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
@@ -28,6 +28,7 @@ from edge_embed.spec.values import text
 from edge_embed.spec.weights import File
 
 from .arrays import Array
+from .derived import Stacked
 from .renamed import as_known
 from .task_factors import one_task
 
@@ -123,9 +124,11 @@ def open_source(repo: ModelFolder, task: str | None = None) -> Source:
     tensors = Tensors(paths)
     if any(name.endswith(".scales") for name in tensors):
         raise UnsupportedModelError(f"{folder} holds quantised MLX weights: convert from the original checkpoint")
-    text(config, "model_type", folder / "config.json")
+    kind = text(config, "model_type", folder / "config.json")
     weights = one_task(tensors, config, repo.tasks_within, task)
-    config = settled(with_attention(config, repo.spec.attention), weights)
+    if kind in _omni.TYPES:
+        weights = Stacked(weights, _omni.text_tensors(kind, weights))
+    config = settled(with_attention(_omni.text_config(config), repo.spec.attention), weights)
     weights = as_known(weights, config["model_type"])
     spec = replace(with_hashes(repo), architecture=config["model_type"])
     return Source(folder, spec, config, weights, (*paths, *(folder / name for name in repo.dense)))

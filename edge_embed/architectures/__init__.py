@@ -36,10 +36,11 @@ from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelErr
 from edge_embed.spec.values import shown, whole
 from edge_embed.spec.weights import Part
 
+from . import _omni
 from ._renamed import Renamed
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
-PRIVATE = {"jina_embeddings_v5": ("self_attn.q_norm.weight", "qwen3", "eurobert")}
+PRIVATE = dict.fromkeys(("jina_embeddings_v5", *_omni.TYPES), ("self_attn.q_norm.weight", "qwen3", "eurobert"))
 # What is known of architectures that have no file.
 REFUSED = {
     "siglip2": "is SigLIP 2 for images of any proportions (NaFlex), which is not implemented; its checkpoints of one "

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import dim, tables
+from edge_embed.architectures import _omni, dim, tables
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import safetensors_header, weight_map
@@ -56,7 +56,9 @@ def checkpoint_as_mlx(files: Listing, checkpoint: str) -> tuple[Weights, ...]:
 
 
 def embedded_image_part(files: Listing, text: Weights) -> tuple[Weights, ...]:
-    """List the image part that lies in the same files as a text part, if one does."""
+    """List the image part that lies in the same files as a text part, if one does and is read."""
+    if read_object(files.folder / "config.json", {}).get("model_type") in _omni.TYPES:
+        return ()
     headers = (safetensors_header(files.header(file.path)) for file in text.files)
     return (replace(text, part="image"),) if any(n.startswith(TOWERS) for names in headers for n in names) else ()
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import check_window, dim, model_type_of, own_values, text_values
+from edge_embed.architectures import _omni, check_window, dim, model_type_of, own_values, text_values
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.card import card_head
 from edge_embed.formats.json_file import read_json, read_object
@@ -82,7 +82,7 @@ def read_spec(
     values["matryoshka_dims"] = [size for size in dims if size <= values["dim"]]  # a namesake may be smaller
     if license := license_of(path):
         values["license"] = license
-    if image := read_preprocessor(path):
+    if config["model_type"] not in _omni.TYPES and (image := read_preprocessor(path)):
         values["image"] = dataclasses.asdict(image)
     if adapters:
         values |= _tasks(adapters, values.get("prompts", {}), values.get("default_prompt"))

@@ -30,6 +30,7 @@ from .tokenizer import Tokenizer
 from .windows import WINDOW, TruncationReport, Window, WindowState, split_windows
 
 T = TypeVar("T")
+OMNI = "jina-embeddings-v5-omni"  # whose names tell why their images are not taken
 
 
 @dataclass
@@ -95,6 +96,11 @@ class Pipeline:
 
     def _no_images(self) -> str | None:
         """Say why the model takes no images, if that is so."""
+        if self.spec.image is None and OMNI in f"{self.spec.source} {self.spec.name}":
+            return (
+                "embeds texts, as jina-embeddings-v5-text does: of jina-embeddings-v5-omni the towers for pictures and "
+                "sound are not implemented. For images take jina-clip-v1, CLIP or SigLIP"
+            )
         if self.spec.image is None:
             return "embeds texts, not images"
         if self.vision is None:

@@ -10,7 +10,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from edge_embed.architectures import architecture, with_attention
+from edge_embed.architectures import _omni, architecture, with_attention
 from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend
 from edge_embed.errors import BackendError, CorruptModelError, InputError, listing
 from edge_embed.formats.json_file import read_object
@@ -160,7 +160,7 @@ def load(
 
     def open_base() -> tuple[Any, Adapters]:
         model = _open(folder, spec, weights)
-        return model, Adapters(model, adapters, architecture(spec.architecture).PREFIXES)
+        return model, Adapters(model, adapters, (*architecture(spec.architecture).PREFIXES, _omni.PREFIX))
 
     return MlxTasksBackend(open_base, spec.pooled_rows, task)
 

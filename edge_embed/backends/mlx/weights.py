@@ -14,7 +14,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten
 
-from edge_embed.architectures import settled, sources
+from edge_embed.architectures import _omni, settled, sources
 from edge_embed.architectures._renamed import places
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.safetensors import safetensors_header
@@ -44,6 +44,9 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     Raises CorruptModelError or UnsupportedModelError that names the tensor.
     """
     stored = read_tensors(paths)
+    if (own := config.get("model_type")) in _omni.TYPES:
+        config, named = _omni.text_config(config), _omni.text_tensors(own, stored)
+        stored = {name: stored[tensor] for name, (tensor,) in named.items()}
     config = settled({**config, "model_type": model_type}, stored)
     part = build(model_type, config, kind)
     model = part.model
