@@ -37,15 +37,19 @@ PUBLISHED = {
 }
 
 
-def config_of(**values: Any) -> SimpleNamespace:
-    """Return a configuration as published, with the sizes that are given."""
-    return SimpleNamespace(**{**PUBLISHED, **values})
+class Config(SimpleNamespace):
+    """A configuration as published, with the sizes that are given."""
+
+    model_type = "jina_bert_v2"  # of the class, as the architecture is called here; what is saved says "bert"
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(**{**PUBLISHED, **values})
 
 
 class SelfAttention(nn.Module):
     """Attention before its output projection."""
 
-    def __init__(self, config: SimpleNamespace, normed: bool) -> None:
+    def __init__(self, config: Config, normed: bool) -> None:
         super().__init__()
         dim = config.hidden_size
         self.heads = config.num_attention_heads
@@ -66,7 +70,7 @@ class SelfAttention(nn.Module):
 class Output(nn.Module):
     """Project, add, normalise."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.LayerNorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
@@ -78,7 +82,7 @@ class Output(nn.Module):
 class Attention(nn.Module):
     """Attention, added and normalised."""
 
-    def __init__(self, config: SimpleNamespace, normed: bool) -> None:
+    def __init__(self, config: Config, normed: bool) -> None:
         super().__init__()
         self.self, self.output = SelfAttention(config, normed), Output(config)
 
@@ -89,7 +93,7 @@ class Attention(nn.Module):
 class Layer(nn.Module):
     """One layer of jina-embeddings-v2-base-en and its kin: the MLP ends with its norm."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         dim, inner = config.hidden_size, config.intermediate_size
         self.attention, self.mlp = Attention(config, normed=False), nn.Module()
@@ -105,7 +109,7 @@ class Layer(nn.Module):
 class CodeLayer(nn.Module):
     """One layer of jina-embeddings-v2-base-code."""
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         dim, inner = config.hidden_size, config.intermediate_size
         self.attention, self.mlp = Attention(config, normed=True), nn.Module()
@@ -123,7 +127,7 @@ class JinaBert(nn.Module):
 
     layer: type[nn.Module] = Layer
 
-    def __init__(self, config: SimpleNamespace) -> None:
+    def __init__(self, config: Config) -> None:
         super().__init__()
         self.config, dim = config, config.hidden_size
         self.embeddings, self.encoder = nn.Module(), nn.Module()
