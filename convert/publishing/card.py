@@ -9,9 +9,10 @@ from edge_embed.formats.card import card_head
 from edge_embed.hub.checksums import SUMS
 from edge_embed.spec.model import FILE_NAME, ModelSpec
 
-from ..export import describe
+from ..export import describe, exporter
 from ..verification.verdicts import Results
-from .snippets import has_sides, snippets
+from .others import has_sides
+from .snippets import snippets, tags
 
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Za-z]{2,8})?")
 REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}")
@@ -54,7 +55,7 @@ def _readme(folder: Path, name: str, spec: ModelSpec, results: Results, codes: l
     dims = ", ".join(str(dim) for dim in sorted({*spec.matryoshka_dims, spec.dim}))
     task = f", task {spec.task}" if spec.task else ""
     lines = [
-        *_head(spec, codes),
+        *_head(spec, codes, tags(folder, name, spec)),
         f"# {name}",
         "",
         f"{spec.architecture}, {spec.attention} attention, {spec.pooling} pooling, {spec.max_tokens} tokens, "
@@ -73,7 +74,7 @@ def _readme(folder: Path, name: str, spec: ModelSpec, results: Results, codes: l
     return "\n".join(lines)
 
 
-def _head(spec: ModelSpec, codes: list[str]) -> list[str]:
+def _head(spec: ModelSpec, codes: list[str], readers: list[str]) -> list[str]:
     """Return the YAML head, by which a hub files a model."""
     formats = sorted({weights.format for weights in spec.weights})
     sides = ["sentence-similarity", *(["retrieval"] if has_sides(spec) else [])]
@@ -82,7 +83,7 @@ def _head(spec: ModelSpec, codes: list[str]) -> list[str]:
         lines += [f"base_model: {spec.source}", "base_model_relation: quantized"]
     lines += ["language:", *(f"- {code!r}" for code in codes)] if codes else []  # no: without quotes it is false
     lines += ["library_name: edge_embed", "pipeline_tag: feature-extraction", "tags:"]
-    lines += [f"- {tag}" for tag in ("edge_embed", "embeddings", *sides, spec.architecture, *formats)]
+    lines += [f"- {tag}" for tag in ("edge_embed", "embeddings", *sides, spec.architecture, *formats, *readers)]
     return [*lines, "---", ""]
 
 
@@ -101,12 +102,14 @@ def _table(spec: ModelSpec, results: Results) -> list[str]:
     rows = []
     for weights in spec.weights:
         size = sum(file.size or 0 for file in weights.files) / 1e6
-        loss = results[weights.part, weights.level].loss
-        rows.append(f"| `{weights.name}` | `{weights.files[0].path}` | {size:.1f} | {loss.mean:.5f} | {loss.min:.5f} |")
+        loss, bound = results[weights.part, weights.level].loss, exporter(weights.format).BOUNDS[weights.level]
+        cells = [f"`{weights.name}`", f"`{weights.files[0].path}`", f"{size:.1f}"]
+        cells += [f"{loss.mean:.5f} ({bound.mean})", f"{loss.min:.5f} ({bound.min})"]
+        rows.append(f"| {' | '.join(cells)} |")
     lost = [(weights.name, weights.fidelity.accepted) for weights in spec.weights if weights.fidelity]
     accepted = [f"`{name}` lies below the bound of its level: {loss}.\n" for name, loss in lost if loss is not None]
     return [
-        "| level | file | MB | mean cosine | minimum cosine |",
+        "| level | file | MB | mean cosine (bound) | minimum cosine (bound) |",
         "|---|---|---|---|---|",
         *rows,
         "",

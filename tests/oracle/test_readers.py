@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -82,3 +83,31 @@ def test_a_reader_gives_our_vectors(
     least = float((vectors * ours).sum(axis=1).min())
     table[reader.name, model] = version, least
     assert least >= LEAST
+
+
+PYTHON = re.compile(
+    r"^With (?P<reader>[^\n]*?)(?: \(`pip[^\n]*)?:\n\n```(?P<language>python|js)\n(?P<code>.*?)```", re.S | re.M
+)
+RUN_BY = {
+    "sentence-transformers": "sentence-transformers, ONNX",
+    "transformers.js, in Node": "transformers.js 4",
+}
+
+
+@pytest.mark.parametrize("kind", LEVELS)
+@pytest.mark.parametrize("model", MODELS)
+def test_the_code_of_a_card_runs(kind: str, model: str, made: Made) -> None:
+    """As it stands there, beside the folder, in the readers' own environments."""
+    readers = {reader.name: reader for reader in READERS if not reader.absent}
+    if not PLACE.exists():
+        pytest.skip(f"there is no {PLACE}: scripts/readers.sh installs what reads our folders")
+    folder, _ = made(model, kind)
+    ran = 0
+    for match in PYTHON.finditer((folder / "README.md").read_text("utf-8")):
+        reader = readers[RUN_BY.get(match["reader"], match["reader"])]
+        code = match["code"] + ("if (vectors.dims[0] !== 1) throw 1;" if match["language"] == "js" else "")
+        if match["language"] == "js":
+            code = code.replace('localModelPath = "."', f"localModelPath = {json.dumps(str(folder.parent))}")
+        reader.run(code, folder.parent)
+        ran += 1
+    assert ran == {"onnx": 4, "mlx": 1, "gguf": 1}[kind]

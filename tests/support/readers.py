@@ -49,24 +49,29 @@ class Reader:
         """Where it is run: transformers.js is found from there."""
         return PLACE / self.name.replace(" ", "-") if self.program.endswith(".mjs") else PROGRAMS
 
+    def run(self, code: str, folder: Path) -> None:
+        """Run code beside published folders; that of JavaScript where its packages are."""
+        script = self.program.endswith(".mjs")
+        command = [str(self.runs), *(["--input-type=module", "--eval"] if script else ["-c"]), code]
+        self._call(command, self._beside if script else folder)
+
     def embed(self, folder: Path, texts: Sequence[str]) -> tuple[str, NDArray[np.float32]]:
         """Return the reader's version, and unit vectors (texts, dim)."""
         command = [str(self.runs), str(PROGRAMS / self.program)]
         if self.program.endswith(".mjs"):
             command[1:] = ["--input-type=module", "--eval", (PROGRAMS / self.program).read_text("utf-8")]
+        said = self._call([*command, str(folder), *self.options], self._beside, json.dumps(texts))
+        answer = json.loads(said.strip().splitlines()[-1])
+        return answer["version"], normalize(np.array(answer["vectors"], np.float32))
+
+    def _call(self, command: Sequence[str], place: Path, given: str = "") -> str:
+        environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
         done = subprocess.run(
-            [*command, str(folder), *self.options],
-            input=json.dumps(texts),
-            capture_output=True,
-            text=True,
-            cwd=self._beside,
-            env={**os.environ, "HF_HUB_OFFLINE": "1"},
-            timeout=600,
+            command, input=given, capture_output=True, text=True, cwd=place, env=environment, timeout=600
         )
         if done.returncode:
-            raise RuntimeError(f"{self.name} on {folder}: {done.stderr[-1000:]}")
-        answer = json.loads(done.stdout.strip().splitlines()[-1])
-        return answer["version"], normalize(np.array(answer["vectors"], np.float32))
+            raise RuntimeError(f"{self.name}: {done.stderr[-1000:]}")
+        return done.stdout
 
 
 NODE, SERVER = (Path(shutil.which(name) or name) for name in ("node", os.environ.get("LLAMA_SERVER", "llama-server")))

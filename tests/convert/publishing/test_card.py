@@ -34,7 +34,7 @@ def test_a_card_of_a_plain_model(source: Path, tmp_path: Path, monkeypatch: pyte
     assert card.startswith(
         f"---\n{head}library_name: edge_embed\npipeline_tag: feature-extraction\ntags:\n- edge_embed\n"
     )
-    assert "- sentence-similarity\n- bert\n- onnx\n---\n" in card
+    assert "- sentence-similarity\n- bert\n- onnx\n" in card
     assert "Licence: [mit](LICENSE).\n" in card
     assert "path/to" not in card
     assert 'model = Embedder("./tiny-bert:float32")' in card
@@ -43,6 +43,10 @@ def test_a_card_of_a_plain_model(source: Path, tmp_path: Path, monkeypatch: pyte
     assert f'SentenceTransformer("./tiny-bert", {model_kwargs})' in card
     assert '"feature-extraction", "tiny-bert", { dtype: "fp32", use_external_data_format: true });' in card
     assert 'pooling: "mean", normalize: true' in card
+    assert re.search(r"\| `onnx:float32` \| `onnx/model.onnx` \| 0\.\d \| 1\.00000 \(0\.999999\) \|", card)
+    assert "- sentence-transformers\n- transformers.js\n---\n" in card
+    assert "OpenVINO" not in card
+    assert "fastembed" not in card
     assert run_ours(tmp_path / "out", card, monkeypatch)["queries"].shape == (1, 32)  # type: ignore[attr-defined]
 
 
@@ -68,7 +72,25 @@ def test_a_card_of_a_model_with_prompts(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert command in cards[gguf]
     assert "sentence-transformers[onnx]" not in cards[gguf]
+    assert "ollama pull hf.co/user/tiny-qwen-GGUF:F16" in cards[gguf]
+    assert 'Llama("./tiny-qwen-GGUF/tiny-qwen-F16.gguf", embedding=True, pooling_type=3' in cards[gguf]
     assert "sentence-transformers[onnx]" in cards[onnx]
+
+
+def test_a_card_of_a_portable_folder(tmp_path: Path) -> None:
+    base = tmp_path / "tiny-qwen"
+    tiny.make("qwen3", base, "lasttoken")
+    (base / "tokenizer_config.json").write_text("{}")
+    (folder,) = convert(
+        base, tmp_path / "out", ["onnx:int8"], portable=True, spec={"prompts": {"query": 'a "q": {text}'}}
+    )
+    card = (folder / "README.md").read_text()
+    assert 'model_kwargs={"file_name": "onnx/model_quantized.onnx"}' in card
+    assert '{ dtype: "q8", use_external_data_format: true }' in card
+    assert 'pooling: "last_token", normalize: true' in card
+    assert 'model_file="onnx/model_quantized.onnx", output_name="sentence_embedding"' in card
+    assert 'openvino.compile_model("./tiny-qwen/onnx/model_quantized.onnx", "CPU")' in card
+    assert r'model.embed(["a \"q\": What is knowledge distillation?"])' in card
 
 
 @pytest.mark.parametrize(
