@@ -37,6 +37,7 @@ from edge_embed.spec.values import shown, whole
 from edge_embed.spec.weights import Part
 
 from . import _omni
+from ._left_out import LEFT_OUT
 from ._renamed import Renamed
 
 # Published under a model_type of its own code: a tensor that ends so is the first architecture's, otherwise the second.
@@ -60,7 +61,8 @@ def names(package: str = __name__) -> tuple[str, ...]:
 
 def architecture(model_type: str) -> ModuleType:
     """Return the module of an architecture; raise UnsupportedModelError, listing those that exist."""
-    return implementation(__name__, model_type, REFUSED.get(model_type, "is not implemented; {known} are"))
+    known = {**LEFT_OUT, **REFUSED}
+    return implementation(__name__, model_type, known.get(model_type, "is not implemented; {known} are"))
 
 
 def implementation(package: str, model_type: str, absent: str, advice: str = "") -> ModuleType:

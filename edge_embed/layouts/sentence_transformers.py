@@ -24,6 +24,7 @@ from edge_embed.spec.values import shown, texts, whole
 from .dense import read_dense
 from .facts import facts_of, facts_of_folder
 from .listing import Listing
+from .other_kinds import check_embeds
 from .preprocessor import read_preprocessor
 
 LICENSE = re.compile(r"license:\s*(\S+)\s*")
@@ -65,12 +66,14 @@ def read_spec(
             f"spec: {odd[0]}={overrides[odd[0]]!r} contradicts {config['model_type']}, which has {own[odd[0]]!r}: "
             "leave it out"
         )
+    described = "pooling" in {**facts, **own, **overrides}
+    _check_kind(path, config, described)
     values: dict[str, Any] = {
         "name": name,
         "architecture": model_type_of(config),
         "dim": width,
         **facts,
-        **_modules(path, width, described="pooling" in {**facts, **own, **overrides}),
+        **_modules(path, width, described),
         **own,
         **prompts_of(path, facts.get("prompts", {})),
         "max_tokens": _max_tokens(path, config, facts),
@@ -106,6 +109,13 @@ def adapter_values(folder: Path) -> dict[str, Any]:
         **({"default_prompt": None, **prompts} if any(text != TEXT for text in prompts["prompts"].values()) else {}),
         **({"max_tokens": length} if length else {}),
     }
+
+
+def _check_kind(path: Path, config: Mapping[str, Any], described: bool) -> None:
+    """Refuse a model that does not embed: see `check_embeds`; `described` says how to pool what has no modules.json."""
+    where = path / "modules.json"
+    stated = [kind for kind, _ in module_list(where)] if where.is_file() else None
+    check_embeds(path, config, [] if stated is None and described else stated)
 
 
 def _adapter_modules(folder: Path) -> dict[str, Any]:
