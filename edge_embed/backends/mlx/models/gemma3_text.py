@@ -88,7 +88,7 @@ class Model(nn.Module):
     def __call__(self, ids: mx.array, lengths: mx.array, padded: bool, pooling: Pooling) -> mx.array:
         """Return the hidden states that the pooling needs."""
         x = self.embed_tokens(ids)
-        x = x * mx.array(self._scale, x.dtype)
+        x = (x.astype(mx.float32) * self._scale).astype(x.dtype)  # bfloat16 would make 27.75 of 27.71
         for layer in self.layers:
             x = layer(x, lengths if padded else None)
         x = self.norm(x)
