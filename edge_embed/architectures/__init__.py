@@ -10,7 +10,8 @@ Each file has
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
 text part under the usual names. One whose layers may see a part of a text alone has window(config), the longest text
-that they see whole, or None. One whose tensors are called in several ways has sources(names), as below. One that
+that they see whole, or None. One whose tensors are called in several ways has sources(names), as below, and one with
+several dialects of config.json class_config(config), that of transformers' class. One that
 pools by itself, so that its graph gives a text's one vector, has own_values(config, tokenizer), the keys of
 edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that
 transformers' classes were exported to call the vector, the first that is there.

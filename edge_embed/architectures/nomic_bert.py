@@ -18,7 +18,7 @@ from . import _bert
 from ._checks import CONFIG, check_config, check_heads, check_layers, real, section, whole
 from ._rotary import read_theta
 
-__all__ = ["ATTENTION", "PREFIXES", "TABLE", "UNUSED", "Config", "read", "sources", "text_values"]
+__all__ = ["ATTENTION", "PREFIXES", "TABLE", "UNUSED", "Config", "class_config", "read", "sources", "text_values"]
 
 ATTENTION: Final = "full"
 PREFIXES = ("nomic_bert.", "bert.")
@@ -126,6 +126,16 @@ def text_values(config: Mapping[str, Any]) -> dict[str, Any]:
     stated = {**({"max_trained_positions": DEFAULTS["max_trained_positions"]} if _own(config) else {}), **config}
     positions = [stated[key] for key in POSITIONS if isinstance(stated.get(key), int)]
     return {**values, **({"max_position_embeddings": min(positions)} if positions else {})}
+
+
+def class_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return config.json in the dialect that transformers' class reads."""
+    found = vars(read(config))
+    theta = {"rope_type": "default", "rope_theta": found["rope_theta"]}
+    positions = {key: value for key, value in text_values(config).items() if key == POSITIONS[0]}
+    own = {key: value for key, value in config.items() if key not in BERTS}
+    numbers = {key: value for key, value in found.items() if key != "rope_theta"}
+    return {**own, **numbers, **positions, "hidden_act": "silu", "rope_parameters": theta}
 
 
 def sources(names: Iterable[str]) -> dict[str, tuple[str, ...]]:

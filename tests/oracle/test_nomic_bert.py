@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,22 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from edge_embed import CorruptModelError, UnsupportedModelError
+from edge_embed import CorruptModelError, Embedder, UnsupportedModelError
 from edge_embed.architectures import architecture, dim, sources
 from edge_embed.backends import Batch
 from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import Format
+from edge_embed_convert import convert
+from edge_embed_convert.verification import verify
 
 from support import tiny
 from support.formats import FORMATS, exact_rows, furthest, opened, some_ids
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from sentence_transformers import SentenceTransformer
+
+TEXTS = ["a", "hello, world!", "the quick brown fox 0123456789"]
 LENGTHS = (5, 1, 64, 2, 33, 200)
 TOLERANCE = 1e-4  # of an element of unit rows; 6e-7 was measured, in every format
 SHAPES: dict[str, dict[str, Any]] = {
@@ -41,6 +49,12 @@ CLASS_NAMES = {
     "norm1": "post_attention_layernorm",
     "norm2": "post_mlp_layernorm",
 }
+
+
+@pytest.fixture
+def few_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a conversion verify little, where the test itself measures more."""
+    monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -123,6 +137,19 @@ def test_both_dialects_say_the_same() -> None:
     assert known.read({key: value for key, value in OWN.items() if key != "rotary_emb_base"}).rope_theta == 10_000
     scaled = {**berts, "rope_parameters": {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1000.0}}
     assert known.read(scaled) == read
+
+
+@pytest.mark.usefixtures("few_probes")
+def test_a_published_folder_is_in_the_dialect_of_the_class(tmp_path: Path) -> None:
+    """sentence-transformers loads the folder, and gives its vectors."""
+    tiny.make("nomic-bert", tmp_path / "source", intermediate_size=256)
+    own = {"n_embd": 32, "n_head": 4, "n_layer": 2, "n_inner": 200, "vocab_size": len(tiny.WORDS)}
+    (tmp_path / "source" / "config.json").write_text(json.dumps({**OWN, **own, "pad_vocab_size_multiple": 1}))
+    (folder,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"], keep_checkpoint=True)
+    assert not json.loads((folder / "config.json").read_text()).keys() & {"n_embd", "n_inner", "n_layer", "n_head"}
+    theirs = SentenceTransformer(str(folder), device="cpu").encode(TEXTS)
+    with Embedder(folder) as embedder:
+        np.testing.assert_allclose(embedder.encode(TEXTS), theirs, atol=1e-6)  # 3e-7 was measured
 
 
 @pytest.mark.parametrize(("values", "positions"), [({}, 2048), ({"max_trained_positions": 512}, 512)])
