@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edge_embed.architectures import attention, check_window, sources
+from edge_embed.architectures import attention, check_window
 from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
 from edge_embed.formats.json_file import read_object
 from edge_embed.formats.peft import CONFIG, WEIGHTS
@@ -21,8 +21,6 @@ from edge_embed.spec.names import as_model_name, model_name
 from edge_embed.spec.values import parse_object
 
 from .checkpoint.adapters import open_adapter
-from .checkpoint.arrays import shape_of
-from .checkpoint.derived import Stacked
 from .checkpoint.merge import Merged
 from .checkpoint.source import Source, open_source
 from .gguf.source import open_gguf
@@ -61,8 +59,6 @@ def open_variant(
     if chosen is not None:
         changed = Merged(source.tensors, open_adapter(chosen), tied=bool(source.config.get("tie_word_embeddings")))
         source = replace(source, tensors=changed, files=(*source.files, chosen / WEIGHTS, chosen / CONFIG))
-    shapes = {name: shape_of(source.tensors, name) for name in source.tensors}
-    tensors = Stacked(source.tensors, sources(source.spec.architecture, shapes))
     spec = replace(
         source.spec,
         name=name or source.spec.name,
@@ -85,7 +81,7 @@ def open_variant(
         spec = replace(spec, fingerprint=None)  # no longer the space of the folder that we once made
     if spec.pooling == "last":
         _check_closing_token(source, spec.template(None, None))
-    return replace(source, spec=spec, tensors=tensors)
+    return replace(source, spec=spec)
 
 
 def _source(repo: ModelFolder, task: str | None) -> Source:

@@ -39,7 +39,7 @@ class Restored(Mapping[str, Array]):
         self._entries: dict[str, list[Entry]] = {}
         for entry in entries:
             self._entries.setdefault(entry.source, []).append(entry)
-        known = {entry.name for parts in self._entries.values() for entry in parts}
+        known = {self._stored(entry) for parts in self._entries.values() for entry in parts}
         if odd := [name for name in self._where if name not in known and name not in unread]:
             raise UnsupportedModelError(
                 f"{self._path}: {len(odd)} tensors have no place in this architecture: {listing(odd[:5])}"
@@ -70,28 +70,41 @@ class Restored(Mapping[str, Array]):
         """Return a tensor's shape without reading its values."""
         return self._entries[name][0].shape
 
+    def _stored(self, entry: Entry) -> str:
+        """Return what the tensor is called in the file, which may have it within a wider one."""
+        return entry.within[0] if entry.within and entry.within[0] in self._where else entry.name
+
     def _check(self, entry: Entry) -> None:
-        if entry.name not in self._where:
+        name = self._stored(entry)
+        if name not in self._where:
             if entry.optional:
                 return
-            raise CorruptModelError(f"{self._path} lacks the tensor {entry.name!r}, which its metadata call for")
-        header = self._where[entry.name]
-        tensor = header.tensors[entry.name]
+            raise CorruptModelError(f"{self._path} lacks the tensor {name!r}, which its metadata call for")
+        header = self._where[name]
+        tensor = header.tensors[name]
         shape = tensor.shape[::-1]
-        if shape != entry.size:
+        wanted = entry.size
+        if entry.within and name != entry.name:
+            wanted = (entry.within[2], *wanted[1:])
+        if shape != wanted:
             raise CorruptModelError(
-                f"{header.path}: tensor {entry.name!r} has shape {shape}, the file's metadata call for {entry.size}"
+                f"{header.path}: tensor {name!r} has shape {shape}, the file's metadata call for {wanted}"
             )
         if not readable(tensor.type):
             raise UnsupportedModelError(
-                f"{header.path}: tensor {entry.name!r} is of type {tensor.type}, which this release of gguf "
+                f"{header.path}: tensor {name!r} is of type {tensor.type}, which this release of gguf "
                 "cannot dequantise: convert from another level, or from the original checkpoint"
             )
 
     def _read(self, entry: Entry) -> Array:
-        if entry.name not in self._where:
+        name = self._stored(entry)
+        if name not in self._where:
             return np.zeros(entry.size, np.float32)
-        return dequantised(self._where[entry.name], entry.name)
+        whole = dequantised(self._where[name], name)
+        if entry.within is None or name == entry.name:
+            return whole
+        start = entry.within[1]
+        return whole[start : start + entry.size[0]]
 
 
 @cache

@@ -10,11 +10,9 @@ Each file has
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
 text part under the usual names. One whose layers may see a part of a text alone has window(config), the longest text
-that they see whole, or None. One whose tensors are called in several ways has sources(names), as below, and one with
-several dialects of config.json class_config(config), that of transformers' class. One that
-pools by itself, so that its graph gives a text's one vector, has own_values(config, tokenizer), the keys of
-edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that
-transformers' classes were exported to call the vector, the first that is there.
+that they see whole, or None. One that pools by itself, so that its graph gives a text's one vector, has
+own_values(config, tokenizer), the keys of edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and
+OUTPUTS, by part what graphs that transformers' classes were exported to call the vector, the first that is there.
 
 Some checkpoints of an architecture are published otherwise than transformers has it, or with code of their own. Its
 file then has ALIAS, values of config.json by which such are known; RENAMED, what their tensors are called here; and
@@ -33,7 +31,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any, Literal
 
-from edge_embed.errors import CorruptModelError, InputError, UnsupportedModelError, listing
+from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.spec.values import shown, whole
 from edge_embed.spec.weights import Part
 
@@ -151,22 +149,6 @@ def attention(config: Mapping[str, Any]) -> Attention:
     stated: Attention = known.ATTENTION
     causal = getattr(known.read(config), "causal", stated == "causal")
     return "causal" if causal else "full"
-
-
-def sources(model_type: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return what we call the tensors of a checkpoint, of such shapes: name -> those that are stacked to make it.
-
-    Raises CorruptModelError for some that cannot be.
-    """
-    known = architecture(model_type)
-    if not hasattr(known, "sources"):
-        return {name: (name,) for name in shapes}
-    found: dict[str, tuple[str, ...]] = known.sources(shapes)
-    for name, parts in found.items():
-        if len(parts) > 1 and (not all(shapes[p] for p in parts) or len({shapes[p][1:] for p in parts}) > 1):
-            stated = listing(f"{part} {shapes[part]}" for part in parts)
-            raise CorruptModelError(f"tensors {stated} cannot make {name!r}: their rows differ")
-    return found
 
 
 def tables() -> tuple[str, ...]:

@@ -17,8 +17,8 @@ from ._checks import CONFIG, check_config, check_heads, numbers
 from ._llama import read_rope
 from ._renamed import Renamed
 
+GELUS = ("gelu", "gelu_new", "gelu_pytorch_tanh")
 ALLOWED = {
-    "hidden_act": ("gelu", "gelu_new", "gelu_pytorch_tanh"),
     "is_decoder": (False,),
     "add_cross_attention": (False,),
 }
@@ -43,11 +43,12 @@ class Config(_Config):
     """The values that shape a model, under BERT's names; positions are divided by `rope_divisor`.
 
     `rotary`: positions turn queries and keys; else scores fall with the tokens' distance. `gated`: the MLP scales what
-    it activates. `qk_norm`: queries and keys are normed, and what is attended twice.
+    it activates. `biases`: linear layers have them. `qk_norm`: queries and keys are normed, and what is attended twice.
     """
 
     hidden_act: str = "gelu"
     gated: bool = True
+    biases: bool = True
     qk_norm: bool = False
     rotary: bool = True
     rope_theta: float = 1.0
@@ -59,13 +60,15 @@ class Config(_Config):
         return self.hidden_size // self.num_attention_heads
 
 
-def read_rotary(config: Mapping[str, Any], *, gated: bool, theta: float) -> Config:
+def read_rotary(
+    config: Mapping[str, Any], *, gated: bool, theta: float, biases: bool = True, activations: tuple[str, ...] = GELUS
+) -> Config:
     """Read and check the values of a model with rotary positions; `theta` where config.json says none."""
-    found = _read(config)
+    found = _read(config, activations)
     if found.head_dim % 2:
         raise CorruptModelError(f"{CONFIG}: heads of {found.head_dim} channels do not make pairs that positions turn")
     rope_theta, rope_divisor = read_rope(config, theta)
-    return replace(found, gated=gated, rope_theta=rope_theta, rope_divisor=rope_divisor)
+    return replace(found, gated=gated, biases=biases, rope_theta=rope_theta, rope_divisor=rope_divisor)
 
 
 def read_alibi(config: Mapping[str, Any], *, qk_norm: bool = False) -> Config:
@@ -73,8 +76,8 @@ def read_alibi(config: Mapping[str, Any], *, qk_norm: bool = False) -> Config:
     return replace(_read(config), rotary=False, qk_norm=qk_norm)
 
 
-def _read(config: Mapping[str, Any]) -> Config:
-    check_config(config, ALLOWED, NEEDED)
+def _read(config: Mapping[str, Any], activations: tuple[str, ...] = GELUS) -> Config:
+    check_config(config, {**ALLOWED, "hidden_act": activations}, NEEDED)
     types = values.whole(config, "type_vocab_size", CONFIG, least=0)
     known = {key: value for key, value in config.items() if key in (*NEEDED, "hidden_act")}
     found = replace(numbers(Config, {**known, "type_vocab_size": 1}), type_vocab_size=types)

@@ -42,7 +42,8 @@ class Entry:
     `moments` names the linear layer whose input the tensor multiplies, None where there is none to be measured.
     `heads` is set where llama.cpp turns neighbouring rows of each head together, and the checkpoint those half a head
     apart: the rows are put in llama.cpp's order. `shift` is added to each number. An `optional` tensor may be absent
-    from a file, and then is zero.
+    from a file, and then is zero. `within` is how others' files may have it: in a wider tensor, from which
+    row on, and how many rows that has.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Entry:
     heads: int | None = None
     shift: float = 0
     optional: bool = False
+    within: tuple[str, int, int] | None = None
 
     @property
     def size(self) -> tuple[int, ...]:

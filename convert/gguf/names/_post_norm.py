@@ -1,10 +1,11 @@
-"""Encoders that norm after each addition, with rotary positions or ALiBi, in llama.cpp: its jina-bert-v2 and -v3.
+"""Encoders that norm after each addition, with rotary positions or ALiBi, in llama.cpp: jina-bert-v2, -v3, nomic-bert.
 
 It computes their GELU with tanh whatever `hidden_act` says.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from edge_embed.architectures._post_norm import Config
@@ -40,10 +41,9 @@ def entries(config: Config, max_tokens: int) -> list[Entry]:
 
 def _layer(config: Config, to: str, at: str) -> list[Entry]:
     dim = config.hidden_size
-    qkv = f"{at}self_attn.qkv"
     parts = [
-        *(_linear(f"{to}attn_{x}", f"{at}self_attn.{x}_proj", (dim, dim), qkv) for x in "qkv"),
-        _linear(f"{to}attn_output", f"{at}self_attn.o_proj", (dim, dim)),
+        _joined(config, to, f"{at}self_attn."),
+        _linear(config, f"{to}attn_output", f"{at}self_attn.o_proj", (dim, dim)),
         norm(f"{to}attn_output_norm", f"{at}post_attention_layernorm", dim),
         _mlp(config, to, f"{at}mlp."),
         norm(f"{to}layer_output_norm", f"{at}post_mlp_layernorm", dim),
@@ -54,23 +54,32 @@ def _layer(config: Config, to: str, at: str) -> list[Entry]:
     return [entry for part in parts for entry in part]
 
 
+def _joined(config: Config, to: str, at: str) -> list[Entry]:
+    """List queries, keys and values; llama.cpp's own converter writes them as one tensor."""
+    dim = config.hidden_size
+    listed = []
+    for n, x in enumerate("qkv"):
+        for entry in _linear(config, f"{to}attn_{x}", f"{at}{x}_proj", (dim, dim), f"{at}qkv"):
+            kind = entry.name.rpartition(".")[2]
+            listed.append(replace(entry, within=(f"{to}attn_qkv.{kind}", n * dim, 3 * dim)))
+    return listed
+
+
 def _mlp(config: Config, to: str, at: str) -> list[Entry]:
     dim, inner = config.hidden_size, config.intermediate_size
     if not config.gated:
         return [
-            *_linear(f"{to}ffn_up", f"{at}fc1", (inner, dim)),
-            *_linear(f"{to}ffn_down", f"{at}fc2", (dim, inner)),
+            *_linear(config, f"{to}ffn_up", f"{at}fc1", (inner, dim)),
+            *_linear(config, f"{to}ffn_down", f"{at}fc2", (dim, inner)),
         ]
     both = f"{at}gate_up"
     return [
         Entry(f"{to}ffn_gate.weight", f"{at}gate_proj.weight", (inner, dim), moments=both),
         Entry(f"{to}ffn_up.weight", f"{at}up_proj.weight", (inner, dim), moments=both),
-        *_linear(f"{to}ffn_down", f"{at}down_proj", (dim, inner)),
+        *_linear(config, f"{to}ffn_down", f"{at}down_proj", (dim, inner)),
     ]
 
 
-def _linear(name: str, source: str, shape: tuple[int, int], moments: str | None = None) -> list[Entry]:
-    return [
-        Entry(f"{name}.weight", f"{source}.weight", shape, moments=moments or source),
-        Entry(f"{name}.bias", f"{source}.bias", shape[:1]),
-    ]
+def _linear(config: Config, name: str, source: str, shape: tuple[int, int], moments: str | None = None) -> list[Entry]:
+    weight = Entry(f"{name}.weight", f"{source}.weight", shape, moments=moments or source)
+    return [weight, *([Entry(f"{name}.bias", f"{source}.bias", shape[:1])] if config.biases else [])]

@@ -15,14 +15,19 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
-from ..levels import linear, linear_with_bias, table
+from ..levels import linear, linear_with_bias, linear_without_bias, table
 from . import _alibi, _apart
 from ._bert import OPERATORS
 from ._llama import Context, context
 from ._rotary import rotate
 from ._rows import take_row
 
-GATES = {"gelu": "Gelu", "gelu_new": "FastGelu", "gelu_pytorch_tanh": "FastGelu"}
+GATES: dict[str, tuple[str, dict[str, float]]] = {
+    "gelu": ("Gelu", {}),
+    "gelu_new": ("FastGelu", {}),
+    "gelu_pytorch_tanh": ("FastGelu", {}),
+    "silu": ("QuickGelu", {"alpha": 1.0}),
+}
 
 
 def build(
@@ -63,7 +68,7 @@ def _layer(b: Builder, config: Config, read: Reader, at: str, x: str, ctx: Conte
     dim = config.hidden_size
     q, k, v = _projected(b, config, read, f"{at}self_attn.", x, row)
     attended = _attend(b, config, at, (q, k, v), ctx, row)
-    out = linear_with_bias(b, read, f"{at}self_attn.o_proj", attended, dim, dim)
+    out = _linear(b, config, read, f"{at}self_attn.o_proj", attended, dim, dim)
     x = x if row is None else take_row(b, x, row)
     out = _norm(b, config, read, f"{at}post_attention_layernorm", b.node("Add", out, x))
     if config.qk_norm:
@@ -91,9 +96,12 @@ def _joined(b: Builder, config: Config, read: Reader, at: str, x: str, parts: st
     """Project rows to some of queries, keys and values in one product."""
     dim, name = config.hidden_size, f"{at}{parts}"
     product = linear(b, x, name, np.concatenate([read(f"{at}{part}_proj.weight", dim, dim) for part in parts]))
-    biases = np.concatenate([read(f"{at}{part}_proj.bias", dim) for part in parts])
-    made = b.node("Add", product, b.weight(f"{name}.bias", biases))
-    return b.nodes("Split", made, outputs=len(parts), axis=-1, num_outputs=len(parts)) if len(parts) > 1 else [made]
+    if config.biases:
+        biases = np.concatenate([read(f"{at}{part}_proj.bias", dim) for part in parts])
+        product = b.node("Add", product, b.weight(f"{name}.bias", biases))
+    return (
+        b.nodes("Split", product, outputs=len(parts), axis=-1, num_outputs=len(parts)) if len(parts) > 1 else [product]
+    )
 
 
 def _attend(
@@ -116,8 +124,13 @@ def _mlp(b: Builder, config: Config, read: Reader, at: str, x: str) -> str:
         return linear_with_bias(b, read, f"{at}fc2", active, dim, inner)
     both = [read(f"{at}{name}_proj.weight", inner, dim) for name in ("gate", "up")]
     gate, up = b.nodes("Split", linear(b, x, f"{at}gate_up", np.concatenate(both)), outputs=2, axis=-1, num_outputs=2)
-    active = b.node("Mul", b.node(GATES[config.hidden_act], gate, domain=MICROSOFT), up)
-    return linear_with_bias(b, read, f"{at}down_proj", active, dim, inner)
+    operator, options = GATES[config.hidden_act]
+    active = b.node("Mul", b.node(operator, gate, domain=MICROSOFT, **options), up)
+    return _linear(b, config, read, f"{at}down_proj", active, dim, inner)
+
+
+def _linear(b: Builder, config: Config, read: Reader, at: str, x: str, out: int, size: int) -> str:
+    return (linear_with_bias if config.biases else linear_without_bias)(b, read, at, x, out, size)
 
 
 def _norm(b: Builder, config: Config, read: Reader, at: str, x: str) -> str:

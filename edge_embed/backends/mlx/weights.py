@@ -14,7 +14,7 @@ import mlx.core as mx
 from mlx import nn
 from mlx.utils import tree_flatten
 
-from edge_embed.architectures import _omni, settled, sources
+from edge_embed.architectures import _omni, settled
 from edge_embed.architectures._renamed import places
 from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.safetensors import safetensors_header
@@ -51,7 +51,7 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     part = build(model_type, config, kind)
     model = part.model
     shapes = {name: value.shape for name, value in dict(tree_flatten(model.parameters())).items()}
-    tensors = _named(stored, part, shapes, model_type)
+    tensors = _named(stored, part, shapes)
     quantised = _quantised(tensors, shapes, paths[0])
     _check_config(quantised, config, part, paths[0])
     _check_plain(tensors, shapes, quantised, paths[0])
@@ -84,16 +84,10 @@ def _odd_dtype(path: Path, name: str, dtype: object) -> str:
     return f"{path}: tensor {name!r} is {dtype}; only {listing(FLOATS.values())} can be read. Convert it again"
 
 
-def _named(
-    tensors: Mapping[str, mx.array], part: PartModel, shapes: Mapping[str, Shape], model_type: str
-) -> dict[str, mx.array]:
+def _named(tensors: Mapping[str, mx.array], part: PartModel, shapes: Mapping[str, Shape]) -> dict[str, mx.array]:
     """Name a part's tensors as its model does, and bring convolutions that have channels last, MLX's way, to ours."""
-    stacked = {
-        name: mx.concatenate([tensors[one] for one in parts]) if len(parts) > 1 else tensors[parts[0]]
-        for name, parts in sources(model_type, {name: tensor.shape for name, tensor in tensors.items()}).items()
-    }
-    lying = places(stacked, part.prefixes, part.renamed)
-    named = {part.plain(name): place.of(stacked[place.tensor]) for name, place in lying.items() if part.reads(name)}
+    lying = places(tensors, part.prefixes, part.renamed)
+    named = {part.plain(name): place.of(tensors[place.tensor]) for name, place in lying.items() if part.reads(name)}
     for name, tensor in named.items():
         if tensor.ndim == 4 and shapes.get(name) == (turned := tensor.moveaxis(-1, 1)).shape != tensor.shape:
             named[name] = turned

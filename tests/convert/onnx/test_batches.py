@@ -11,6 +11,7 @@ import pytest
 from edge_embed.backends import Batch
 from edge_embed.backends.onnx.backend import OnnxBackend
 from edge_embed.spec.model import ModelSpec, Pooling
+from edge_embed_convert.checkpoint.renamed import as_known
 from edge_embed_convert.checkpoint.source import Tensors
 from edge_embed_convert.onnx.export import to_onnx
 from edge_embed_convert.onnx.levels import LEVELS
@@ -32,8 +33,9 @@ def test_a_vector_does_not_depend_on_its_batch(checkpoint: Path, pooling: Poolin
     spec = ModelSpec(name="tiny", architecture="-", dim=32, max_tokens=96, pooling=pooling, normalize=True)
     rng = np.random.default_rng(0)
     ids = [rng.integers(4, len(tiny.WORDS), length).astype(np.int32) for length in LENGTHS]
+    tensors = as_known(Tensors([checkpoint / "model.safetensors"]), config["model_type"])
     for level in LEVELS:
-        graph, _ = to_onnx(config, Tensors([checkpoint / "model.safetensors"]), level, tmp_path, pooling=pooling)
+        graph, _ = to_onnx(config, tensors, level, tmp_path, pooling=pooling)
         backend = OnnxBackend(graph, spec, 1)
         alone = [backend.forward(Batch([one]))[0] for one in ids]
         for order in (range(len(ids)), range(len(ids))[::-1], [4, 5], [3, 4], [0, 9], [8, 0, 0, 8]):

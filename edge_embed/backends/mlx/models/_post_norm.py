@@ -41,7 +41,7 @@ class Attention(nn.Module):
         dim = config.hidden_size
         self._config = config
         self._slopes = None if config.rotary else _alibi.head_slopes(config.num_attention_heads)
-        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(dim, dim) for _ in range(4))
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(dim, dim, bias=config.biases) for _ in range(4))
         if config.qk_norm:
             self.q_norm, self.k_norm = (nn.LayerNorm(dim, eps=config.layer_norm_eps) for _ in "qk")
 
@@ -76,7 +76,7 @@ class GatedMLP(nn.Module):
         dim, inner = config.hidden_size, config.intermediate_size
         self._activation = ACTIVATIONS[config.hidden_act]
         self.gate_proj, self.up_proj = (nn.Linear(dim, inner, bias=False) for _ in range(2))
-        self.down_proj = nn.Linear(inner, dim)
+        self.down_proj = nn.Linear(inner, dim, bias=config.biases)
 
     def __call__(self, x: mx.array) -> mx.array:
         """Gate, multiply, project back."""

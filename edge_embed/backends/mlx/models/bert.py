@@ -14,7 +14,7 @@ from edge_embed.spec.model import Pooling
 from ._attention import attend, key_mask, merge_heads, split_heads, take_row
 
 SENSITIVE_LAYERS = ("attention.self.value", "attention.output.dense")
-ACTIVATIONS = {"gelu": nn.gelu, "gelu_new": nn.gelu_approx, "gelu_pytorch_tanh": nn.gelu_approx}
+ACTIVATIONS = {"gelu": nn.gelu, "gelu_new": nn.gelu_approx, "gelu_pytorch_tanh": nn.gelu_approx, "silu": nn.silu}
 
 
 class Embeddings(nn.Module):

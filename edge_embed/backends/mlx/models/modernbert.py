@@ -56,7 +56,7 @@ class MLP(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        self._activation = nn.silu if config.hidden_activation == "silu" else ACTIVATIONS[config.hidden_activation]
+        self._activation = ACTIVATIONS[config.hidden_activation]
         self.Wi = nn.Linear(config.hidden_size, 2 * config.intermediate_size, bias=config.mlp_bias)
         self.Wo = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
 
