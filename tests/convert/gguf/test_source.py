@@ -58,6 +58,22 @@ def written(source: Source, folder: Path, level: str = "F32") -> Path:
     return path
 
 
+def rewritten(path: Path, name: str, keys: Mapping[str, Any], tensors: Mapping[str, Any]) -> Path:
+    """Write a file of keys and tensors; None leaves one out."""
+    writer = gguf.GGUFWriter(path, name)
+    for key, value in keys.items():
+        if value is not None:
+            gguf_file._add(writer, key, value)
+    for at, tensor in tensors.items():
+        if tensor is not None:
+            writer.add_tensor(at, np.array(tensor))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def tensors_of(path: Path) -> dict[str, Any]:
     return {tensor.name: tensor.data for tensor in gguf.GGUFReader(path).tensors}
 
@@ -88,6 +104,27 @@ def test_weights_and_numbers_come_back(name: str, tmp_path: Path) -> None:
             moved = 2**-24 if known == "gemma3_text" else 0  # half of float32's last bit at 1, which its gains are less
             exact = source.tensors[at][: back.tensors.shape(at)[0]]
             np.testing.assert_allclose(back.tensors[at], exact, rtol=0, atol=moved, err_msg=at)
+
+
+@pytest.mark.parametrize("name", ["nomic-bert", "jina_embeddings_v3"])
+def test_queries_keys_and_values_in_one_tensor_come_back(name: str, tmp_path: Path) -> None:
+    """As llama.cpp's own converter writes them."""
+    source = opened(name, tmp_path / "model")
+    path = written(source, tmp_path / "gguf")
+    tensors, keys = tensors_of(path), metadata(source, "F32", source.folder / "tokenizer.json")
+    for at in [at for at in tensors if ".attn_q." in at]:
+        parts = [np.array(tensors.pop(at.replace("attn_q.", f"attn_{part}."))) for part in "qkv"]
+        tensors[at.replace("attn_q.", "attn_qkv.")] = np.concatenate(parts)
+    kind = names_of(source.spec.architecture).NAME
+    joined = rewritten(path, kind, keys, tensors)
+    back = open_variant(joined, None, None, None, {})
+    assert "layers.1.self_attn.k_proj.weight" in back.tensors
+    for at in back.tensors:
+        np.testing.assert_array_equal(back.tensors[at], source.tensors[at], at)
+    narrow = {**tensors, "blk.1.attn_qkv.weight": tensors["blk.1.attn_qkv.weight"][:64]}
+    rewritten(joined, kind, keys, narrow)
+    with pytest.raises(CorruptModelError, match=r"'blk.1.attn_qkv.weight' has shape \(64, 32\), the .* \(96, 32\)"):
+        open_variant(joined, None, None, None, {})
 
 
 VECTORS = ("bert-tanh", "llama", "roberta", "gemma3_text", "modernbert", "nomic-bert", "qwen2-both-sides")
@@ -182,19 +219,8 @@ def crafted(tmp_path_factory: pytest.TempPathFactory) -> Craft:
     tensors = tensors_of(written(source, folder / "gguf"))
 
     def craft(path: Path, changed: Mapping[str, Any], others: Mapping[str, Any], name: str = "qwen3") -> Path:
-        writer = gguf.GGUFWriter(path, name)
-        for key, value in {**keys, **changed}.items():
-            if value is not None:
-                gguf_file._add(writer, key, value)
-        for at, tensor in {**tensors, **others}.items():
-            if tensor is not None:
-                writer.add_tensor(at, np.array(tensor))
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
         shutil.copy(source.folder / "tokenizer.json", path.parent)
-        return path
+        return rewritten(path, name, {**keys, **changed}, {**tensors, **others})
 
     return craft
 
