@@ -29,3 +29,19 @@ class Derived(Mapping[str, Array]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return a tensor's shape without computing its values."""
         return shape_of(self._tensors, name)
+
+
+class Named(Derived):
+    """Some of a checkpoint's tensors under other names: `names` maps them to the checkpoint's."""
+
+    def __init__(self, tensors: Mapping[str, Array], names: Mapping[str, str]) -> None:
+        super().__init__(tensors)
+        self._of = dict(names)
+        self._names = dict.fromkeys(names)
+
+    def __getitem__(self, name: str) -> Array:
+        return self._tensors[self._of[name]]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return a tensor's shape without computing its values."""
+        return shape_of(self._tensors, self._of[name])

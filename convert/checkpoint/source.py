@@ -28,7 +28,7 @@ from edge_embed.spec.values import text
 from edge_embed.spec.weights import File
 
 from .arrays import Array
-from .derived import Stacked
+from .derived import Named
 from .renamed import as_known
 from .task_factors import one_task
 
@@ -127,7 +127,7 @@ def open_source(repo: ModelFolder, task: str | None = None) -> Source:
     kind = text(config, "model_type", folder / "config.json")
     weights = one_task(tensors, config, repo.tasks_within, task)
     if kind in _omni.TYPES:
-        weights = Stacked(weights, _omni.text_tensors(kind, weights))
+        weights = Named(weights, _omni.text_tensors(kind, weights))
     config = settled(with_attention(_omni.text_config(config), repo.spec.attention), weights)
     weights = as_known(weights, config["model_type"])
     spec = replace(with_hashes(repo), architecture=config["model_type"])

@@ -24,8 +24,9 @@ from edge_embed.layouts.mlx import IMAGE, PLAIN
 from edge_embed.spec.weights import Weights
 
 from ..checkpoint.arrays import shape_of
+from ..checkpoint.derived import Named
 from ..checkpoint.safetensors import write_safetensors
-from ..checkpoint.source import Array, Source
+from ..checkpoint.source import Source
 from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
 from .rounding import quantise
@@ -103,7 +104,7 @@ def write(export: Export) -> list[Weights]:
 
 def _write_full(export: Export, part: PartModel, level: str, path: Path) -> None:
     """Store a part's tensors at one precision."""
-    write_safetensors(_Named(export.source.tensors, _names(export, part)), path, level)
+    write_safetensors(Named(export.source.tensors, _names(export, part)), path, level)
 
 
 def _names(export: Export, part: PartModel) -> dict[str, str]:
@@ -153,29 +154,9 @@ def _swift_name(name: str) -> str:
     return f"encoder_model.{name}"
 
 
-class _Named(Mapping[str, Array]):
-    """Some of the tensors under other names, each read when asked for."""
-
-    def __init__(self, tensors: Mapping[str, Array], names: Mapping[str, str]) -> None:
-        self._tensors, self._names = tensors, names
-
-    def __getitem__(self, name: str) -> Array:
-        return self._tensors[self._names[name]]
-
-    def __iter__(self) -> Any:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
-
-    def shape(self, name: str) -> tuple[int, ...]:
-        """Return a tensor's shape without computing its values."""
-        return shape_of(self._tensors, self._names[name])
-
-
 def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> dict[str, int]:
     """Quantise the rows of every linear layer and table that MLX can -> their bits, and store the rest in bfloat16."""
-    tensors, size = _Named(export.source.tensors, _names(export, part)), export.group_size
+    tensors, size = Named(export.source.tensors, _names(export, part)), export.group_size
     names = list(tensors)
     able = {f"{name}.weight" for name, module in part.model.named_modules() if hasattr(module, "to_quantized")}
     whole = [name for name in names if part.plain(name) in able]

@@ -33,7 +33,7 @@ def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {TIED: bool(config.get(TIED)), **own, "model_type": config["model_type"]}
 
 
-def text_tensors(model_type: str, names: Iterable[str]) -> dict[str, tuple[str]]:
+def text_tensors(model_type: str, names: Iterable[str]) -> dict[str, str]:
     """Map the names that tensors of texts have in a checkpoint of them alone to what they are called beside towers.
 
     Raises UnsupportedModelError for a tensor of neither texts, pictures nor sound.
@@ -41,4 +41,4 @@ def text_tensors(model_type: str, names: Iterable[str]) -> dict[str, tuple[str]]
     known = [*names]
     if odd := [name for name in known if not name.startswith((PREFIX, *UNREAD))]:
         raise UnsupportedModelError(f"{len(odd)} tensors have no place in {model_type!r}: {listing(odd[:5])}")
-    return {name.removeprefix(PREFIX): (name,) for name in known if name.startswith(PREFIX)}
+    return {name.removeprefix(PREFIX): name for name in known if name.startswith(PREFIX)}

@@ -46,7 +46,7 @@ def load_model(paths: Sequence[Path], config: Mapping[str, Any], model_type: str
     stored = read_tensors(paths)
     if (own := config.get("model_type")) in _omni.TYPES:
         config, named = _omni.text_config(config), _omni.text_tensors(own, stored)
-        stored = {name: stored[tensor] for name, (tensor,) in named.items()}
+        stored = {name: stored[tensor] for name, tensor in named.items()}
     config = settled({**config, "model_type": model_type}, stored)
     part = build(model_type, config, kind)
     model = part.model

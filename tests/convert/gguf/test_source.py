@@ -98,7 +98,7 @@ def test_weights_and_numbers_come_back(name: str, tmp_path: Path) -> None:
         np.testing.assert_array_equal(tensor, second[at], at)
     if known == back.spec.architecture:
         ours, others = (vars(architecture(known).read(config)) for config in (source.config, back.config))
-        left_out = {"max_position_embeddings": 64, "hidden_act": "gelu"}
+        left_out = {"max_position_embeddings": 64, **({} if known == "nomic_bert" else {"hidden_act": "gelu"})}
         assert {**ours, **{key: value for key, value in left_out.items() if key in ours}} == approximately(others)
         for at in back.tensors:
             moved = 2**-24 if known == "gemma3_text" else 0  # half of float32's last bit at 1, which its gains are less
