@@ -53,6 +53,13 @@ def facts_of_folder(folder: Path, model_type: object, dim: object) -> dict[str, 
     return _merged(entry for _, entry in fitting)
 
 
+def known_repositories() -> dict[str, int]:
+    """List the repositories that are named in full, each with the width of its vectors, where that is stated."""
+    named = {name: entry for entry in _entries() for name in entry["match"] if not set(name) & set("*?[")}
+    widths = {name: _dim(entry, name, None) for name, entry in named.items()}
+    return {name: width for name, width in sorted(widths.items()) if isinstance(width, int)}
+
+
 def _dim(entry: dict[str, Any], name: str, default: object) -> object:
     """Return the width of the model of a name, where the entry states it."""
     dims: dict[str, int] = entry.get("dims", {})
