@@ -2,6 +2,7 @@
 
     python -m benchmarks speed.gguf nano-Q8_0.gguf nano-Q4_K_M.gguf --server PATH/llama-server
     python -m benchmarks speed.gguf nano-Q8_0.gguf --alone      edge_embed itself, with one text a call of llama.cpp
+    python -m benchmarks speed.gguf nano-Q8_0.gguf --onnx       edge_embed itself, on what it makes of the file for ONNX
     python -m benchmarks speed.gguf nano-Q8_0.gguf --query      one query over a bare llama_decode, memory, load time
 
 Texts in, vectors out, tokenisation included; medians over the rounds after one that warms up. models.gguf makes files
@@ -38,6 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--rounds", type=int, default=3, help="how often each engine is measured")
     add("--threads", type=int, default=usable_cpus(), help="of every engine")
     add("--alone", action="store_true", help="compare with edge_embed computing each text alone, not with the others")
+    add("--onnx", action="store_true", help="compare with the same weights at ONNX int8, not with the others")
     add("--query", action="store_true", help="measure one query of edge_embed by itself instead")
 
 
@@ -62,10 +64,12 @@ def compare(path: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """Measure the engines on one file."""
     inputs = texts(args.texts, longest=args.longest)
     order = {"texts": inputs, "save": None}
-    with ExitStack() as stack:
+    with tempfile.TemporaryDirectory() as scratch, ExitStack() as stack:
         arguments: dict[str, list[object]] = {"edge_embed": ["edge", path, args.threads]}
         if args.alone:
             arguments["each text alone"] = ["alone", path, args.threads]
+        elif args.onnx:
+            arguments["edge_embed, ONNX int8"] = ["edge", converted(path, Path(scratch)), args.threads]
         else:
             arguments["Llama.embed"] = ["llama", path, args.threads]
         if args.server:
@@ -87,6 +91,15 @@ def compare(path: Path, args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             "least_cosine": float((vectors[name] * vectors["edge_embed"]).sum(axis=1).min()),
         }
     return rows
+
+
+def converted(path: Path, out: Path) -> Path:
+    """Convert a file to ONNX int8, whatever random weights lose by it -> the folder."""
+    from edge_embed_convert import convert
+
+    progress(path.stem, "is converted")
+    (folder,) = convert(path, out, ["onnx:int8"], accept_loss=True)
+    return folder
 
 
 def warm_up(workers: Mapping[str, Worker], inputs: list[str]) -> dict[str, NDArray[np.float32]]:

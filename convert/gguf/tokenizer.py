@@ -38,7 +38,16 @@ def build_tokenizer(header: Header) -> dict[str, str]:
     contradict one another, MissingDependencyError without llama.cpp, whose ids they are compared with.
     """
     words = Words(header)
-    kind = words.kind if words.tokens else None
+    data = spelled(words)
+    text = json.dumps(data, ensure_ascii=False)
+    _compare(header, text, data)
+    settings = words.settings(header.whole(f"{header.architecture}.context_length"))
+    return {TOKENIZER: text, "tokenizer_config.json": json.dumps(settings, indent=2, ensure_ascii=False) + "\n"}
+
+
+def spelled(words: Words) -> dict[str, Any]:
+    """Return what tokenizer.json says; raises as `build_tokenizer`, and compares nothing."""
+    header, kind = words.header, words.kind if words.tokens else None
     check_vocabulary(header)
     if kind == "bert":
         made = _wordpiece(words)
@@ -51,11 +60,7 @@ def build_tokenizer(header: Header) -> dict[str, str]:
             f"{header.path}: no tokenizer.json can be made of a vocabulary of kind {kind!r}, only of 'bert', 'gpt2' "
             f"and 't5': {BESIDE}"
         )
-    data = {"version": "1.0", "truncation": None, "padding": None, "added_tokens": words.added(), **made}
-    text = json.dumps(data, ensure_ascii=False)
-    _compare(header, text, data)
-    settings = words.settings(header.whole(f"{header.architecture}.context_length"))
-    return {TOKENIZER: text, "tokenizer_config.json": json.dumps(settings, indent=2, ensure_ascii=False) + "\n"}
+    return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": words.added(), **made}
 
 
 def _compare(header: Header, text: str, data: dict[str, Any]) -> None:

@@ -31,12 +31,16 @@ from edge_embed.hub.checksums import named_sums
 from edge_embed.images.sources import ImageSources, load_rgb
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.preprocessor import read_preprocessor
+from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.selection.memory import memory_plans
 from edge_embed.spec.golden import golden_vectors
 from edge_embed.spec.model import ModelSpec
 from edge_embed_convert.checkpoint.mmproj import config_of
 from edge_embed_convert.checkpoint.source import open_source
+from edge_embed_convert.gguf.source import open_gguf
+from edge_embed_convert.gguf.tokenizer import spelled
+from edge_embed_convert.gguf.words import Words
 
 from support import mutants
 from support.faults import run_campaigns
@@ -85,6 +89,16 @@ def gguf(path: Path) -> None:
     check_model(header)
     check_vocabulary(header)
     memory_plans(read_folder(path), None, 512)
+
+
+def source(path: Path) -> None:
+    """Rebuild a checkpoint of a GGUF file, all of its tensors, and the tokenizer that its vocabulary stands for."""
+    data = json.dumps(spelled(Words(read_header(path))))
+    GuardedTokenizer(path, data).encode_batch_fast(["a b c", "Ž漢字 \U0001f600"])
+    path.with_name("tokenizer.json").touch()  # then none is compared with llama.cpp
+    found = open_gguf(read_folder(path), path)
+    for name in found.tensors:
+        _ = found.tensors[name]
 
 
 def mmproj(path: Path) -> None:
@@ -143,6 +157,8 @@ KINDS: dict[str, tuple[str, Callable[[bytes, random.Random], bytes], Callable[[P
     "readme": ("bert/README.md", mutants.spoil_bytes, folder),
     "gguf of bert": ("bert-F32.gguf", mutants.spoil_gguf, gguf),
     "gguf of qwen3": ("qwen3-F32.gguf", mutants.spoil_gguf, gguf),
+    "gguf of bert, a source": ("bert-F32.gguf", mutants.spoil_gguf, source),
+    "gguf of qwen3, a source": ("qwen3-F32.gguf", mutants.spoil_gguf, source),
     "mmproj": ("mmproj-F32.gguf", mutants.spoil_gguf, mmproj),
     "onnx": ("graph/onnx/model.onnx", mutants.spoil_protobuf, onnx),
     **{kind: (f"image.{kind}", mutants.spoil_bytes, image) for kind in ("png", "jpg", "gif", "webp", "tiff", "bmp")},
