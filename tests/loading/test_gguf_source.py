@@ -14,11 +14,16 @@ from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
 from edge_embed.layouts.folder import read_folder
 from edge_embed.loading.conversions import conversions
 from edge_embed.selection.choose import Constraints, choose
+from edge_embed_convert import convert
+from edge_embed_convert.calibrate import read_texts
 from edge_embed_convert.gguf.file import write_file
 from edge_embed_convert.gguf.quantize import quantize
 from edge_embed_convert.variant import open_variant
+from edge_embed_convert.verification import verify
 
 from support import tiny
+from support.hub_server import HubServer, Shell
+from support.places import MINIATURES
 
 TEXTS = ["a cat sits", "the kitten rests", "stock markets, and a longer text about nothing"]
 
@@ -110,3 +115,38 @@ def test_a_split_file_is_converted_whole(made: Path, tmp_path: Path) -> None:
     (tmp_path / names[1]).unlink()
     with pytest.raises(ModelNotFoundError, match=r"is one part of several, and 'tiny-F16-00002-of-00002.gguf'"):
         open_variant(tmp_path / names[0], None, None, None, {})
+
+
+def test_of_a_repository_one_file_is_fetched(made: Path, tmp_path: Path) -> None:
+    code = """
+from edge_embed import Embedder
+with Embedder("user/tiny-GGUF:float32", backend="onnx") as model:
+    print(model.explain(), model.encode("a text").shape)
+"""
+    with HubServer() as server:
+        server.push("user/tiny-GGUF", {"README.md": "", **{path.name: path.read_bytes() for path in made.iterdir()}})
+        shell = Shell(server, tmp_path)
+        told = shell.run(code)
+        assert "onnx:float32 (converted from tiny-F16.gguf)" in told
+        assert "tiny-Q8_0.gguf" not in server.sent
+        server.forget()
+        assert shell.run(code, HF_HUB_OFFLINE="1") == told
+        assert not server.asked
+
+
+@pytest.mark.skipif(not MINIATURES.is_dir(), reason="the trained miniatures are not here")
+@pytest.mark.parametrize("base", ["mini-qwen3", "mini-eurobert"])
+def test_int8_of_a_trained_model_is_near_what_llama_cpp_computes(
+    base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Measured, mean and least: .9991 .9988 and .9989 .9985 for Qwen3, .99XX .99XX and .99XX .99XX for EuroBERT."""
+    monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])
+    (made,) = convert(MINIATURES / base, tmp_path, ["gguf:Q8_0", "gguf:Q4_K_M"], task="retrieval", accept_loss=True)
+    texts = read_texts()
+    for level in ("Q8_0", "Q4_K_M"):
+        (path,) = made.glob(f"*-{level}.gguf")
+        with Embedder(path) as model, Embedder(f"{path}:int8", cache_dir=tmp_path / "cache") as converted:
+            cosines = (model.encode(texts) * converted.encode(texts)).sum(axis=1)
+        print(f"{base} {level}: mean {cosines.mean():.5f}, least {cosines.min():.5f}")
+        assert cosines.mean() > 0.998
+        assert cosines.min() > 0.996
