@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
+from benchmarks.quality import architectures
 from benchmarks.report import Table
 from benchmarks.timing import Seconds, alternate, median
 from benchmarks.worker import Worker
+from edge_embed.architectures import names
 
 from support.places import ROOT
 
@@ -91,6 +93,28 @@ def test_an_engine_that_ends_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RuntimeError, match="ended without an answer"):
         Worker("texts", "edge", "/there/is/no/such/model", "texts.json")
     assert "/there/is/no/such/model" in capfd.readouterr().err
+
+
+def test_the_table_of_architectures_is_whole() -> None:
+    """`python -m benchmarks quality.architectures --only NEW --write README.md` adds a row."""
+    rows = architectures.rows_in((ROOT / "README.md").read_text("utf-8"))
+    assert rows.keys() == set(names())
+    for name, (_, models, *cells) in rows.items():
+        assert models == architectures.models_of(name)
+        there = [name in names(package) for _, package, *_ in architectures.FORMATS.values()]
+        assert [cell != architectures.ABSENT for cell in cells] == there
+
+
+def test_rows_of_a_table_are_replaced_and_others_stay(tmp_path: Path) -> None:
+    text = f"before\n{architectures.START}\n\n| `bert` | old | 1 | 2 | 3 |\n\n{architectures.END}\nafter\n"
+    made = architectures.row("mpnet", {"onnx": [architectures.Measured(2e-7, 0.99876)]})
+    assert made[2:] == ["2e-07, 0.9988", "none", "tested"]
+    table = architectures.tabulate({**architectures.rows_in(text), "mpnet": made, "gone": ["`gone`", *"abcd"]})
+    found = architectures.replaced(text, table)
+    assert list(architectures.rows_in(found)) == ["bert", "mpnet"]
+    assert (found.startswith("before\n"), found.endswith("after\n")) == (True, True)
+    with pytest.raises(ValueError, match="the file has no <!-- architectures --> before"):
+        architectures.replaced("nothing", table)
 
 
 def test_engines_take_turns_and_warm_up() -> None:

@@ -1,4 +1,9 @@
-"""BERT (Devlin et al. 2018, arXiv 1810.04805): learned positions, norms after each addition; all-MiniLM-L6-v2."""
+"""BERT (Devlin et al. 2018, arXiv 1810.04805): learned positions, norms after each addition; all-MiniLM-L6-v2.
+
+Models: all-MiniLM-L6-v2 and L12-v2, multi-qa-MiniLM-L6-cos-v1, paraphrase-multilingual-MiniLM-L12-v2, e5-small, base
+and large-v2, multilingual-e5-small, bge-small, base and large (en and zh), gte-small, base and large,
+mxbai-embed-large-v1, snowflake-arctic-embed-xs, s, m and l, UAE-Large-V1.
+"""
 
 from __future__ import annotations
 

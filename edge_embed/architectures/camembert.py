@@ -1,4 +1,7 @@
-"""CamemBERT (Martin et al. 2019, arXiv 1911.03894): RoBERTa by another name."""
+"""CamemBERT (Martin et al. 2019, arXiv 1911.03894): RoBERTa by another name.
+
+Models: sentence-camembert-base and large.
+"""
 
 from __future__ import annotations
 

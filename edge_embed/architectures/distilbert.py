@@ -1,4 +1,7 @@
-"""DistilBERT (Sanh et al. 2019, arXiv 1910.01108): BERT without types of tokens, its parts and numbers renamed."""
+"""DistilBERT (Sanh et al. 2019, arXiv 1910.01108): BERT without types of tokens, its parts and numbers renamed.
+
+Models: msmarco-distilbert-base-tas-b, multi-qa-distilbert-cos-v1.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""EuroBERT (arXiv 2503.05500): every token attends to all of its text; v5-text-nano."""
+"""EuroBERT (arXiv 2503.05500): every token attends to all of its text; v5-text-nano.
+
+Models: jina-embeddings-v5-text-nano.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
 """Gemma 3 (arXiv 2503.19786), texts alone: in most layers a token attends to its neighbours; EmbeddingGemma.
 
 With `use_bidirectional_attention`, as of EmbeddingGemma (arXiv 2509.20354), to both sides, else to those before it.
+
+Models: embeddinggemma-300m.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Text: JinaBERT-v2 (Günther et al. 2023, arXiv 2310.19923). Image: EVA02-B/16 (Fang et al. 2023, arXiv 2303.11331) as
 EVA-CLIP configures it.
+
+Models: jina-clip-v1.
 """
 
 from __future__ import annotations

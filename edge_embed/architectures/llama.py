@@ -1,4 +1,7 @@
-"""Llama (Touvron et al. 2023, arXiv 2302.13971): causal; the language model of E5-V."""
+"""Llama (Touvron et al. 2023, arXiv 2302.13971): causal; the language model of E5-V.
+
+Models: the language model of e5-v.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Up to release 4.51 transformers wrote of a nested config what differs from its class's defaults, and nothing else: a
 LLaVA-NeXT over Llama-3-8B does not say that it has 32 layers of width 4,096.
+
+Models: e5-v.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """ModernBERT (Warner et al. 2024, arXiv 2412.13663): most layers see a window of each token's neighbours, norms first.
 
 gte-modernbert-base, granite-embedding-english-r2, modernbert-embed-base.
+
+Models: gte-modernbert-base, granite-embedding-english-r2 and small-english-r2, modernbert-embed-base.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""MPNet (Song et al. 2020, arXiv 2004.09297): BERT with positions relative to one another, too; all-mpnet-base-v2."""
+"""MPNet (Song et al. 2020, arXiv 2004.09297): BERT with positions relative to one another, too; all-mpnet-base-v2.
+
+Models: all-mpnet-base-v2, multi-qa-mpnet-base-cos-v1, paraphrase-mpnet-base-v2.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 config.json has its numbers under GPT-2's names, as the model's own code reads them, or under BERT's, as transformers
 has them since 5.20, or both; tensors are called as in the one or in the other.
+
+Models: nomic-embed-text-v1 and v1.5, snowflake-arctic-embed-m-long.
 """
 
 from __future__ import annotations

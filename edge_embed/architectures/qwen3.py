@@ -1,4 +1,7 @@
-"""Qwen3 (arXiv 2505.09388): causal, with normed queries and keys; v5-text-small, Qwen3-Embedding."""
+"""Qwen3 (arXiv 2505.09388): causal, with normed queries and keys; v5-text-small, Qwen3-Embedding.
+
+Models: jina-embeddings-v5-text-small, Qwen3-Embedding-0.6B, 4B and 8B.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 all-distilroberta-v1, and under the names of XLM-RoBERTa and CamemBERT multilingual-e5, bge-m3's dense vectors,
 arctic-embed-l-v2.0.
+
+Models: all-distilroberta-v1, granite-embedding-30m-english and 125m-english.
 """
 
 from __future__ import annotations

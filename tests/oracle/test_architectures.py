@@ -17,7 +17,7 @@ from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 from edge_embed_convert.verification import verify
 
-from support import tiny
+from support import oracle, tiny
 
 TEXTS = ["", "a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "word " * 15, "x?" * 9]
 TOLERANCE = 1e-4  # per element of unit vectors; the largest that was seen is 4e-7
@@ -25,13 +25,7 @@ TOLERANCE = 1e-4  # per element of unit vectors; the largest that was seen is 4e
 
 def reference(model: Any, folder: Path, pooling: str) -> NDArray[np.float32]:
     """Embed each text alone with transformers."""
-    out = []
-    for ids in TextTokenizer(folder / "tokenizer.json", 64).tokenize(TEXTS).ids:
-        with torch.inference_mode():
-            rows = model(torch.from_numpy(ids.astype(np.int64))[None]).last_hidden_state[0].numpy()
-        vector = {"mean": rows.mean(axis=0), "last": rows[-1], "first": rows[0]}[pooling]
-        out.append(vector / np.linalg.norm(vector))
-    return np.array(out)
+    return oracle.vectors(model, folder, TEXTS, pooling)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first", "last"])
