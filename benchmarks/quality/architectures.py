@@ -2,7 +2,7 @@
 
     python -m benchmarks quality.architectures [--only bert qwen3] [--write README.md]
 
-Of each the tiny random models of tests/support/tiny.py, embedded by transformers one text at a time: the largest
+Of each the tiny random models of tests/support/specimens.py, texts embedded by transformers one at a time: the largest
 difference of an element of unit vectors where nothing is rounded, and the mean cosine at eight bits; of several shapes
 the worst.
 With `--write` the rows that were measured are put into a file's table, between its two marks.
@@ -15,7 +15,7 @@ import json
 import re
 import tempfile
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unittest.mock import patch
@@ -39,6 +39,7 @@ FORMATS = {
 ABSENT, UNMEASURED = "none", "tested"
 START, END = "<!-- architectures -->", "<!-- end of architectures -->"
 COUNT = 40  # texts
+Specimen = Callable[[Path, Sequence[str]], NDArray[np.float32]]
 GROUP = 32  # weights to one MLX scale, which divides the width of tiny models
 PROBES = "edge_embed_convert.verification.verify.probes"
 
@@ -59,13 +60,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> Report:
     """Measure every tiny model, and put the worst of each architecture into the table."""
-    from tests.support import tiny  # and with it PyTorch, which takes seconds
+    from tests.support.specimens import specimens  # and with it PyTorch, which takes seconds
 
     found: dict[str, dict[str, list[Measured]]] = {name: {} for name in names()}
-    for name in tiny.ARCHITECTURES:
+    for name, specimen in specimens().items():
         with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            kind, measured = measure(name, Path(scratch), args.only)
+            kind, measured = measure(specimen, Path(scratch) / name, args.only)
         for format, one in measured.items():
             found[kind].setdefault(format, []).append(one)
             progress(name, format, cell([one]))
@@ -80,32 +81,29 @@ def run(args: argparse.Namespace) -> Report:
     return Report([tabulate(rows)], {"architectures": figures})
 
 
-def measure(name: str, scratch: Path, only: Iterable[str]) -> tuple[str, dict[str, Measured]]:
-    """Return a tiny model's architecture, and what was measured in each format that can hold it."""
-    from tests.support import oracle, tiny
-
-    model = tiny.make(name, scratch / "model")
-    kind = file_name(json.loads((scratch / "model" / "config.json").read_text("utf-8"))["model_type"])
+def measure(specimen: Specimen, folder: Path, only: Iterable[str]) -> tuple[str, dict[str, Measured]]:
+    """Make a tiny model in a folder -> its architecture, and what was measured in each format that can hold it."""
+    some = [text.encode()[:50].decode(errors="ignore") for text in texts(COUNT)]
+    exact = specimen(folder, some)
+    kind = file_name(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
     if only and kind not in only:
         return kind, {}
-    some = [text.encode()[:50].decode(errors="ignore") for text in texts(COUNT)]
-    exact = oracle.vectors(model, scratch / "model", some)
     found = {}
     for format, (_, package, *levels) in FORMATS.items():
         if kind not in names(package):
             continue
         try:
             with patch(PROBES, lambda longest: some[:2]):  # what a conversion verifies is measured here
-                (folder,) = convert(
-                    scratch / "model",
-                    scratch / format,
+                (made,) = convert(
+                    folder,
+                    folder.with_name(f"{folder.name} {format}"),
                     [f"{format}:{level}" for level in levels],
                     group_size=GROUP,
                     accept_loss=True,
                 )
         except UnsupportedModelError:  # a shape that this format has no place for
             continue
-        plain, rounded = (embedded(f"{folder}:{level}", some) for level in levels)
+        plain, rounded = (embedded(f"{made}:{level}", some) for level in levels)
         found[format] = Measured(float(np.abs(plain - exact).max()), float((rounded * exact).sum(axis=1).mean()))
     return kind, found
 

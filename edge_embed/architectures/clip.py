@@ -3,6 +3,8 @@
 Both parts are towers of one kind of layers, and each ends in a projection. A text's vector is that of its closing
 token, which each text must have; its tower cannot look ahead, so that what a text has after that token, should it
 spell one itself, changes nothing.
+
+Models: clip-vit-base-patch32, base-patch16 and large-patch14, and OpenCLIP's in that layout.
 """
 
 from __future__ import annotations

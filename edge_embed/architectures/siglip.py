@@ -3,6 +3,8 @@
 SigLIP 2's checkpoints of one resolution are SigLIP's architecture with other words. Texts were filled up to the length
 of the table of positions with a token that is read like any other, in lower case; the last row, whatever stands there,
 is the text's. So transformers' documentation of both says ("padding='max_length'"), and SigLIP 2's tokenizer does.
+
+Models: siglip-base-patch16-224 to siglip-so400m-patch14-384, siglip2 of one resolution.
 """
 
 from __future__ import annotations
