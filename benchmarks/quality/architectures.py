@@ -11,7 +11,6 @@ With `--write` the rows that were measured are put into a file's table, between 
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import tempfile
 import warnings
@@ -28,6 +27,7 @@ from benchmarks.report import Report, Table, progress
 from edge_embed import Embedder
 from edge_embed.architectures import architecture, file_name, names
 from edge_embed.errors import UnsupportedModelError
+from edge_embed.layouts.folder import read_folder
 from edge_embed_convert import convert
 
 # format -> how its columns are called, the package of its architectures, and its levels: not rounded, and eight bits
@@ -85,7 +85,7 @@ def measure(specimen: Specimen, folder: Path, only: Iterable[str]) -> tuple[str,
     """Make a tiny model in a folder -> its architecture, and what was measured in each format that can hold it."""
     some = [text.encode()[:50].decode(errors="ignore") for text in texts(COUNT)]
     exact = specimen(folder, some)
-    kind = file_name(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
+    kind = file_name(read_folder(folder).spec.architecture)
     if only and kind not in only:
         return kind, {}
     found = {}
