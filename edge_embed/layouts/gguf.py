@@ -42,14 +42,14 @@ NO_MODEL = re.compile(r"(?:\A|[-._])(imatrix|mmproj)[-._]", re.I)  # anywhere in
 
 
 def gguf_files(names: Iterable[str]) -> dict[str, list[str]]:
-    """Group the names of GGUF models by level (upper case, `?` where the name says none), the file to open first.
+    """Group the names of GGUF models by level (upper case, or the name where that says none), the file to open first.
 
     A split file is listed only if all of its parts are among the names.
     """
     found: dict[str, list[str]] = {}
     models = sorted(name for name in names if name.lower().endswith(".gguf") and not _beside_model(name))
     for name in models:
-        level, part = _named_level(base(name)) or "?", PART.fullmatch(name)
+        level, part = _named_level(base(name)) or name, PART.fullmatch(name)
         if (part is None or int(part[2]) == 1) and set(parts := part_names(name)) <= set(models):
             found.setdefault(level, parts)
     return found
@@ -86,22 +86,28 @@ def base(name: str) -> str:
 def find_gguf(files: Listing) -> tuple[Weights, ...]:
     """List the GGUF models of a folder, one a level; where the folder itself has none, those of its sub-folders.
 
-    A file whose level is not known is passed over, if the folder has anything else. Raises UnsupportedModelError or
-    CorruptModelError for one that is all there is.
+    A file whose name says no level has that of its header, unless another's name says it; on a hub headers of such
+    files are not fetched where names say any. One whose level is not known is passed over, if the folder has anything
+    else. Raises UnsupportedModelError or CorruptModelError for one that is all there is.
     """
-    found, refused = [], None
-    for level, names in (gguf_files(files.top) or gguf_files(_of_one_model(files.sizes))).items():
+    groups = gguf_files(files.top) or gguf_files(_of_one_model(files.sizes))
+    found = {level: names for level, names in groups.items() if level in LEVELS["gguf"]}
+    refused = None
+    for name in sorted(groups.keys() - found.keys()):
+        if found and not files.has(name):
+            continue
         try:
-            known = level if level != "?" else file_level(files.header(names[0]))
+            found.setdefault(file_level(files.header(name)), groups[name])
         except (UnsupportedModelError, CorruptModelError) as error:
             refused = error
-            continue
-        found.append(Weights(format="gguf", level=known, files=tuple(File(path=name) for name in names)))
     if refused and not found and "config.json" not in files:
         raise refused
     if refused:
         logger.warning("passed over: %s", refused)
-    return tuple(found)
+    return tuple(
+        Weights(format="gguf", level=level, files=tuple(File(path=name) for name in names))
+        for level, names in found.items()
+    )
 
 
 def _of_one_model(names: Iterable[str]) -> list[str]:

@@ -149,7 +149,7 @@ def test_split_files_and_odd_names() -> None:
     assert gguf_files(["a.f16.gguf", "sub/b-q5_k_s.gguf", "odd.gguf", "mmproj-model-f16.gguf", "README.md"]) == {
         "F16": ["a.f16.gguf"],
         "Q5_K_S": ["sub/b-q5_k_s.gguf"],
-        "?": ["odd.gguf"],
+        "odd.gguf": ["odd.gguf"],
     }
 
 
@@ -205,6 +205,16 @@ def test_a_file_of_an_unknown_level_closes_no_other(tmp_path: Path, caplog: pyte
     good.unlink()
     with pytest.raises(UnsupportedModelError, match=r"m-new.gguf: neither its name nor general.file_type=99"):
         read_folder(folder)
+
+
+def test_files_of_odd_names_have_the_levels_that_no_other_name_says(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    for name, number in (("m-Q4_K_M", 15), ("m-UD-Q4_K_XL", 15), ("m-Q6_K_L", 18), ("m-new", 99), ("m", 1)):
+        write(folder / f"{name}.gguf", {"general.file_type": number})
+    found = {weights.level: weights.files[0].path for weights in read_folder(folder).spec.weights}
+    assert found == {"Q4_K_M": "m-Q4_K_M.gguf", "Q6_K": "m-Q6_K_L.gguf", "F16": "m.gguf"}
+    (xl,) = read_folder(folder / "m-UD-Q4_K_XL.gguf").spec.weights
+    assert (xl.level, xl.files[0].path) == ("Q4_K_M", "m-UD-Q4_K_XL.gguf")
 
 
 def test_files_in_sub_folders_are_found_if_they_are_of_one_model(tmp_path: Path) -> None:
