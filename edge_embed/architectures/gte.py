@@ -2,6 +2,8 @@
 
 Published as `new`, with code of its own, and as transformers has it since 5.20, to which snowflake-arctic-embed-m-v2.0
 keeps. Weights are read by name.
+
+Models: gte-multilingual-base, gte-base-en-v1.5 and large, snowflake-arctic-embed-m-v2.0.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 Published as `bert`, with code of its own; jina-embeddings-v2-base-code norms queries and keys, too. The tower of
 jina-clip-v1 is another.
+
+Models: jina-embeddings-v2-small-en, base-en, de, es, zh and code.
 """
 
 from __future__ import annotations

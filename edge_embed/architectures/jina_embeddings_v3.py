@@ -2,6 +2,8 @@
 
 Published as `xlm-roberta`, with code of its own, and as transformers has it since 5.4. LoRA factors of its tasks, which
 lie among the published tensors, are no part of the architecture.
+
+Models: jina-embeddings-v3, its five tasks.
 """
 
 from __future__ import annotations

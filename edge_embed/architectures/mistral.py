@@ -1,4 +1,7 @@
-"""Mistral (arXiv 2310.06825): Llama whose layers all have a window; e5-mistral, SFR-Embedding, Linq-Embed-Mistral."""
+"""Mistral (arXiv 2310.06825): Llama whose layers all have a window; e5-mistral, SFR-Embedding, Linq-Embed-Mistral.
+
+Models: e5-mistral-7b-instruct, SFR-Embedding-Mistral, Linq-Embed-Mistral.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Qwen2 (arXiv 2407.10671): causal or not, with biases of queries, keys and values; KaLM-embedding-mini, gte-Qwen2."""
+"""Qwen2 (arXiv 2407.10671): causal or not, with biases of queries, keys and values; KaLM-embedding-mini, gte-Qwen2.
+
+Models: KaLM-embedding-multilingual-mini, gte-Qwen2-1.5B and 7B-instruct.
+"""
 
 from __future__ import annotations
 
