@@ -50,7 +50,10 @@ def reference(source: Path, real: list[str]) -> Vectors:
 @pytest.fixture(scope="module")
 def out(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("made")
-    convert(source, place, ["onnx:float32", "onnx:int8", "gguf:F32", "gguf:Q8_0"])
+    convert(source, place, ["onnx:float32", "onnx:int8"])
+    # llama.cpp rounds what goes into each layer of Q8_0, so that the last bit of a sum decides on which step a number
+    # falls: a vector's element changes by 0.66 of what the level loses among other texts, where the bound is 0.4.
+    convert(source, place, ["gguf:F32", "gguf:Q8_0"], accept_loss=True)
     return place
 
 
@@ -76,10 +79,11 @@ def test_float32(out: Path, real: list[str], reference: Vectors) -> None:
     ("kind", "level", "bounds"),
     [
         ("onnx", "int8", (0.999, 0.998)),  # 0.99915, 0.99859 were measured
-        ("gguf", "F32", (0.99999, 0.99999)),
-        ("gguf", "Q8_0", (0.999, 0.998)),
+        ("gguf", "F32", (0.99999, 0.99999)),  # 1.00000 was measured
+        ("gguf", "Q8_0", (0.9996, 0.999)),  # 0.99986 was measured
     ],
 )
+@pytest.mark.filterwarnings("ignore::edge_embed.errors.AcceptedLossWarning")
 def test_other_levels(
     out: Path, real: list[str], reference: Vectors, kind: Format, level: str, bounds: tuple[float, float]
 ) -> None:
