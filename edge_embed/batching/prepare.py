@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from edge_embed.backends import Rows
 from edge_embed.errors import InputError
+from edge_embed.pipeline.filled import FilledTokenizer
 from edge_embed.pipeline.guarded import as_ids
 from edge_embed.pipeline.inputs import Inputs
 from edge_embed.pipeline.options import Options
@@ -42,7 +43,7 @@ def prepare(pipeline: Pipeline, inputs: Inputs, options: Options, ids: Mapping[i
             del prepared.rows[position]  # of the empty text that stands in its place
             keep(inputs, position, error, options)
             continue
-        prepared.rows[position], prepared.counts[position] = row, TokenCount(row.length, 0)
+        prepared.rows[position], prepared.counts[position] = row, TokenCount(len(given), 0)
     _load_images(pipeline, inputs, options, prepared)
     prepared.rows = {position: prepared.rows[position] for position in sorted(prepared.rows)}
     return prepared
@@ -54,7 +55,8 @@ def _read_ids(given: Sequence[int], index: int, pipeline: Pipeline) -> TextRow:
         raise InputError(f"input {index} has {len(given)} token ids, the model takes 1 to {most}")
     if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < size for one in given):
         raise InputError(f"input {index} is no list of token ids of this model: whole numbers from 0 to {size - 1:,}")
-    return TextRow(as_ids(given), index)
+    row, words = as_ids(given), pipeline.tokenizer
+    return TextRow(words.fill(row) if isinstance(words, FilledTokenizer) else row, index)
 
 
 def _load_images(pipeline: Pipeline, inputs: Inputs, options: Options, prepared: Prepared) -> None:

@@ -13,7 +13,7 @@ from edge_embed.spec.fill import Fill
 from edge_embed.spec.model import TEXT, ModelSpec
 
 from .special_tokens import SpecialTokens
-from .tokenizer import TextTokenizer, Tokenized, Truncation
+from .tokenizer import Ids, TextTokenizer, Tokenized, Truncation
 
 
 class FilledTokenizer(TextTokenizer):
@@ -39,8 +39,11 @@ class FilledTokenizer(TextTokenizer):
     ) -> Tokenized:
         """Tokenise as `TextTokenizer` does, and fill up."""
         found = super().tokenize(texts, template, truncation, first)
-        rows = [np.pad(ids, (0, self._length - len(ids)), constant_values=self._filler) for ids in found.ids]
-        return replace(found, ids=rows)
+        return replace(found, ids=[self.fill(ids) for ids in found.ids])
+
+    def fill(self, ids: Ids) -> Ids:
+        """Fill a text's ids up."""
+        return np.pad(ids, (0, self._length - len(ids)), constant_values=self._filler)
 
 
 def text_tokenizer(path: Path, spec: ModelSpec, special_tokens: SpecialTokens = "tokens") -> TextTokenizer:

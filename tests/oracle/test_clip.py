@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import warnings
@@ -15,8 +16,9 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 
-from edge_embed import Embedder, InputError, ModelError, TruncationWarning
+from edge_embed import AsyncEmbedder, Embedder, InputError, ModelError, TruncationWarning
 from edge_embed.cli.main import main
 from edge_embed.spec.sample_image import sample_image
 from edge_embed_convert import convert
@@ -108,6 +110,18 @@ def test_counts_are_those_of_the_texts_own_tokens(made: Made) -> None:
     with Embedder(f"{made('siglip')[2][0]}:float32") as embedder:
         assert [count.tokens for count in embedder.count_tokens(["a cat", "", "cat " * 40])] == [3, 1, 41]
         assert [count.cut for count in embedder.count_tokens(["a cat", "cat " * 40])] == [0, 17]
+
+
+def test_token_ids_are_filled_up_as_well(made: Made) -> None:
+    async def compute(embedder: Embedder, ids: list[int]) -> Any:
+        async with AsyncEmbedder(embedder) as model:
+            return await model.compute([ids, "a cat"])
+
+    folder = made("siglip")[2][0]
+    ids = Tokenizer.from_file(str(folder / "tokenizer.json")).encode("a cat").ids
+    computed = asyncio.run(compute(Embedder(f"{folder}:float32"), ids))
+    assert (computed.vectors[0] == computed.vectors[1]).all()
+    assert [count.tokens for count in computed.counts] == [3, 3]
 
 
 def test_the_command_embeds_texts_and_images(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
