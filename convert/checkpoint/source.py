@@ -21,6 +21,7 @@ from edge_embed.formats.json_file import read_object
 from edge_embed.formats.safetensors import weight_map
 from edge_embed.hub.digests import SHA256, digest_of, update_hash
 from edge_embed.layouts.folder import TOKENIZER, ModelFolder
+from edge_embed.layouts.originals import lacks_tokenizer
 from edge_embed.pipeline.guarded import GuardedTokenizer
 from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import ModelSpec
@@ -28,6 +29,7 @@ from edge_embed.spec.values import text
 from edge_embed.spec.weights import File
 
 from .arrays import Array
+from .clip_words import tokenizer_json
 from .derived import Named
 from .renamed import as_known
 from .task_factors import one_task
@@ -78,7 +80,7 @@ class Tensors(Mapping[str, Array]):
 class Source:
     """A checkpoint that can be converted; `files` hold its weights, adapter included.
 
-    `made` are the small files, by name, that the folder lacks and that follow from its weights' file.
+    `made` are the small files, by name, that the folder lacks and that follow from its other files.
     """
 
     folder: Path
@@ -131,7 +133,8 @@ def open_source(repo: ModelFolder, task: str | None = None) -> Source:
     config = settled(with_attention(_omni.text_config(config), repo.spec.attention), weights)
     weights = as_known(weights, config["model_type"])
     spec = replace(with_hashes(repo), architecture=config["model_type"])
-    return Source(folder, spec, config, weights, (*paths, *(folder / name for name in repo.dense)))
+    made = {TOKENIZER: tokenizer_json(folder)} if lacks_tokenizer(repo.files) else {}
+    return Source(folder, spec, config, weights, (*paths, *(folder / name for name in repo.dense)), made)
 
 
 def with_hashes(repo: ModelFolder) -> ModelSpec:

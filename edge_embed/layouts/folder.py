@@ -34,6 +34,7 @@ from .originals import (
     checkpoint_of,
     how_to_merge,
     is_adapter,
+    lacks_tokenizer,
     most_exact,
     tasks_of,
 )
@@ -194,7 +195,7 @@ def _read_files(files: Listing, origin: _Origin) -> ModelFolder:
             f"{files.folder} has a config.json but no weights: expected {SAFETENSORS[0]}, onnx/model.onnx or a .gguf "
             "file"
         )
-    if any(part.format != "gguf" for part in weights) or not weights:
+    if not lacks_tokenizer(files) and (any(part.format != "gguf" for part in weights) or not weights):
         _need_tokenizer(files)
     name = origin.name or as_model_name(files.folder.resolve().name)
     spec = read_spec(files.folder, name, origin.source, [*adapters, *within], origin.overrides)

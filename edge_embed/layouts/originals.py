@@ -16,6 +16,7 @@ from .listing import Listing
 
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
+VOCABULARY, MERGES = "vocab.json", "merges.txt"  # of CLIP's tokenizer in older folders, of which tokenizer.json is made
 ADAPTER = re.compile(r"adapters/(?P<task>[^/]+)/adapter_(config\.json|model\.safetensors)")
 
 
@@ -31,7 +32,14 @@ def checkpoint_files(names: Iterable[str]) -> list[str]:
     if opener is None:
         return []
     shards = [name for name in known if opener == SAFETENSORS[1] and SHARD.fullmatch(name)]
-    return [*(name for name in known if ADAPTER.fullmatch(name)), *shards, opener]
+    words = [name for name in (VOCABULARY, MERGES) if name in known and "tokenizer.json" not in known]
+    return [*(name for name in known if ADAPTER.fullmatch(name)), *words, *shards, opener]
+
+
+def lacks_tokenizer(files: Listing) -> bool:
+    """Whether a folder of CLIP has original weights and, in the place of tokenizer.json, what it can be made of."""
+    whole = {VOCABULARY, MERGES} <= files.sizes.keys() and "tokenizer.json" not in files and checkpoint_of(files)
+    return bool(whole) and read_object(files.folder / "config.json").get("model_type") == "clip"
 
 
 def adapters_of(files: Listing) -> dict[str, Path]:
