@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from edge_embed.spec.weights import File
 
 from .listing import Listing
 
+logger = logging.getLogger(__name__)
 WEIGHTS, PICKLED = "model.safetensors", "pytorch_model.bin"
 MODULE = "torch.nn.modules.activation."
 ACTIVATIONS: dict[str, Activation] = {
@@ -31,6 +34,17 @@ OTHERS: dict[str, tuple[object, ...]] = {
     "module_output_name": ("sentence_embedding", None),
     "use_residual": (False, None),
 }
+
+
+@cache
+def tell_of_none(path: Path) -> None:
+    """Warn, once, of what may be EmbeddingGemma without that which makes its vectors: a GGUF file, or a folder."""
+    logger.warning(
+        "%s holds no Dense modules: if it is of EmbeddingGemma, which has two, its vectors are other ones. Put "
+        "config.json, modules.json and the modules' folders of the original model there, or make GGUF again with "
+        "llama.cpp's --sentence-transformers-dense-modules",
+        path,
+    )
 
 
 def read_dense(folder: Path, places: Sequence[str], width: int) -> tuple[Dense, ...]:

@@ -10,7 +10,6 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from edge_embed.formats.mmproj import image_spec_of, read_mmproj
 from edge_embed.spec.model import FORMAT, ModelSpec, Pooling, with_overrides, with_values
 from edge_embed.spec.weights import LEVELS, File, Level, Weights
 
+from .dense import tell_of_none
 from .facts import facts_of, facts_of_folder
 from .listing import Listing
 
@@ -174,7 +174,7 @@ def _foreign_spec(
         what = metadata.get("general.type") if isinstance(kind, str) else "of no architecture"
         raise UnsupportedModelError(f"{path} is {what!r}, not a model that can embed")
     if not holds_dense(header) and kind == EMBEDDING_GEMMA:  # of those inside none is lost: rows went through them
-        _tell_of_dense(path)
+        tell_of_none(path)
     if missing := [key for key in ("embedding_length", "context_length") if not metadata.get(f"{kind}.{key}")]:
         raise CorruptModelError(f"{path} lacks {listing(f'{kind}.{key}' for key in missing)}")
     dim, limits = header.whole(f"{kind}.embedding_length"), [header.whole(f"{kind}.context_length")]
@@ -194,16 +194,6 @@ def _foreign_spec(
         "image": _image(files, dim) if "image_token" in facts else None,
     }
     return with_overrides(ModelSpec.from_json(json.dumps({"format": FORMAT, **values}), path), overrides)
-
-
-@cache
-def _tell_of_dense(path: Path) -> None:
-    logger.warning(
-        "%s holds no Dense modules: if it is of EmbeddingGemma, which has two, its vectors are other ones. "
-        "Put config.json, modules.json and the modules' folders of the original model beside it, or make the file "
-        "again with llama.cpp's --sentence-transformers-dense-modules",
-        path,
-    )
 
 
 def _image(files: Listing, dim: int) -> dict[str, Any] | None:

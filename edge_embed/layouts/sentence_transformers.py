@@ -21,7 +21,7 @@ from edge_embed.spec.model import FILE_NAME, FORMAT, TEXT, ModelSpec, Pooling, w
 from edge_embed.spec.names import relative_path
 from edge_embed.spec.values import shown, texts, whole
 
-from .dense import read_dense
+from .dense import read_dense, tell_of_none
 from .facts import facts_of, facts_of_folder
 from .listing import Listing
 from .other_kinds import check_embeds
@@ -68,6 +68,8 @@ def read_spec(
         )
     described = "pooling" in {**facts, **own, **overrides}
     _check_kind(path, config, described)
+    if config.get("use_bidirectional_attention") and not (path / "modules.json").is_file():
+        tell_of_none(path)
     values: dict[str, Any] = {
         "name": name,
         "architecture": model_type_of(config),

@@ -102,7 +102,7 @@ def test_unknown_targets(source: Path, tmp_path: Path, to: list[str], message: s
         ({"hidden_act": "relu"}, "hidden_act='relu' is not implemented; 'gelu' or"),
         ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
         ({"is_decoder": True}, "is_decoder=True"),
-        ({"model_type": "deberta"}, "model_type 'deberta' is not implemented; 'bert'"),
+        ({"model_type": "mamba"}, "model_type 'mamba' is not implemented; 'bert'"),
         ({"quantization_config": {"bits": 4}}, "is quantised already"),
         ({"num_hidden_layers": 1}, "tensors have no place in this architecture: 'encoder.layer.1"),
         ({"num_hidden_layers": 3}, r"lack the tensor 'encoder.layer.2.attention.self.query.weight'"),

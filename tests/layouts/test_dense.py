@@ -19,6 +19,8 @@ from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.dense import Dense
 from edge_embed.spec.weights import File
 
+from support import tiny
+
 TANH = "torch.nn.modules.activation.Tanh"
 CONFIG = {"in_features": 32, "out_features": 8, "bias": True, "activation_function": TANH}
 
@@ -74,6 +76,18 @@ def test_modules_that_are_not_implemented_or_do_not_fit(folder: Path, changes: d
     (folder / "2_Dense" / "config.json").write_text(json.dumps(CONFIG | changes))
     with pytest.raises(ModelError, match=f"2_Dense/config.json: {re.escape(message)}"):
         read_folder(folder)
+
+
+def test_an_embedding_gemma_whose_folder_tells_of_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As other people's ONNX folders have it, whose graph gives rows as well: pooled, these are not its vectors."""
+    tiny.make("gemma3_text", tmp_path)
+    read_folder(tmp_path)
+    assert not caplog.messages
+    (tmp_path / "modules.json").unlink()
+    for _ in range(2):
+        assert read_folder(tmp_path, overrides={"pooling": "mean"}).spec.dense == ()
+    (message,) = caplog.messages
+    assert message.startswith(f"{tmp_path} holds no Dense modules: if it is of EmbeddingGemma, which has two, its vec")
 
 
 def test_modules_in_an_order_that_is_not_implemented(folder: Path) -> None:
