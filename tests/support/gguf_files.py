@@ -69,7 +69,8 @@ def _describe(writer: gguf.GGUFWriter, config: Mapping[str, Any], pooling: str) 
     writer.add_rope_dimension_count(head)
     writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
-    writer.add_causal_attention(config["model_type"] == "qwen3")
+    if config["model_type"] != "qwen2":  # of which llama.cpp's own converter says nothing
+        writer.add_causal_attention(config["model_type"] == "qwen3")
 
 
 def word_piece(writer: gguf.GGUFWriter, words: Sequence[str]) -> None:

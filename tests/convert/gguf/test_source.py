@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,11 +12,13 @@ from typing import Any
 import gguf
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from edge_embed import Embedder
 from edge_embed.architectures import architecture, names
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.gguf import BLOCKS, read_header
+from edge_embed_convert import convert
 from edge_embed_convert.checkpoint.source import Source
 from edge_embed_convert.gguf import file as gguf_file
 from edge_embed_convert.gguf import tensors as restoring
@@ -25,7 +28,7 @@ from edge_embed_convert.gguf.source import ways_back
 from edge_embed_convert.gguf.tensors import dequantised
 from edge_embed_convert.variant import open_variant
 
-from support import tiny
+from support import gguf_files, tiny
 from support.corpus import texts as corpus
 from support.dense import dense, describe
 
@@ -318,3 +321,20 @@ def test_a_type_that_nobody_dequantises_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(restoring, "readable", lambda kind: False)
     with pytest.raises(UnsupportedModelError, match=r"is of type 0, which this release of gguf cannot dequantise"):
         open_variant(path, None, None, None, {})
+
+
+def test_attention_that_a_file_leaves_open_is_as_described(tmp_path: Path) -> None:
+    """llama.cpp's converter says nothing of attention that a model's own code widens: KaLM-embedding's v2, by facts."""
+    tiny.make("qwen2-both-sides", tmp_path / "source")
+    config = json.loads((tmp_path / "source" / "config.json").read_text())
+    (tmp_path / "x-GGUF").mkdir()
+    path = tmp_path / "x-GGUF" / "x-F32.gguf"
+    gguf_files.write(path, config, load_file(tmp_path / "source" / "model.safetensors"), words=tiny.WORDS)
+    assert not any(key.endswith("attention.causal") for key in read_header(path).metadata)
+    stated = {"attention": "full", "normalize": True}
+    (made,) = convert(path.parent, tmp_path / "out", ["onnx:float32"], spec=stated)
+    with Embedder(path, spec=stated) as run, Embedder(path) as causal, Embedder(made) as converted:
+        assert (run.spec.attention, causal.spec.attention, converted.spec.attention) == ("full", "causal", "full")
+        found, exact = run.encode(["a cat", "the fox"]), converted.encode(["a cat", "the fox"])
+        np.testing.assert_allclose(found, exact, atol=1e-5)  # 5e-7 was measured
+        assert np.abs(causal.encode(["a cat", "the fox"]) - exact).max() > 0.01
