@@ -22,7 +22,12 @@ LLAMA_POOLING = {"last": "last", "first": "cls", "mean": "mean"}
 LLAMA_TYPES = {"mean": 1, "first": 2, "last": 3}  # llama.cpp's numbers
 JS_POOLING = {"first": "cls", "mean": "mean"}
 JS_ARCHITECTURES = ("bert",)  # our own graphs of language models are not what transformers.js expects of these
-MLX_POOLING = {"bert": "mean", "xlm-roberta": "mean", "qwen3": "last"}  # mlx-embeddings pools as it knows, always
+MLX_POOLING = {
+    "bert": "mean",
+    "modernbert": "mean",
+    "xlm-roberta": "mean",
+    "qwen3": "last",
+}  # mlx-embeddings pools as it knows, always
 
 
 @dataclass(frozen=True)

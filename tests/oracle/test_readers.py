@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tokenizers import Tokenizer
 
 from edge_embed import Embedder
 from edge_embed_convert import convert
@@ -30,14 +31,21 @@ MODELS = {REAL: "mean", "tiny-qwen3": "last"}
 Made = Callable[[str, str], tuple[Path, NDArray[np.float32]]]
 
 
+def describe_tokenizer(folder: Path) -> None:
+    """Write what published models have beside tokenizer.json."""
+    words = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    pad = next(word for word in ("[PAD]", "<pad>", "<s>", words.id_to_token(0)) if words.token_to_id(word) is not None)
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": pad}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+
+
 @pytest.fixture(scope="module")
 def made(minilm: Path, tmp_path_factory: pytest.TempPathFactory) -> Made:
     """Return what converts a model to a format, once -> its folder, the checkpoint with ONNX, and our own vectors."""
     out = tmp_path_factory.mktemp("published")
     source = out / "source"
     tiny.make("qwen3", source, "lasttoken", hidden_size=64)
-    kind = {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "[PAD]", "unk_token": "[UNK]"}
-    (source / "tokenizer_config.json").write_text(json.dumps(kind))
+    describe_tokenizer(source)
 
     @cache
     def make(name: str, kind: str) -> tuple[Path, NDArray[np.float32]]:
@@ -83,6 +91,22 @@ def test_a_reader_gives_our_vectors(
     least = float((vectors * ours).sum(axis=1).min())
     table[reader.name, model] = version, least
     assert least >= LEAST
+
+
+@pytest.mark.parametrize("name", tiny.ARCHITECTURES)
+def test_every_architecture_is_read(name: str, tmp_path: Path) -> None:
+    """By what reads graphs, in batches with padding: language models' last token, others' mean."""
+    if not PLACE.exists():
+        pytest.skip(f"there is no {PLACE}: scripts/readers.sh installs what reads our folders")
+    source = tmp_path / "tiny"
+    tiny.make(name, source, "lasttoken" if name.startswith(("qwen", "llama", "mistral")) else "mean")
+    describe_tokenizer(source)
+    (folder,) = convert(source, tmp_path / "out", ["onnx:float32"], portable=True)
+    with Embedder(f"{folder}:float32") as model:
+        ours = model.encode(TEXTS)
+    for reader in READERS:
+        if reader.name in ("fastembed", "OpenVINO", "transformers.js 4") and not reader.absent:
+            assert (reader.embed(folder, TEXTS)[1] * ours).sum(axis=1).min() >= LEAST, reader.name
 
 
 PYTHON = re.compile(
