@@ -9,10 +9,11 @@ Each file has
 
 One that takes images has IMAGE_PREFIXES, read_image(config) and image_unused(config), too, with `image_size` among its
 numbers. One whose config.json is nested, leaves gaps or counts otherwise has text_values(config), the numbers of its
-text part under the usual names. One whose layers may see a part of a text alone has window(config), the longest text
-that they see whole, or None. One that pools by itself, so that its graph gives a text's one vector, has
-own_values(config, tokenizer), the keys of edge_embed.json that it decides (`tokenizer` is tokenizer_config.json), and
-OUTPUTS, by part what graphs that transformers' classes were exported to call the vector, the first that is there.
+text part under the usual names. One whose layers may see a part of a text alone, or whose positions are scaled beyond
+some length, has window(config), the longest text of which neither is so, or None. One that pools by itself, so that its
+graph gives a text's one vector, has own_values(config, tokenizer), the keys of edge_embed.json that it decides
+(`tokenizer` is tokenizer_config.json), and OUTPUTS, by part what graphs that transformers' classes were exported to
+call the vector, the first that is there.
 
 Some checkpoints of an architecture are published otherwise than transformers has it, or with code of their own. Its
 file then has ALIAS, values of config.json by which such are known; RENAMED, what their tensors are called here; and
@@ -190,7 +191,7 @@ def with_attention(config: Mapping[str, Any], stated: Attention | None) -> dict[
 
 
 def check_window(config: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """Refuse a `max_tokens` that a user states beyond the windows of a model's layers, which no format computes.
+    """Refuse a `max_tokens` that a user states beyond what every format computes of a model: see `window`.
 
     Raises InputError.
     """
@@ -198,8 +199,8 @@ def check_window(config: Mapping[str, Any], values: Mapping[str, Any]) -> None:
     window = known.window(config) if known is not None and hasattr(known, "window") else None
     if window is not None and isinstance(stated, int) and stated > window:
         raise InputError(
-            f"max_tokens={stated}: layers of this model see {window} tokens at a time (sliding_window), and windows "
-            f"are not implemented: pass {window} at most"
+            f"max_tokens={stated}: layers of this model see {window} tokens at a time (sliding_window), or positions "
+            f"are scaled beyond, which is not implemented: pass {window} at most"
         )
 
 

@@ -18,7 +18,7 @@ from ._checks import CONFIG, check_config, real, section, whole
 from ._post_norm import FLASH, TABLE, UNUSED, Config, read_rotary
 from ._renamed import Renamed
 
-__all__ = ["ATTENTION", "PREFIXES", "RENAMED", "TABLE", "UNUSED", "Config", "read", "settled", "text_values"]
+__all__ = ["ATTENTION", "PREFIXES", "RENAMED", "TABLE", "UNUSED", "Config", "read", "settled", "text_values", "window"]
 
 ATTENTION: Final = "full"
 PREFIXES = ("nomic_bert.", "bert.")
@@ -112,6 +112,13 @@ def text_values(config: Mapping[str, Any]) -> dict[str, Any]:
     stated = {**trained, **config}
     positions = [stated[key] for key in POSITIONS if isinstance(stated.get(key), int)]
     return {**values, **({"max_position_embeddings": min(positions)} if positions else {})}
+
+
+def window(config: Mapping[str, Any]) -> int | None:
+    """Return the longest text whose positions are not scaled; None where no length's are."""
+    rope = section(config, "rope_scaling") or section(config, "rope_parameters")
+    scaled = config.get("rotary_scaling_factor") or rope.get("rope_type", rope.get("type")) == "dynamic"
+    return whole(text_values(config), "max_position_embeddings") if scaled else None
 
 
 def _refuse_experts(config: Mapping[str, Any]) -> None:

@@ -13,13 +13,14 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
 
-from edge_embed import CorruptModelError, Embedder, UnsupportedModelError
+from edge_embed import CorruptModelError, Embedder, InputError, UnsupportedModelError
 from edge_embed.architectures import architecture, dim, settled
 from edge_embed.architectures._post_norm import Config
 from edge_embed.backends import Batch
 from edge_embed.layouts.folder import read_folder
 from edge_embed.spec.weights import Format
 from edge_embed_convert import convert
+from edge_embed_convert.variant import open_variant
 from edge_embed_convert.verification import verify
 
 from support import tiny
@@ -169,6 +170,12 @@ def test_texts_are_cut_where_rotations_would_be_scaled(
     (tmp_path / "config.json").write_text(json.dumps({**OWN, **own}))
     (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 8192}')
     assert read_folder(tmp_path).spec.max_tokens == positions
+    longer = {"max_tokens": positions + 1}
+    if factor is None:
+        assert open_variant(tmp_path, None, None, None, longer).spec.max_tokens == positions + 1
+        return
+    with pytest.raises(InputError, match=f"max_tokens={positions + 1}: .* scaled beyond, .*: pass {positions} at most"):
+        open_variant(tmp_path, None, None, None, longer)
 
 
 @pytest.mark.parametrize(
