@@ -16,6 +16,9 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from edge_embed import CorruptModelError, Embedder, InputError, ModelError
+from edge_embed.backends.footprint import Model, touched
+from edge_embed.backends.onnx.footprint import KEPT, converted_footprint
+from edge_embed.layouts.folder import read_folder
 from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed_convert import convert
 from edge_embed_convert.__main__ import main
@@ -116,6 +119,15 @@ def test_the_merged_checkpoint_is_one_of_transformers(v3: tuple[Path, dict[str |
     cosines = (encoded(made) * exact).sum(axis=1)
     print(cosines)
     assert cosines.min() >= 0.99
+
+
+def test_a_table_with_factors_beside_it_is_planned_as_a_table(v3: tuple[Path, dict[str | None, Any]]) -> None:
+    folder, _ = v3
+    found = read_folder(folder)
+    model = Model(header=lambda name: folder / name, config={}, spec=found.spec)
+    table, numbers = 300 * 32, sum(value.numel() for value in load_file(folder / "model.safetensors").values())
+    planned = converted_footprint(model, ["model.safetensors"], "int8", 10).weights
+    assert planned == int((numbers - table) * KEPT) + touched(table, 10)
 
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")  # PEFT asks transformers for it

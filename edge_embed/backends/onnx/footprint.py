@@ -19,6 +19,7 @@ INT4_LOADING, INT4_KEPT = 1.45, 1.19
 KEPT = 1.02  # times the weights of any other level
 FEWER_COPIES = {"GroupQueryAttention": 3.3}  # buffers of the model's width, where attention copies less
 GGUF_TABLE = "token_embd.weight"
+TABLE_ENDS = (".weight", ".parametrizations.weight.original")  # the latter with factors of tasks beside it
 BYTES_PER_WEIGHT: dict[Level, float] = {"float32": 4.0, "int8": 1.0, "int4": 0.64}
 
 
@@ -47,7 +48,7 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
 def converted_footprint(model: Model, checkpoint: Iterable[str], level: Level, tokens: int) -> Footprint:
     """Predict what the graph of a checkpoint, which lies in these files, will take at a level."""
     embedding, others = 0, 0
-    names = (GGUF_TABLE, *(f"{table}.weight" for table in tables()))
+    names = (GGUF_TABLE, *(f"{table}{end}" for table in tables() for end in TABLE_ENDS))
     for name in checkpoint:
         for tensor, shape in _shapes(model.header(name)):
             if tensor.endswith(names):
