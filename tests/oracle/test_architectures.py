@@ -169,7 +169,7 @@ def test_texts_are_cut_to_what_a_window_sees(name: str, tmp_path: Path) -> None:
     for opened in (folder, tmp_path / "source"):
         with pytest.raises(InputError, match=r"max_tokens=25: layers of this model see 24 tokens at a time"):
             read_folder(opened, overrides={"max_tokens": 25})
-    with pytest.raises(InputError, match=r"windows are not implemented: pass 24 at most"):
+    with pytest.raises(InputError, match=r"which is not implemented: pass 24 at most"):
         convert(tmp_path / "source", tmp_path / "longer", ["onnx:float32"], spec={"max_tokens": 25})
 
 
