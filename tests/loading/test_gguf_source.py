@@ -91,16 +91,18 @@ def test_a_file_beside_a_checkpoint_is_what_was_named(made: Path, tmp_path: Path
 
 def test_the_command(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ["--out", str(tmp_path), "--to", "onnx:float32"]
-    assert main(["convert", str(made / "tiny-Q8_0.gguf"), *out]) == 0
+    assert main(["convert", str(made / "tiny-Q8_0.gguf"), *out[:-1], "onnx:float32,mlx:float32"]) == 0
     assert main(["convert", f"{made}:Q8_0", *out, "--name", "named"]) == 0
     assert main(["convert", str(made), *out, "--name", "exact"]) == 0
-    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("tiny", "named", "exact")]
+    assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in ("tiny", "tiny-mlx", "named", "exact")]
     vectors = []
-    for name in ("tiny", "named", "exact"):
+    for name in ("tiny", "named", "exact", "tiny-mlx"):
         with Embedder(tmp_path / name) as model:
             vectors.append(model.encode(TEXTS))
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert 1e-6 < np.abs(vectors[0] - vectors[2]).max() < 0.05
+    print(np.abs(vectors[0] - vectors[3]).max())
+    assert np.abs(vectors[0] - vectors[3]).max() < 1e-5
     assert main(["convert", f"{made}:Q4_K_M", *out]) == 1
     assert "there is no GGUF file of that level to make it of" in capsys.readouterr().err
 
@@ -139,7 +141,7 @@ with Embedder("user/tiny-GGUF:float32", backend="onnx") as model:
 def test_int8_of_a_trained_model_is_near_what_llama_cpp_computes(
     base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Measured, mean and least: .9991 .9988 and .9989 .9985 for Qwen3, .99XX .99XX and .99XX .99XX for EuroBERT."""
+    """Measured, mean and least: .9991 .9988 and .9989 .9985 for Qwen3, .9988 .9979 and .9986 .9980 for EuroBERT."""
     monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])
     (made,) = convert(MINIATURES / base, tmp_path, ["gguf:Q8_0", "gguf:Q4_K_M"], task="retrieval", accept_loss=True)
     texts = read_texts()
