@@ -101,8 +101,7 @@ def test_the_command(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
             vectors.append(model.encode(TEXTS))
     np.testing.assert_array_equal(vectors[0], vectors[1])
     assert 1e-6 < np.abs(vectors[0] - vectors[2]).max() < 0.05
-    print(np.abs(vectors[0] - vectors[3]).max())
-    assert np.abs(vectors[0] - vectors[3]).max() < 1e-5
+    assert np.abs(vectors[0] - vectors[3]).max() < 2e-6  # measured: 2.0e-7
     assert main(["convert", f"{made}:Q4_K_M", *out]) == 1
     assert "there is no GGUF file of that level to make it of" in capsys.readouterr().err
 
