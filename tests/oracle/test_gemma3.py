@@ -29,7 +29,7 @@ ROPE = {
     WINDOWED: {"rope_type": "default", "rope_theta": 3e2},
 }
 SHAPES: dict[str, dict[str, Any]] = {
-    "both sides, every sixth layer without a window": {"num_hidden_layers": 7},
+    "both sides, every sixth layer without a window": {"num_hidden_layers": 7, "layer_types": None},
     "an odd window, grouped heads": {
         "sliding_window": 9,
         "num_key_value_heads": 2,
@@ -54,7 +54,7 @@ IDS = some_ids(700, (150, 3, 1, 33))
 
 def made(folder: Path, values: dict[str, Any]) -> Any:
     """Make a tiny checkpoint of that shape -> transformers' model."""
-    shape = {"num_hidden_layers": len(values["layer_types"])} if "layer_types" in values else {}
+    shape = {"num_hidden_layers": len(values["layer_types"])} if values.get("layer_types") else {}
     scalar = {"query_pre_attn_scalar": values["head_dim"]} if "head_dim" in values else {}
     return tiny.make("gemma3_text", folder, **{**shape, **scalar, **values})
 
@@ -106,7 +106,7 @@ def test_long_texts(both: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gemma3_text", "gemma3_text-causal"])
 def test_levels_that_round(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Least cosine of a text: 0.99953 in int8, 0.99944 in Q8_0, 0.99955 in 8bit were measured."""
+    """Least cosine of a text: 0.99951 in int8, 0.99976 in Q8_0, 0.99979 in 8bit were measured."""
     monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])
     model = tiny.make(name, tmp_path / "source", hidden_size=64, initializer_range=0.1)
     texts = ["a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "word " * 9]
@@ -140,7 +140,7 @@ def test_what_llama_cpp_takes_for_granted(what: str, tmp_path: Path) -> None:
 
 def test_a_window_is_seen(tmp_path: Path) -> None:
     """What the tests above would not notice if the texts were too short for it."""
-    expected = exact_rows(made(tmp_path, {"num_hidden_layers": 2}), IDS)
+    expected = exact_rows(made(tmp_path, {"layer_types": [WINDOWED, FULL]}), IDS)
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps({**config, "sliding_window": 18}))
     assert difference("onnx", tmp_path, expected) > 100 * TOLERANCE

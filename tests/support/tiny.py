@@ -60,7 +60,8 @@ ROBERTA = {**SHAPE, "vocab_size": 300, "intermediate_size": 64, "max_position_em
 DISTIL = {"vocab_size": len(WORDS), "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}
 GEMMA = {
     **{**SHAPE, "vocab_size": 720, "intermediate_size": 48, "max_position_embeddings": 96, "head_dim": 16},
-    **{"num_key_value_heads": 1, "query_pre_attn_scalar": 16, "sliding_window": 16, "num_hidden_layers": 6},
+    **{"num_key_value_heads": 1, "query_pre_attn_scalar": 16, "sliding_window": 16, "num_hidden_layers": 3},
+    "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     "use_bidirectional_attention": True,
 }
 MODERN = {
