@@ -52,7 +52,7 @@ def test_rows_are_those_of_transformers(shape: str, kind: Format, tmp_path: Path
     exact = exact_rows(model, ids)
     backend = opened(tmp_path, kind)
     together = furthest(backend.forward(Batch(ids)), exact)
-    alone = furthest([backend.forward(Batch([one]))[0] for one in ids], exact)
+    alone = furthest([backend.forward(Batch([one]))[0] for one in ids[:6:5]], exact[:6:5])
     backend.close()
     print(f"{shape}, {kind}: {together:.1e} together, {alone:.1e} alone")
     assert max(together, alone) < (TABLE if shape == "with GELU" and kind == "gguf" else TOLERANCE)
