@@ -29,7 +29,7 @@ from edge_embed_convert.onnx.export import to_onnx
 from edge_embed_convert.onnx.head import add_head
 from edge_embed_convert.onnx.portable import PortableBuilder
 
-from support import jina_clip_reference, tiny
+from support import jina_clip_reference, tiny, tiny_llava
 
 Feeds = dict[str, NDArray[np.int64]]
 LENGTHS = (9, 1, 30, 17)
@@ -115,6 +115,25 @@ def test_both_parts_of_jina_clip_have_one(part: Any, tmp_path: Path) -> None:
         feeds = {"pixel_values": np.random.default_rng(0).standard_normal((2, 3, side, side), np.float32)}
     mask = feeds["attention_mask"].astype(bool) if part == "text" else slice(None)
     np.testing.assert_allclose(run(path, feeds)[0][mask], run(fused, feeds)[0][mask], atol=TOLERANCE)
+
+
+def test_both_parts_of_llava_next_have_one(tmp_path: Path) -> None:
+    """The text part takes an image's rows as our own does, and whoever feeds none reads texts."""
+    tiny_llava.make(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    tensors = Tensors([tmp_path / "model.safetensors"])
+    feeds = padded(config["text_config"]["vocab_size"])
+    fused, _, path = to_onnx(config, tensors, "float32", tmp_path, pooling="last", portable=True)
+    check_standard(path)
+    rows = run(path, feeds)[0]
+    last = np.stack([line[length - 1] for line, length in zip(rows, LENGTHS, strict=True)])
+    np.testing.assert_allclose(last, run(fused, feeds)[-1], atol=TOLERANCE)
+    fused, _, path = to_onnx(config, tensors, "float32", tmp_path, pooling="last", portable=True, part="image")
+    check_standard(path)
+    side = config["vision_config"]["image_size"]
+    pixels = {"pixel_values": np.random.default_rng(0).standard_normal((2, 3, side, side), np.float32)}
+    for theirs, ours in zip(run(path, pixels), run(fused, pixels), strict=True):
+        np.testing.assert_allclose(theirs, ours, atol=TOLERANCE)  # 5e-6 was measured
 
 
 def test_token_types_are_those_of_transformers(tmp_path: Path) -> None:
