@@ -48,7 +48,7 @@ def test_rows_are_those_of_the_original(name: str, shape: int, kind: Format, tmp
     assert max(together, alone) < TOLERANCES[kind]
 
 
-@pytest.mark.parametrize("name", ["jina_bert_v2", "jina_bert_v2-code", "jina_embeddings_v3", "gte"])
+@pytest.mark.parametrize("name", ["jina_bert_v2-code", "jina_embeddings_v3", "gte"])
 def test_levels_that_round(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Least cosine of a text: 0.99995 in int8, 0.99996 in 8bit, 0.99998 in Q8_0 were measured."""
     monkeypatch.setattr(verify, "probes", lambda max_tokens: ["a", "some words"])

@@ -29,7 +29,7 @@ from support import tiny
 
 TEXTS = ["a", "hello, world!", "the quick brown fox jumps over the lazy dog 0123456789", "word " * 12]
 TOLERANCE = 1e-4  # per element of unit vectors; 1.6e-6 was measured in ONNX, 9e-7 in MLX
-CLOSE = 1e-3  # of llama.cpp, whose GELU is another and a table of float16; 3e-4 was measured
+CLOSE = 5e-4  # of llama.cpp, whose GELU is another and a table of float16; 8.5e-5 was measured
 
 
 @pytest.fixture(autouse=True)
@@ -69,12 +69,11 @@ def v3(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str | None,
     return folder, jina_v3.make(folder)
 
 
-@pytest.mark.parametrize("task", jina_v3.TASKS[:4])
-def test_a_task_is_merged_and_has_its_prompt(task: str, v3: tuple[Path, dict[str | None, Any]], tmp_path: Path) -> None:
-    folder, models = v3
+def test_a_task_is_merged_and_has_its_prompt(v3: tuple[Path, dict[str | None, Any]], tmp_path: Path) -> None:
+    """One task in every format; the others below."""
+    (folder, models), task = v3, "retrieval.query"
     exact = reference(models[task], folder, prompt=jina_v3.PROMPTS[task])
-    formats = ["onnx:float32", "mlx:float32", "gguf:F32"] if task == "retrieval.query" else ["onnx:float32"]
-    for made in convert(folder, tmp_path, formats, task=task):
+    for made in convert(folder, tmp_path, ["onnx:float32", "mlx:float32", "gguf:F32"], task=task):
         print(made.name, np.abs(encoded(made) - exact).max())
         np.testing.assert_allclose(encoded(made), exact, atol=CLOSE if made.name.endswith("-GGUF") else TOLERANCE)
         with Embedder(made) as model:
@@ -286,12 +285,11 @@ def test_llama_cpp_has_no_gte(tmp_path: Path) -> None:
 def test_a_bert_with_alibi_is_jina_bert(name: str, tmp_path: Path) -> None:
     model = tiny.make(name, tmp_path / "source", num_attention_heads=2, num_hidden_layers=3)
     exact = reference(model, tmp_path / "source")
-    for made in convert(tmp_path / "source", tmp_path / "out", ["onnx:float32", "mlx:float32", "gguf:F32"]):
-        print(made.name, np.abs(encoded(made) - exact).max())
-        np.testing.assert_allclose(encoded(made), exact, atol=CLOSE if made.name.endswith("-GGUF") else TOLERANCE)
-        said = json.loads((made / "config.json").read_text())
-        assert (said["model_type"], said["use_qk_norm"]) == ("jina_bert_v2", name.endswith("code"))
-        assert re.search("auto_map|_name_or_path", str(said)) is None
+    (made,) = convert(tmp_path / "source", tmp_path / "out", ["onnx:float32"])
+    np.testing.assert_allclose(encoded(made), exact, atol=TOLERANCE)
+    said = json.loads((made / "config.json").read_text())
+    assert (said["model_type"], said["use_qk_norm"]) == ("jina_bert_v2", name.endswith("code"))
+    assert re.search("auto_map|_name_or_path", str(said)) is None
 
 
 @pytest.mark.parametrize(
