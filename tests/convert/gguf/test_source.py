@@ -18,13 +18,14 @@ from edge_embed import Embedder
 from edge_embed.architectures import architecture, names
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.gguf import BLOCKS, read_header
+from edge_embed.layouts.folder import read_folder
 from edge_embed_convert import convert
 from edge_embed_convert.checkpoint.source import Source
 from edge_embed_convert.gguf import file as gguf_file
 from edge_embed_convert.gguf import tensors as restoring
 from edge_embed_convert.gguf.file import entries, metadata, names_of, write_file
 from edge_embed_convert.gguf.quantize import quantize
-from edge_embed_convert.gguf.source import ways_back
+from edge_embed_convert.gguf.source import open_gguf, ways_back
 from edge_embed_convert.gguf.tensors import dequantised
 from edge_embed_convert.variant import open_variant
 
@@ -338,3 +339,12 @@ def test_attention_that_a_file_leaves_open_is_as_described(tmp_path: Path) -> No
         found, exact = run.encode(["a cat", "the fox"]), converted.encode(["a cat", "the fox"])
         np.testing.assert_allclose(found, exact, atol=1e-5)  # 5e-7 was measured
         assert np.abs(causal.encode(["a cat", "the fox"]) - exact).max() > 0.01
+
+
+def test_the_part_for_texts_of_a_model_that_reads_images_is_refused(tmp_path: Path, crafted: Craft) -> None:
+    path = crafted(tmp_path / "x-F32.gguf", {}, {})
+    repo = read_folder(path)
+    with pytest.raises(
+        UnsupportedModelError, match=r"is the part for texts of a model that reads images: convert from"
+    ):
+        open_gguf(replace(repo, spec=replace(repo.spec, image=object())), path)
