@@ -80,7 +80,7 @@ def test_float32(out: Path, real: list[str], reference: Vectors) -> None:
     [
         ("onnx", "int8", (0.999, 0.998)),  # 0.99915, 0.99859 were measured
         ("gguf", "F32", (0.99999, 0.99999)),  # 1.00000 was measured
-        ("gguf", "Q8_0", (0.9996, 0.999)),  # 0.99986 was measured
+        ("gguf", "Q8_0", (0.9996, 0.999)),  # 0.99989, 0.99979 were measured
     ],
 )
 @pytest.mark.filterwarnings("ignore::edge_embed.errors.AcceptedLossWarning")
