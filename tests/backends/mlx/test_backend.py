@@ -36,7 +36,8 @@ def test_float32_equals_transformers(name: str, pooling: str, tmp_path: Path) ->
     backend = load(tmp_path, spec_of(tmp_path, pooling), WEIGHTS, 1)
     together = backend.forward(Batch(ids))
     alone = [backend.forward(Batch([row]))[0] for row in ids]
-    every = pooling == "mean" or (pooling == "first" and attention(model.config.to_dict()) == "causal")
+    causal = attention(model.config.to_dict()) == "causal" and not name.startswith("gemma3")  # which picks any row
+    every = pooling == "mean" or (pooling == "first" and causal)
     assert len(together[2]) == (64 if every else 1)
     for rows in (together, alone):
         vectors = [pooled(row, pooling) for row in rows]

@@ -30,6 +30,14 @@ def merge_heads(x: mx.array) -> mx.array:
     return x.swapaxes(1, 2).reshape(batch, tokens, -1)
 
 
+def rotate(x: mx.array, theta: float, divisor: float = 1.0, offset: int | mx.array = 0) -> mx.array:
+    """Rotate (batch, heads, tokens, head_dim) by positions (Su et al. 2021, arXiv 2104.09864), the first is `offset`.
+
+    `divisor` stretches the positions, as linear scaling does.
+    """
+    return mx.fast.rope(x, x.shape[-1], traditional=False, base=theta, scale=1 / divisor, offset=offset)
+
+
 def attend(q: mx.array, k: mx.array, v: mx.array, mask: mx.array | str | None) -> mx.array:
     """Attend (Vaswani et al. 2017, arXiv 1706.03762); `mask` is a key mask, "causal" or None.
 

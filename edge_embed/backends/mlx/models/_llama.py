@@ -10,7 +10,7 @@ from mlx import nn
 from edge_embed.architectures._llama import Config
 from edge_embed.spec.model import Pooling
 
-from ._attention import attend, key_mask, merge_heads, split_heads, take_row
+from ._attention import attend, key_mask, merge_heads, rotate, split_heads, take_row
 
 KeysValues = tuple[mx.array, mx.array]  # (1, key heads, tokens, head_dim) each
 ImageRows = tuple[int, int, mx.array]  # which text, the place of its first row, rows (n, dim)
@@ -53,15 +53,7 @@ class Attention(nn.Module):
         return self._rotate(self.k_norm(k) if "k_norm" in self else k, start), v
 
     def _rotate(self, x: mx.array, offset: int | mx.array) -> mx.array:
-        config = self._config
-        return mx.fast.rope(
-            x,
-            config.head_dim,
-            traditional=False,
-            base=config.rope_theta,
-            scale=1 / config.rope_divisor,
-            offset=offset,
-        )
+        return rotate(x, self._config.rope_theta, self._config.rope_divisor, offset)
 
 
 class MLP(nn.Module):

@@ -9,7 +9,7 @@ from edge_embed.architectures._post_norm import Config
 from edge_embed.spec.model import Pooling
 
 from . import _alibi
-from ._attention import attend, merge_heads, split_heads, take_row
+from ._attention import attend, merge_heads, rotate, split_heads, take_row
 from .bert import ACTIVATIONS, through
 
 SENSITIVE_LAYERS = ("self_attn.v_proj", "self_attn.o_proj")
@@ -57,15 +57,7 @@ class Attention(nn.Module):
         return self.o_proj(merge_heads(attend(q, k, v, mask)))
 
     def _rotate(self, x: mx.array, offset: int | mx.array) -> mx.array:
-        config = self._config
-        return mx.fast.rope(
-            x,
-            config.head_dim,
-            traditional=False,
-            base=config.rope_theta,
-            scale=1 / config.rope_divisor,
-            offset=offset,
-        )
+        return rotate(x, self._config.rope_theta, self._config.rope_divisor, offset)
 
 
 class GatedMLP(nn.Module):

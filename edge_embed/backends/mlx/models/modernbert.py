@@ -9,7 +9,7 @@ from edge_embed.architectures.modernbert import Config
 from edge_embed.spec.model import Pooling
 
 from . import _local
-from ._attention import attend, key_mask, merge_heads, split_heads, take_row
+from ._attention import attend, key_mask, merge_heads, rotate, split_heads, take_row
 from .bert import ACTIVATIONS
 
 SENSITIVE_LAYERS = ("attn.Wqkv", "attn.Wo")
@@ -33,7 +33,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: Config, local: bool) -> None:
         super().__init__()
-        self._heads, self._size = config.num_attention_heads, config.head_dim
+        self._heads = config.num_attention_heads
         self._theta = config.local_theta if local else config.theta
         self._reach = config.reach if local else None
         self.Wqkv = nn.Linear(config.hidden_size, 3 * config.hidden_size, bias=config.attention_bias)
@@ -42,9 +42,7 @@ class Attention(nn.Module):
     def __call__(self, x: mx.array, lengths: mx.array | None) -> mx.array:
         """Attend from every row; `lengths` (batch,) of texts that are padded, else None."""
         q, k, v = (split_heads(part, self._heads) for part in mx.split(self.Wqkv(x), 3, axis=-1))
-        q, k = (
-            mx.fast.rope(part, self._size, traditional=False, base=self._theta, scale=1.0, offset=0) for part in (q, k)
-        )
+        q, k = rotate(q, self._theta), rotate(k, self._theta)
         if self._reach is None:
             mask = None if lengths is None else key_mask(lengths, x.shape[1])
             return self.Wo(merge_heads(attend(q, k, v, mask)))
