@@ -18,7 +18,7 @@ from edge_embed import Embedder, InputError
 from support.seeing import seeing
 
 TEXTS = ["Tea is served.", "The bus is late.", "A hot drink."]
-TOLD = "its package is not installed: pip install --group integrations"
+TOLD = "its package is not installed; pip install --group integrations has all but fastembed"
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ FILES = sorted(path.stem for path in (ROOT / "edge_embed" / "integrations").glob
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", GUIDE, re.M | re.S)
 NEEDS = {"haystack": "haystack", "llama_index": "llama_index", "chroma": "chromadb", "langchain": "langchain_core"}
 OURS = {"sentence_transformers", "fastembed"}  # need nothing of the frameworks that they stand for
-TOLD = "its package is not installed: pip install --group integrations"
+TOLD = "its package is not installed; pip install --group integrations has all but fastembed"
 
 
 def _need(file: str) -> None:
