@@ -78,6 +78,8 @@ def _parse(item: Mapping[str, Any], position: int, inputs: Inputs, spec: ModelSp
 def _check_kind(kind: Kind, index: int, spec: ModelSpec, options: Options) -> None:
     """Refuse an input that the model cannot take, or for which the prompt has no place, or a place too many."""
     if spec.image_token is None:
+        if kind == "composed" and spec.image is None:
+            raise InputError(f"input {index} is an image with a text, {spec.name} takes texts alone: leave it out")
         if kind == "composed":
             raise InputError(
                 f"input {index} is an image with a text, {spec.name} embeds one or the other: give them as two inputs"

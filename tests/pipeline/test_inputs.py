@@ -17,6 +17,7 @@ from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.spec.model import with_values
 
 from support.fake import SPEC
+from support.seeing import seeing
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,10 @@ from support.fake import SPEC
         (lambda m: m.encode(frozenset(["a"])), "inputs is frozenset, expected a str or a list of str"),
         (lambda m: m.count_tokens({"text": "a"}), "inputs is dict, expected a str or a list of str"),
         (lambda m: m.encode("a", prompt_name=""), "unknown prompt '': fake has 'braces', 'document', 'query'"),
+        (
+            lambda m: m.encode({"image": "a.png", "text": "a"}),
+            "input 0 is an image with a text, fake takes texts alone",
+        ),
         (lambda m: m.encode_image("a.png", prompt=""), "fake computes images without a prompt, got ''"),
         (lambda m: m.encode("a", prompt="{text}: {text}"), r"has \{text\} 2 times: a template takes the text once"),
         (lambda m: m.encode("a", prompt="q\0"), "the prompt has a NUL character at 1"),
@@ -70,3 +75,8 @@ def test_an_engine_names_the_inputs_index(tiny_tokenizer: Path, index: int) -> N
         model.encode(texts)
     with pytest.raises(InputError, match=f"input {4100 + index} is not for me"):
         list(model.encode_iter([*["x"] * 4100, *texts], batch_tokens=8))
+
+
+def test_an_image_with_a_text_where_only_one_of_them_is_taken(tiny_tokenizer: Path) -> None:
+    with pytest.raises(InputError, match="input 1 is an image with a text, fake embeds one or the other: give them as"):
+        seeing(tiny_tokenizer).encode(["tea", {"image": b"", "text": "a"}])
