@@ -98,8 +98,8 @@ def converted(path: Path, out: Path) -> Path:
     from edge_embed_convert import convert
 
     progress(path.stem, "is converted")
-    (folder,) = convert(path, out, ["onnx:int8"], accept_loss=True)
-    return folder
+    made: list[Path] = convert(path, out, ["onnx:int8"], accept_loss=True)
+    return made[0]
 
 
 def warm_up(workers: Mapping[str, Worker], inputs: list[str]) -> dict[str, NDArray[np.float32]]:
