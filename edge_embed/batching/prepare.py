@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 
 from edge_embed.backends import Rows
 from edge_embed.errors import InputError
-from edge_embed.pipeline.filled import FilledTokenizer
 from edge_embed.pipeline.guarded import as_ids
 from edge_embed.pipeline.inputs import Inputs
 from edge_embed.pipeline.options import Options
@@ -55,8 +54,7 @@ def _read_ids(given: Sequence[int], index: int, pipeline: Pipeline) -> TextRow:
         raise InputError(f"input {index} has {len(given)} token ids, the model takes 1 to {most}")
     if not all(isinstance(one, int) and not isinstance(one, bool) and 0 <= one < size for one in given):
         raise InputError(f"input {index} is no list of token ids of this model: whole numbers from 0 to {size - 1:,}")
-    row, words = as_ids(given), pipeline.tokenizer
-    return TextRow(words.fill(row) if isinstance(words, FilledTokenizer) else row, index)
+    return TextRow(pipeline.tokenizer.fill(as_ids(given)), index)
 
 
 def _load_images(pipeline: Pipeline, inputs: Inputs, options: Options, prepared: Prepared) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function
 
@@ -30,11 +29,11 @@ class EdgeEmbeddingFunction(EmbeddingFunction[Documents]):
 
     def __call__(self, input: Documents) -> Embeddings:
         """Embed documents."""
-        return list(self._embedder.encode_document(list(input)).astype(np.float32))
+        return list(self._embedder.encode_document(list(input)))
 
     def embed_query(self, input: Documents) -> Embeddings:
         """Embed queries."""
-        return list(self._embedder.encode_query(list(input)).astype(np.float32))
+        return list(self._embedder.encode_query(list(input)))
 
     @staticmethod
     def name() -> str:

@@ -37,13 +37,17 @@ class _Component:
 
     def to_dict(self) -> dict[str, Any]:
         """Return what makes the component anew; raise InputError for one made of an Embedder."""
-        return dict(default_to_dict(self, **config_of(self._model, self._options)))
+        return dict(default_to_dict(self, **config_of(self._model, self._options), **self._more()))
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Make the component that `to_dict` wrote down."""
         made: Self = default_from_dict(cls, data)
         return made
+
+    def _more(self) -> dict[str, Any]:
+        """Return the arguments that a component has beside the model's."""
+        return {}
 
     def _opened(self) -> Embedder:
         if self._embedder is None:
@@ -91,11 +95,8 @@ class EdgeDocumentEmbedder(_Component):
         _Component.__init__(self, model, options)
         self._fields, self._separator = list(meta_fields_to_embed), embedding_separator
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what makes the component anew; raise InputError for one made of an Embedder."""
-        written = _Component.to_dict(self)
-        more = {"meta_fields_to_embed": self._fields, "embedding_separator": self._separator}
-        return {**written, "init_parameters": {**written["init_parameters"], **more}}
+    def _more(self) -> dict[str, Any]:
+        return {"meta_fields_to_embed": self._fields, "embedding_separator": self._separator}
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:
@@ -126,11 +127,8 @@ class EdgeImageEmbedder(_Component):
         _Component.__init__(self, model, options)
         self._field = file_path_meta_field
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return what makes the component anew; raise InputError for one made of an Embedder."""
-        written = _Component.to_dict(self)
-        more = {"file_path_meta_field": self._field}
-        return {**written, "init_parameters": {**written["init_parameters"], **more}}
+    def _more(self) -> dict[str, Any]:
+        return {"file_path_meta_field": self._field}
 
     @component.output_types(documents=list[Document])
     def run(self, documents: list[Document]) -> dict[str, list[Document]]:

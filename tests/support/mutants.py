@@ -309,4 +309,4 @@ def _spoil_tensor(file: Gguf, rng: random.Random) -> None:
     elif what < 0.85:
         tensor[2] = rng.choice([0, 1, 2, 8, 12, 14, 24, 26, 28, 30, 4, 99])
     else:
-        tensor[3] = rng.choice([0, 1, 32, 1 << 40, (1 << 64) - 32, tensor[3] + 32])
+        tensor[3] = rng.choice([0, 1, 32, 1 << 40, (1 << 64) - 32, (tensor[3] + 32) % (1 << 64)])
