@@ -27,7 +27,8 @@ def describe(features: frozenset[str]) -> tuple[tuple[str, ...], str | None]:
     """Return the devices of the build, and a warning for instruction sets that it was built without."""
     llama: Any = importlib.import_module("llama_cpp")
     build = parse_system_info(llama.llama_print_system_info().decode())
-    return tuple(build), build_warning(features, build.get("CPU", {}))
+    amx: Any = importlib.import_module(".amx", __package__)
+    return tuple(build), build_warning(features, build.get("CPU", {})) if amx.is_sound() else amx.WARNING
 
 
 def parse_system_info(text: str) -> dict[str, dict[str, str]]:

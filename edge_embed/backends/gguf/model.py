@@ -15,6 +15,7 @@ from edge_embed.formats.gguf import Array, Header, parts_of, read_header
 from edge_embed.formats.gguf_dense import holds_dense
 from edge_embed.spec.model import ModelSpec
 
+from . import amx
 from .checks import check_model, check_vocabulary
 from .log import captured_warnings, last
 from .memory import MappedFiles
@@ -154,6 +155,7 @@ def _load(
     if overrides:
         params.kv_overrides = entries
     if quantized:
+        params.use_extra_bufts = amx.is_sound()
         files = MappedFiles(parts_of(path))
         params.progress_callback = llama_cpp.llama_progress_callback(lambda progress, _: files.release(progress))
     with captured_warnings() as lines:
