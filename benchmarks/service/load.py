@@ -3,6 +3,7 @@
     python -m benchmarks service.load                                    all-MiniLM-L6-v2 int8, 1, 8 and 64 connections
     python -m benchmarks service.load --model FOLDER:int8 --name nano    any model
     python -m benchmarks service.load --llama-server BINARY --gguf FILE --fastapi PYTHON     peers that are installed
+    python -m benchmarks service.load --infinity BINARY      infinity-emb, with transformers 4
 
 Servers take turns, each alone on the machine while it is measured. CPU is that of the server's process, and compared
 with Embedder in a process of its own: text by text, and all in one call.
@@ -26,7 +27,7 @@ from edge_embed import Embedder
 from edge_embed_convert import convert
 
 from .client import Outcome, drive, request_body
-from .servers import Server, edge_embed, fastapi, llama_server, started
+from .servers import Server, edge_embed, fastapi, infinity, llama_server, started
 
 PATH = "/v1/embeddings"
 BULK = 1000
@@ -44,6 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--llama-server", help="the binary of llama-server, to compare with")
     parser.add_argument("--gguf", type=Path, help="the model for llama-server")
     parser.add_argument("--pooling", default="mean", help="what llama-server pools")
+    parser.add_argument("--infinity", help="the binary of infinity_emb, to compare with")
     parser.add_argument("--fastapi", help="an interpreter that has FastAPI and sentence-transformers, to compare with")
 
 
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> Report:
         commands = {"edge_embed": edge_embed(model)}
         if args.llama_server:
             commands["llama-server"] = llama_server(args.llama_server, args.gguf, args.pooling)
+        if args.infinity:
+            commands["infinity"] = infinity(args.infinity, checkpoint)
         if args.fastapi:
             commands["FastAPI + sentence-transformers"] = fastapi(args.fastapi, checkpoint, Path(scratch))
         servers = {name: stack.enter_context(started(command)) for name, command in commands.items()}

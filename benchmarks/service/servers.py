@@ -1,4 +1,4 @@
-"""Servers as processes of their own: ours, llama-server, and the ten lines of FastAPI that many write instead."""
+"""Servers as processes of their own: ours, llama-server, infinity, and the ten lines of FastAPI that many write."""
 
 from __future__ import annotations
 
@@ -60,6 +60,13 @@ def edge_embed(reference: str, *flags: str) -> Sequence[str]:
 def llama_server(binary: str, gguf: Path, pooling: str = "mean") -> Sequence[str]:
     """Return llama-server's command, with as many slots and as large a batch as it takes."""
     return [binary, "-m", str(gguf), "--embeddings", "--pooling", pooling, "-ub", "2048", "-b", "2048", "-t", "2"]
+
+
+def infinity(binary: str, folder: Path) -> Sequence[str]:
+    """Return infinity's command, with PyTorch, which is its default."""
+    names = ["--url-prefix", "/v1", "--served-model-name", "model"]
+    engine = ["--engine", "torch", "--device", "cpu", "--dtype", "float32"]
+    return [binary, "v2", "--model-id", str(folder), *names, *engine]
 
 
 def fastapi(python: str, folder: Path, scratch: Path) -> Sequence[str]:
