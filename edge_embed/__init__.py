@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .embedder import Embedder
     from .vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "UNTRUSTED",

@@ -1,11 +1,10 @@
-"""What the package promises as a whole: its names, what it imports, which file may import which, and its wheel."""
+"""What the package promises as a whole: its names, what it imports, which file may import which."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,35 +98,3 @@ print(*sys.modules)
     loaded = {name.partition(".")[0] for name in run(code).split()}
     assert "edge_embed_convert" in loaded
     assert not loaded & {"torch", "transformers"}
-
-
-def test_wheel_holds_both_packages_and_the_version(tmp_path: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        str(tmp_path),
-        str(ROOT),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name.startswith(f"edge_embed-{edge_embed.__version__}-")
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path / "site")
-        names = set(archive.namelist())
-    assert not [name for name in names if name.startswith("convert/")]
-    assert {
-        "edge_embed/cli/guide.md",
-        "edge_embed/layouts/facts.json",
-        "edge_embed/py.typed",
-        "edge_embed_convert/verification/probes.txt",
-    } <= names
-    code = (
-        f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r}); import edge_embed_convert as c; print(c.__file__)"
-    )
-    assert str(tmp_path / "site") in run(code)
