@@ -124,10 +124,14 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """A path that tells of the models, by GET or with a body; `write` raises Failure for a model that is not there."""
+    """A path that tells of the models, by GET or with a body; `write` raises Failure for a model that is not there.
+
+    `query` are what it takes behind a question mark; `write` gets them among the path's own parameters.
+    """
 
     path: str
     write: Callable[[Sequence[Card], bytes, Parameters], bytes]
     fail: Callable[[Failure], bytes]
     methods: Sequence[str] = field(default=("GET",))
+    query: Sequence[str] = ()
     summary: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
+from starlette.datastructures import QueryParams
 from starlette.types import Receive, Scope, Send
 
 from edge_embed.batching.computed import Computed
@@ -116,7 +117,8 @@ class ListingHandler:
             self._service.let_in(scope["headers"])
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 cards, write = self._service.models.cards(), self._listing.write
-                data = await _aside(len(body) > LONG_BODY, write, cards, body, scope["path_params"])
+                parameters = {**_query(scope, self._listing.query), **scope["path_params"]}
+                data = await _aside(len(body) > LONG_BODY, write, cards, body, parameters)
         except GoneError:
             exchange.reason = "gone"
             return
@@ -145,6 +147,12 @@ async def respond(
     encoded = [(name.encode("ascii"), value.encode("latin-1", "replace")) for name, value in (*pairs, *headers)]
     await send({"type": "http.response.start", "status": status, "headers": encoded})
     await send({"type": "http.response.body", "body": data})
+
+
+def _query(scope: Scope, names: Sequence[str]) -> dict[str, str]:
+    """Read what an address says behind its question mark, as far as it is known; of one said twice the last."""
+    given = QueryParams(scope["query_string"]) if names else {}
+    return {name: given[name] for name in names if name in given}
 
 
 async def _aside(heavy: bool, function: Callable[..., Result], *args: object) -> Result:

@@ -50,6 +50,11 @@ class Models:
         self.abandoned_before = 0  # texts, by engines that are closed
 
     @property
+    def loading(self) -> bool:
+        """Whether one is being loaded, even for nobody any more."""
+        return self._memory.loads.running
+
+    @property
     def names(self) -> list[str]:
         """The models' names, the first of them the default."""
         return list(self._models)

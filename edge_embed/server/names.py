@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, get_args
@@ -11,7 +11,7 @@ from typing import TypeVar, get_args
 from edge_embed.errors import InputError, listing
 from edge_embed.spec.model import SUFFIXES, ModelSpec, Side, with_task
 
-from .ask import Failure
+from .ask import Card, Failure
 
 NAME = re.compile(r"[\w.-]+(/[\w.-]+)*", re.ASCII)
 LATEST = "latest"
@@ -51,6 +51,20 @@ def find(models: Mapping[str, Model], name: str | None) -> tuple[Model, str | No
             field="model",
         )
     return models[base], None if variant == LATEST else variant
+
+
+def card_of(cards: Sequence[Card], name: str | None) -> Card:
+    """Return the card of a name, the first for none; raise Failure for an unknown name and an unknown variant."""
+    card, variant = find({card.name: card for card in cards}, name)
+    known = variants(card.spec)
+    if variant is not None and variant not in known:
+        raise Failure(
+            status=404,
+            reason="no_model",
+            message=f"the model {card.name} has no tag {variant!r:.80}: it has {', '.join([LATEST, *known])}",
+            field="model",
+        )
+    return card
 
 
 def resolve(

@@ -14,6 +14,7 @@ from edge_embed.spec.model import ModelSpec
 
 from .engine import Engine
 from .failures import unavailable
+from .loads import Loads
 
 logger = logging.getLogger("edge_embed.server")
 
@@ -27,6 +28,7 @@ class Memory:
     def __init__(self, limit: int | None, idle: float | None) -> None:
         self._limit, self.idle = limit, idle
         self.turn = asyncio.Lock()
+        self.loads = Loads()
         self.present: list[Residence] = []
 
     async def make_room(self, size: int) -> None:
@@ -106,7 +108,7 @@ class Residence:
                 await self._memory.make_room(self.size)
                 self._memory.present.append(self)
                 began = time.monotonic()
-                engine = await asyncio.to_thread(self._load)
+                engine = await self._memory.loads.load(self.name, self._load)
         except BaseException as error:
             self._gone()
             if not isinstance(error, EdgeEmbedError | MemoryError | OSError):

@@ -44,7 +44,10 @@ TICK = 1.0  # seconds between looks at the date that answers carry
 
 
 def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open = open_engine) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError or ModelError before that."""
+    """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError or ModelError before that.
+
+    Ends the process by itself, with 0, where a model is being loaded when all else is done: nobody waits for that.
+    """
     limit_heaps(max(2, this_device().threads))
     with logs.to_standard_error(settings.log_format):
         keys = Keys(settings.api_key_file)
@@ -54,6 +57,10 @@ def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open
                 logger.warning("who can reach this machine can use this server, which asks for no key: --api-key-file")
             process = Process(settings, keys, models, open, gather())
             process.run(sockets, lambda: ready(urls(sockets)))
+    if process.models.loading:  # what it writes, it writes so that a kill leaves nothing half-made
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 class Process:

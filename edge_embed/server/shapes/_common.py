@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import orjson
 
-from edge_embed.errors import InputError
 from edge_embed.server.ask import Answer, Failure, Item
 from edge_embed.vectors import Array, Precision, quantize
 
@@ -159,17 +158,17 @@ def _kind(value: Json) -> str:
 
 
 def vectors_of(answer: Answer) -> Array:
-    """Return the vectors (n, dim); raise Failure where one that did not fail is not finite, which JSON cannot say."""
-    computed = answer.computed
-    finite = np.isfinite(computed.vectors).all(axis=1)
-    if not finite.all() and set(np.flatnonzero(~finite)) - computed.errors.keys():
+    """Return the vectors (n, dim), zeros for inputs that failed; raise Failure where another is not finite.
+
+    JSON cannot say such numbers.
+    """
+    vectors, failed = answer.computed.vectors, list(answer.computed.errors)
+    if failed:
+        vectors = vectors.copy()
+        vectors[failed] = 0
+    if not np.isfinite(vectors).all():
         raise Failure(status=500, reason="internal", message="the model gave a vector that is not finite")
-    return computed.vectors
-
-
-def told(error: Exception) -> str:
-    """Say what was wrong with an input; of errors that are not the caller's, nothing that is this machine's."""
-    return str(error) if isinstance(error, InputError) else "the engine failed"
+    return vectors
 
 
 def packed(vectors: Array, precision: Precision) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,10 +62,11 @@ class Encoding:
     precision: Precision = "float32"
     base64: bool = False
 
-    def write(self, vectors: Array) -> Sequence[Any]:
-        """Return a value for each vector (n, dim), for JSON."""
+    def write(self, vectors: Array, failed: Container[int] = ()) -> list[Any]:
+        """Return a value for each vector (n, dim), for JSON; None for those that failed."""
         rows = packed(vectors, self.precision)
-        return [as_base64(row) for row in rows] if self.base64 else list(rows)
+        values = (as_base64(row) if self.base64 else row for row in rows)
+        return [None if n in failed else value for n, value in enumerate(values)]
 
 
 def encoding(

@@ -11,6 +11,7 @@ import msgspec
 from edge_embed.server.ask import Answer, Ask, Call, Endpoint, Failure, Item, Parameters
 
 from ._common import bad, check_number, convert, dump, image_item, parse, pick, positive, vectors_of
+from ._errors import KEEP, errors_of
 from ._messages import conversations
 from ._words import INPUT_TYPES, TRUNCATIONS, Encoding, encoding
 
@@ -19,7 +20,10 @@ HARMLESS: dict[str, tuple[Any, ...]] = {"max_tokens": ()}
 
 
 class CohereRequest(msgspec.Struct):
-    """A request to /v2/embed or /v1/embed. All fields may be null; one of `texts`, `images` and `inputs` is needed."""
+    """A request to /v2/embed or /v1/embed. All fields may be null; one of `texts`, `images` and `inputs` is needed.
+
+    `errors` is ours.
+    """
 
     model: str | None = None
     texts: list[str] | None = None
@@ -29,6 +33,7 @@ class CohereRequest(msgspec.Struct):
     embedding_types: list[str] | None = None
     output_dimension: int | None = None
     truncate: str | None = None
+    errors: str | None = None
 
 
 def call(version: Version, body: bytes, parameters: Parameters) -> Call:
@@ -43,6 +48,7 @@ def call(version: Version, body: bytes, parameters: Parameters) -> Call:
         purpose=purpose,
         dim=positive("output_dimension", given.output_dimension),
         truncation=pick(given.truncate, TRUNCATIONS, "truncate"),
+        keep_errors=pick(given.errors, KEEP, "errors"),
     )
     types = None if version == "1" and not given.embedding_types else (given.embedding_types or ["float"])
     encodings = {kind: encoding(kind, field="embedding_types") for kind in types} if types else None
@@ -63,19 +69,20 @@ def _inputs(given: CohereRequest) -> Sequence[Item]:
 
 
 def write(version: Version, inputs: Sequence[Item], encodings: dict[str, Encoding] | None, answer: Answer) -> bytes:
-    """Write vectors by type, or, where version 1 named none, as numbers alone."""
-    vectors = vectors_of(answer)
+    """Write vectors by type, or, where version 1 named none, as numbers alone; null in the place of one that failed."""
+    vectors, failed = vectors_of(answer), answer.computed.errors
     pictures = sum(not isinstance(item, str) and "image" in item for item in inputs)
     billed = {"input_tokens": answer.computed.tokens, **({"images": pictures} if pictures else {})}
     return dump(
         {
             "id": answer.request_id,
             "response_type": "embeddings_by_type" if encodings else "embeddings_floats",
-            "embeddings": {kind: how.write(vectors) for kind, how in encodings.items()}
+            "embeddings": {kind: how.write(vectors, failed) for kind, how in encodings.items()}
             if encodings
-            else Encoding().write(vectors),
+            else Encoding().write(vectors, failed),
             "texts": [item for item in inputs if isinstance(item, str)],
             "meta": {"api_version": {"version": version}, "billed_units": billed},
+            **errors_of(answer),
         }
     )
 

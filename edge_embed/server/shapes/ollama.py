@@ -12,16 +12,20 @@ import msgspec
 
 from edge_embed import __version__
 from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Listing, Parameters
-from edge_embed.server.names import LATEST, find, variants
+from edge_embed.server.names import LATEST, card_of, variants
 
 from ._common import bad, convert, dump, inputs_of, parse, pick, positive, vectors_of
-from ._words import TRUNCATIONS
+from ._errors import KEEP, errors_of, refuse_kept
+from ._words import TRUNCATIONS, Encoding
 
 SECOND = 1e9  # Ollama counts nanoseconds
 
 
 class OllamaEmbedRequest(msgspec.Struct):
-    """A request to /api/embed. Of `options`, which speak of another engine, none is known; models stay as served."""
+    """A request to /api/embed. Of `options`, which speak of another engine, none is known; models stay as served.
+
+    `errors` is ours.
+    """
 
     model: str | None = None
     input: str | list[str | int | list[int] | dict[str, Any]] | None = None
@@ -29,6 +33,7 @@ class OllamaEmbedRequest(msgspec.Struct):
     dimensions: int | None = None
     keep_alive: str | float | None = None
     options: dict[str, Any] | None = None
+    errors: str | None = None
 
 
 class OllamaEmbeddingsRequest(msgspec.Struct):
@@ -38,6 +43,7 @@ class OllamaEmbeddingsRequest(msgspec.Struct):
     prompt: str | None = None
     keep_alive: str | float | None = None
     options: dict[str, Any] | None = None
+    errors: str | None = None
 
 
 class OllamaShowRequest(msgspec.Struct):
@@ -55,6 +61,7 @@ def embed(body: bytes, parameters: Parameters) -> Call:
         inputs=inputs_of(given.input) if given.input else [],
         dim=positive("dimensions", given.dimensions),
         truncation=pick(given.truncate, TRUNCATIONS, "truncate"),
+        keep_errors=pick(given.errors, KEEP, "errors"),
     )
     return Call(ask=ask, write=partial(write_embed, given.model), ignored=ignored + _passed_over(given))
 
@@ -62,6 +69,7 @@ def embed(body: bytes, parameters: Parameters) -> Call:
 def embeddings(body: bytes, parameters: Parameters) -> Call:
     """Read a request to /api/embeddings."""
     given, ignored = convert(parse(body), OllamaEmbeddingsRequest)
+    refuse_kept(given.errors, "an answer of this path is one vector or none: /api/embed takes it")
     ask = Ask(model=given.model, inputs=[given.prompt] if given.prompt else [])
     return Call(ask=ask, write=write_embeddings, ignored=ignored + _passed_over(given))
 
@@ -72,16 +80,17 @@ def _passed_over(given: OllamaEmbedRequest | OllamaEmbeddingsRequest) -> list[st
 
 
 def write_embed(name: str | None, answer: Answer) -> bytes:
-    """Write the vectors, under the name that the model was asked for by."""
+    """Write the vectors, under the name that the model was asked for by; null in the place of one that failed."""
     times = answer.computed.timings
     total = times.tokenize + times.queue + times.compute
     return dump(
         {
             "model": name or answer.card.name,
-            "embeddings": list(vectors_of(answer)),
+            "embeddings": Encoding().write(vectors_of(answer), answer.computed.errors),
             "total_duration": int(total * SECOND),
             "load_duration": 0,
             "prompt_eval_count": answer.computed.tokens,
+            **errors_of(answer),
         }
     )
 
@@ -111,15 +120,7 @@ def show(cards: Sequence[Card], body: bytes, parameters: Parameters) -> bytes:
     given, _ = convert(parse(body), OllamaShowRequest)
     if not (given.model or given.name):
         raise bad("model is missing: name one", "model")
-    card, variant = find({card.name: card for card in cards}, given.model or given.name)
-    known = variants(card.spec)
-    if variant is not None and variant not in known:
-        raise Failure(
-            status=404,
-            reason="no_model",
-            message=f"the model {card.name} has no tag {variant!r:.80}: it has {', '.join([LATEST, *known])}",
-            field="model",
-        )
+    card = card_of(cards, given.model or given.name)
     spec, about = card.spec, _details(card)
     return dump(
         {

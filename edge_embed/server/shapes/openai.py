@@ -17,7 +17,8 @@ from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Li
 from edge_embed.server.names import variants
 
 from . import jina, voyage
-from ._common import bad, convert, dump, inputs_of, parse, pick, positive, shown, told, vectors_of
+from ._common import bad, convert, dump, inputs_of, parse, pick, positive, shown, vectors_of
+from ._errors import KEEP, told
 from ._messages import conversations
 from ._words import INPUT_TYPES, TRUNCATIONS, Encoding, encoding
 
@@ -95,7 +96,7 @@ def _ask(given: EmbeddingsRequest, parameters: Parameters) -> Ask:
         dim=positive("dimensions", given.dimensions, given.output_dimension),
         normalize=given.normalize if given.normalized is None else given.normalized,
         truncation=pick(given.truncation if given.truncate is None else given.truncate, TRUNCATIONS, "truncate"),
-        keep_errors=pick(given.errors, {None: False, "raise": False, "return": True}, "errors"),
+        keep_errors=pick(given.errors, KEEP, "errors"),
         late_chunking=bool(given.late_chunking),
     )
 

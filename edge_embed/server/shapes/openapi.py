@@ -44,7 +44,7 @@ def document() -> dict[str, Any]:
     for listing in listings:
         for method in listing.methods:
             told = schema_of[ollama.OllamaShowRequest] if method == "POST" else None
-            operation = _operation(listing.path, listing.summary, told)
+            operation = _operation(listing.path, listing.summary, told, listing.query)
             paths.setdefault(_plain(listing.path), {})[method.lower()] = operation
     return {
         "openapi": "3.1.0",
@@ -59,12 +59,14 @@ def _plain(path: str) -> str:
     return PARAMETER.sub(r"{\1}", path)
 
 
-def _operation(path: str, summary: str, body: Any) -> dict[str, Any]:
+def _operation(path: str, summary: str, body: Any, query: Sequence[str] = ()) -> dict[str, Any]:
     refused = {status: {"description": why, **ANSWER} for status, why in REFUSALS.items()}
     operation: dict[str, Any] = {"summary": summary, "responses": {"200": {"description": "Done", **ANSWER}, **refused}}
-    if names := PARAMETER.findall(path):
+    places = [(name, "path") for name in PARAMETER.findall(path)] + [(name, "query") for name in query]
+    if places:
         operation["parameters"] = [
-            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+            {"name": name, "in": place, "required": place == "path", "schema": {"type": "string"}}
+            for name, place in places
         ]
     if body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}

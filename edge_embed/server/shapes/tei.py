@@ -10,8 +10,10 @@ import msgspec
 from edge_embed import __version__
 from edge_embed.pipeline.tokenizer import Truncation
 from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Listing, Parameters
+from edge_embed.server.names import card_of
 
 from ._common import MOST_INPUTS, bad, check_number, convert, dump, inputs_of, parse, pick, positive, vectors_of
+from ._errors import KEEP, refuse_kept, told
 
 DIRECTIONS: Mapping[str | None, Truncation] = {
     None: "end",
@@ -25,7 +27,7 @@ KINDS = {"overloaded": "Overloaded", "unavailable": "Unhealthy", "internal": "Ba
 
 
 class TeiRequest(msgspec.Struct):
-    """A request to /embed or /. All fields but `inputs` may be null; `model` is ours, for a service of several."""
+    """A request to /embed or /. All fields but `inputs` may be null; `model` and `errors` are ours."""
 
     inputs: str | list[str | int | list[int] | dict[str, Any]] | dict[str, Any] | None = None
     model: str | None = None
@@ -34,6 +36,7 @@ class TeiRequest(msgspec.Struct):
     truncation_direction: str | None = None
     prompt_name: str | None = None
     dimensions: int | None = None
+    errors: str | None = None
 
 
 class TeiTokenizeRequest(msgspec.Struct):
@@ -42,6 +45,7 @@ class TeiTokenizeRequest(msgspec.Struct):
     inputs: str | list[str] | None = None
     model: str | None = None
     add_special_tokens: bool | None = None
+    errors: str | None = None
 
 
 def call(body: bytes, parameters: Parameters) -> Call:
@@ -57,18 +61,23 @@ def call(body: bytes, parameters: Parameters) -> Call:
         dim=positive("dimensions", given.dimensions),
         normalize=given.normalize,
         truncation="error" if given.truncate is False else direction,
+        keep_errors=pick(given.errors, KEEP, "errors"),
     )
     return Call(ask=ask, write=write, ignored=ignored)
 
 
 def write(answer: Answer) -> bytes:
-    """Write the vectors, a list for each."""
-    return dump(list(vectors_of(answer)))
+    """Write the vectors, a list for each, and for one that failed what `fail` writes."""
+    rows: list[Any] = list(vectors_of(answer))
+    for n, error in answer.computed.errors.items():
+        rows[n] = _failed(told(error))
+    return dump(rows)
 
 
 def tokenize(body: bytes, parameters: Parameters) -> Call:
     """Read a request for the tokens of texts, which are no more than MOST_LETTERS long together."""
     given, ignored = convert(parse(body), TeiTokenizeRequest, {"prompt_name": ()})
+    refuse_kept(given.errors, "no text fails by itself here")
     texts = [given.inputs] if isinstance(given.inputs, str) else given.inputs or []
     check_number(len(texts), "inputs")
     if (letters := sum(map(len, texts))) > MOST_LETTERS:
@@ -85,12 +94,16 @@ def write_pieces(answer: Answer) -> bytes:
 
 def fail(failure: Failure) -> bytes:
     """Write a failure as TEI does."""
-    return dump({"error": failure.message, "error_type": KINDS.get(failure.reason, "Validation")})
+    return dump(_failed(failure.message, KINDS.get(failure.reason, "Validation")))
+
+
+def _failed(message: str, kind: str = "Validation") -> dict[str, str]:
+    return {"error": message, "error_type": kind}
 
 
 def info(cards: Sequence[Card], body: bytes, parameters: Parameters) -> bytes:
-    """Describe the first model, which is the one that requests without a name get."""
-    card = cards[0]
+    """Describe the model that `?model=` names, or the first, which requests without a name get."""
+    card = card_of(cards, parameters.get("model"))
     return dump(
         {
             "model_id": card.name,
@@ -112,4 +125,8 @@ ENDPOINTS = [
 ENDPOINTS.append(
     Endpoint(path="/tokenize", read=tokenize, fail=fail, body=TeiTokenizeRequest, summary="Tell the tokens of texts")
 )
-LISTINGS = [Listing(path="/info", write=info, fail=fail, summary="Describe the first model, as TEI does")]
+LISTINGS = [
+    Listing(
+        path="/info", write=info, fail=fail, query=("model",), summary="Describe the first model, or one, as TEI does"
+    )
+]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_embed.errors import InputError
 from edge_embed.server.ask import Call, Failure
 from edge_embed.server.shapes import cohere
 from edge_embed.vectors import quantize
@@ -66,6 +67,30 @@ def test_version_1_answers_with_numbers_unless_types_are_named() -> None:
     assert (typed["response_type"], list(typed["embeddings"])) == ("embeddings_by_type", ["int8"])
 
 
+@pytest.mark.parametrize("version", ["1", "2"])
+def test_null_is_in_the_place_of_one_that_failed(version: cohere.Version) -> None:
+    call = read(version, texts=["a", "b", "c"], errors="return", embedding_types=["float", "int8", "base64"])
+    assert call.ask.keep_errors
+    assert not read(texts=["a"], errors="raise").ask.keep_errors
+    rows = ROWS.copy()
+    rows[1] = np.nan
+    body = json.loads(call.write(answer(rows, {1: InputError("text 1 is empty")})))
+    for kind, expected in (("float", ROWS), ("int8", quantize(ROWS, "int8"))):
+        found = body["embeddings"][kind]
+        assert found[1] is None
+        assert np.array_equal(np.array(found[::2], expected.dtype), expected[::2])
+    assert [one is None for one in body["embeddings"]["base64"]] == [False, True, False]
+    assert body["errors"] == [{"index": 1, "message": "text 1 is empty"}]
+    assert "errors" not in written(call)
+
+
+def test_null_among_the_numbers_of_version_1() -> None:
+    call = read("1", texts=["a", "b", "c"], errors="return")
+    body = json.loads(call.write(answer(ROWS, {2: RuntimeError("/home/x is full")})))
+    assert [one is None for one in body["embeddings"]] == [False, False, True]
+    assert body["errors"] == [{"index": 2, "message": "the engine failed"}]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -77,6 +102,7 @@ def test_version_1_answers_with_numbers_unless_types_are_named() -> None:
         ({"texts": ["a"], "embedding_types": ["hex"]}, "embedding_types='hex' is not known"),
         ({"texts": ["a"], "truncate": "MIDDLE"}, "truncate='MIDDLE' is not known"),
         ({"texts": ["a"] * 4097}, "texts has 4,097 inputs"),
+        ({"texts": ["a"], "errors": "hide"}, "errors='hide' is not known: choose from 'raise', 'return'"),
         ({"inputs": [{"content": []}]}, "inputs[0] has 0 images and 0 texts"),
     ],
 )

@@ -124,6 +124,16 @@ def test_an_error_takes_its_inputs_place_and_tells_nothing_of_the_machine() -> N
     assert data[2]["error"]["message"] == "the engine failed"
 
 
+def test_an_error_among_voyages_integers() -> None:
+    rows = ROWS.copy()
+    rows[1] = np.nan
+    call = read(input=["a", "b", "c"], errors="return", input_type="document", output_dtype="int8")
+    assert (call.api, call.ask.keep_errors) == ("voyage", True)
+    data = json.loads(call.write(answer(rows, {1: InputError("text 1 is empty")})))["data"]
+    assert data[1]["error"]["message"] == "text 1 is empty"
+    assert [one["embedding"] for one in data[::2]] == quantize(ROWS[::2], "int8").tolist()
+
+
 def test_what_is_not_finite_is_not_written_as_null() -> None:
     with pytest.raises(Failure, match="not finite") as caught:
         read(input="a").write(answer([[np.nan] * 8]))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edge_embed.errors import InputError
 from edge_embed.server.ask import Call, Failure
 from edge_embed.server.shapes import ollama
 
@@ -52,6 +53,25 @@ def test_the_older_path() -> None:
     empty = ollama.embeddings(b'{"model": "small"}', {})
     assert empty.ask.inputs == []
     assert json.loads(empty.write(answer(ROWS[:0]))) == {"embedding": []}
+
+
+def test_null_is_in_the_place_of_one_that_failed() -> None:
+    call = read(model="small", input=["a", "b", "c"], errors="return")
+    assert call.ask.keep_errors
+    assert not read(model="small", input="a").ask.keep_errors
+    body = json.loads(call.write(answer(ROWS, {0: InputError("text 0 is empty")})))
+    assert body["embeddings"][0] is None
+    assert np.array_equal(np.array(body["embeddings"][1:], np.float32), ROWS[1:])
+    assert body["errors"] == [{"index": 0, "message": "text 0 is empty"}]
+
+
+def test_the_older_path_has_no_place_for_an_error() -> None:
+    assert ollama.embeddings(b'{"prompt": "a", "errors": "raise"}', {}).ask.inputs == ["a"]
+    with pytest.raises(
+        Failure, match="errors='return': an answer of this path is one vector or none: /api/embed"
+    ) as told:
+        ollama.embeddings(b'{"prompt": "a", "errors": "return"}', {})
+    assert (told.value.status, told.value.field) == (400, "errors")
 
 
 def test_lists() -> None:
