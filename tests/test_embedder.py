@@ -22,7 +22,7 @@ from edge_embed.backends.fake import FakeBackend, row_of
 from edge_embed.embedder import BackendName
 from edge_embed.pipeline import inputs as inputs_module
 from edge_embed.pipeline import windows
-from edge_embed.pipeline.tokenizer import check_texts
+from edge_embed.pipeline.texts import check_texts
 from edge_embed.vectors import quantize
 
 from support.fake import SPEC

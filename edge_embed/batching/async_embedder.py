@@ -16,7 +16,8 @@ from edge_embed.images.sources import ImageSources
 from edge_embed.pipeline.inputs import Input, as_list
 from edge_embed.pipeline.options import make_options
 from edge_embed.pipeline.pieces import pieces_of
-from edge_embed.pipeline.tokenizer import TokenCount, Truncation, check_texts
+from edge_embed.pipeline.texts import check_texts
+from edge_embed.pipeline.tokenizer import TokenCount, Truncation
 from edge_embed.pipeline.windows import TruncationReport
 from edge_embed.spec.model import Side
 from edge_embed.vectors import Array, Precision, check_precision, quantize

@@ -11,7 +11,8 @@ from edge_embed.errors import InputError
 from edge_embed.pipeline.bare_tokenizer import BareTokenizer
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.rows import TextRow
-from edge_embed.pipeline.tokenizer import TextTokenizer, TokenCount, check_texts
+from edge_embed.pipeline.texts import check_texts
+from edge_embed.pipeline.tokenizer import TextTokenizer, TokenCount
 
 
 def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[TextRow, list[TokenCount]]:

@@ -20,7 +20,8 @@ from .one_or_many import one_image_or_many, one_text_or_many
 from .options import ANY_SOURCE, Options, find_templates, make_options
 from .pipeline import Pipeline
 from .progress import progress_bar
-from .tokenizer import TokenCount, Truncation, check_texts
+from .texts import check_texts
+from .tokenizer import TokenCount, Truncation
 
 
 class Loaded(Protocol):

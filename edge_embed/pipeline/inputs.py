@@ -14,7 +14,7 @@ from edge_embed.images.sources import ImageInput
 from edge_embed.spec.model import IMAGE, TEXT, Kind, ModelSpec
 
 from .options import Options
-from .tokenizer import check_texts
+from .texts import check_texts
 
 Input: TypeAlias = str | Mapping[str, ImageInput]
 KEYS = {"text", "image"}

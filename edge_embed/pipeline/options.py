@@ -10,7 +10,8 @@ from edge_embed.images.sources import ImageSources
 from edge_embed.spec.model import TEXT, ModelSpec, Side
 from edge_embed.vectors import Precision, check_precision
 
-from .tokenizer import Truncation, check_truncation, text_fault
+from .texts import text_fault
+from .tokenizer import Truncation, check_truncation
 
 ANY_SOURCE = ImageSources()
 

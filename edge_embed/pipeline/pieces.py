@@ -9,7 +9,8 @@ import tokenizers
 
 from edge_embed.errors import InputError
 
-from .tokenizer import PIECE, TextTokenizer, Tokenizer, check_texts
+from .texts import check_texts
+from .tokenizer import PIECE, TextTokenizer, Tokenizer
 
 
 class Piece(NamedTuple):

@@ -9,7 +9,8 @@ import pytest
 from tokenizers import Tokenizer
 
 from edge_embed import CorruptModelError, InputError
-from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer, check_texts
+from edge_embed.pipeline.texts import check_texts
+from edge_embed.pipeline.tokenizer import PIECE, TextTokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 
 from support.corpus import texts
