@@ -1,6 +1,7 @@
 """Draws the engines' figures of a benchmark's JSON line, read from standard input, as bars in an SVG.
 
-python -m benchmarks speed.texts | tail -n 1 | python -m benchmarks chart texts_per_s "texts per second" docs/speed.svg
+python -m benchmarks speed.texts | tail -n 1 |
+    python -m benchmarks chart texts_per_s "texts per second" docs/images/speed.svg
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from .errors import InputError
 from .vectors import similarity, similarity_pairwise
 
 TOP = 10
-# Measured with int8 and Q4_K_M of the trained miniatures against float32: README, Quality. Below these a tenth of what
-# a search finds, or more, is not what the same model would have found.
+# Measured with int8 and Q4_K_M of the trained miniatures against float32: docs/figures/quality.md. Below these a tenth
+# of what a search finds, or more, is not what the same model would have found.
 COSINE, OVERLAP = 0.97, 0.85
 
 

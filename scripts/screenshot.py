@@ -1,4 +1,4 @@
-"""Take the picture of the service's page that README shows, with a real model and the system's Chromium.
+"""Take the picture of the service's page that docs/service.md shows, with a real model and the system's Chromium.
 
 python scripts/screenshot.py [docs/images/page.png]     with the groups of README's "Developing" installed
 """

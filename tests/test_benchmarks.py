@@ -96,8 +96,8 @@ def test_an_engine_that_ends_is_told(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_table_of_architectures_is_whole() -> None:
-    """`python -m benchmarks quality.architectures --only NEW --write README.md` adds a row."""
-    rows = architectures.rows_in((ROOT / "README.md").read_text("utf-8"))
+    """`python -m benchmarks quality.architectures --only NEW --write docs/models.md` adds a row."""
+    rows = architectures.rows_in((ROOT / "docs" / "models.md").read_text("utf-8"))
     assert rows.keys() == set(names())
     for name, (_, models, *cells) in rows.items():
         assert models == architectures.models_of(name)

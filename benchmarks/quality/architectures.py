@@ -1,6 +1,6 @@
-"""Every architecture in every format against the original implementation, as README's table.
+"""Every architecture in every format against the original implementation, as the table of docs/models.md.
 
-    python -m benchmarks quality.architectures [--only bert qwen3] [--write README.md]
+    python -m benchmarks quality.architectures [--only bert qwen3] [--write docs/models.md]
 
 Of each the tiny random models of tests/support/specimens.py, texts embedded by transformers one at a time: the largest
 difference of an element of unit vectors where nothing is rounded, and the mean cosine at eight bits; of several shapes

@@ -1,4 +1,4 @@
-"""Tokens per second and memory of every MLX level at the shapes of v5-text-nano and -small: README's table for a Mac.
+"""Tokens per second and memory of every MLX level at the shapes of v5-text-nano and -small: the table for a Mac.
 
 On a Mac with Apple silicon, plugged in, other programs closed:
 
@@ -68,7 +68,7 @@ def measure(config: dict[str, Any], level: str, cases: Sequence[str], rounds: in
 
 
 def report(shape: str, config: dict[str, Any], cases: Sequence[str], rows: Mapping[str, dict[str, float]]) -> Report:
-    """Make README's table, and tell what machine it was."""
+    """Make the table, and tell what machine it was."""
     import mlx.core as mx
 
     device = mx.device_info() if mx.default_device() != mx.cpu else {}

@@ -90,17 +90,17 @@ def test_mixed_lists_keep_their_order_and_do_not_depend_on_their_batch(made: Pat
         assert model.encode_image(some[:2], precision="ubinary").dtype == np.uint8
 
 
-def test_the_readmes_snippet(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guides_snippet(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The model that it names is on a hub, and one image on the web: stand-ins are here."""
     monkeypatch.chdir(tmp_path)
     drawn(1)[0].save("cat.jpg")
-    readme = (ROOT / "README.md").read_text("utf-8")
+    guide = (ROOT / "docs" / "guides" / "images.md").read_text("utf-8")
     (block,) = re.findall(
-        r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"jinaai/jina-clip.*?)```", readme, re.S
+        r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"jinaai/jina-clip.*?)```", guide, re.S
     )
     code = block.replace("jinaai/jina-clip-v1", f"{made}:float32").replace("https://example.org/dog.png", "cat.jpg")
     names: dict[str, Any] = {}
-    exec(compile(code, "README.md", "exec"), names)
+    exec(compile(code, "images.md", "exec"), names)
     assert names["images"].shape == names["mixed"].shape == (2, CONFIG["text_config"]["embed_dim"])
     np.testing.assert_allclose(names["mixed"][1], names["images"][0], atol=1e-5)
 

@@ -266,14 +266,14 @@ def test_e5_v_in_gguf_is_transformers(llava: tuple[Any, Path], joint: Path) -> N
         np.testing.assert_allclose(mixed[1:3], [found[0], composed[1]], atol=1e-5)
 
 
-def test_the_readmes_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guides_snippet(joint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, image in zip(("shirt.jpg", "blouse.jpg"), images(2), strict=True):
         image.save(name)
-    readme = (ROOT / "README.md").read_text("utf-8")
-    (block,) = re.findall(r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"./e5-v.*?)```", readme, re.S)
+    guide = (ROOT / "docs" / "guides" / "images.md").read_text("utf-8")
+    (block,) = re.findall(r"```\n(from edge_embed import Embedder\n\nmodel = Embedder\(\"./e5-v.*?)```", guide, re.S)
     names: dict[str, Any] = {}
-    exec(compile(block.replace("./e5-v-GGUF:Q4_K_M", f"{joint}:F16"), "README.md", "exec"), names)
+    exec(compile(block.replace("./e5-v-GGUF:Q4_K_M", f"{joint}:F16"), "images.md", "exec"), names)
     assert names["scores"].shape == (1, 2)
 
 
