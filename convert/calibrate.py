@@ -8,7 +8,7 @@ computed for one row, only that row counts.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from edge_embed.backends.onnx.runtime import ort
 from edge_embed.errors import InputError
 from edge_embed.pipeline.filled import text_tokenizer
+from edge_embed.progress import progress
 from edge_embed.spec.model import TEXT, ModelSpec, Pooling
 
 from .checkpoint.moments import LONGEST, Moments
@@ -45,13 +46,18 @@ def calibrate(
     """Run the texts, each with every prompt that the spec's tasks use -> moments by the linear layer's name."""
     words = text_tokenizer(tokenizer, spec).limited(min(spec.max_tokens, LONGEST))
     rows = [row for template in _templates(spec) for row in words.tokenize(list(texts), template).ids]
-    return measure(config, tensors, spec.pooled_rows, rows)
+    with progress("calibrating", len(rows), "texts") as step:
+        return measure(config, tensors, spec.pooled_rows, rows, step)
 
 
 def measure(
-    config: Mapping[str, Any], tensors: Mapping[str, Array], pooling: Pooling, rows: Iterable[NDArray[np.int32]]
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Array],
+    pooling: Pooling,
+    rows: Iterable[NDArray[np.int32]],
+    done: Callable[[], object] = lambda: None,
 ) -> dict[str, Moments]:
-    """Run rows of token ids, one at a time -> moments by the linear layer's name."""
+    """Run rows of token ids, one at a time, calling `done` for each -> moments by the linear layer's name."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         linears = write_graph(config, tensors, "float32", path, pooling, taps=True)
@@ -66,6 +72,7 @@ def measure(
                 square = (values[f"{x}.sum"] / count).astype(np.float32)
                 new = Moments(square, values[f"{x}.peak"], count)
                 seen[x] = _combine(seen[x], new) if x in seen else new
+            done()
     return {name: seen[x] for name, x in linears.items()}
 
 

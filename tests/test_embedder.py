@@ -236,7 +236,7 @@ def test_similarity_and_the_rest(fake: Embedder, capsys: pytest.CaptureFixture[s
     assert "16 dimensions, 24 tokens, mean pooling" in fake.explain()
     assert repr(fake) == "<Embedder fake FakeBackend, given by the caller>"
     fake.encode(["a"] * 3, show_progress_bar=True)
-    assert "3/3" in capsys.readouterr().err
+    assert "embedding: 3 texts in 0 s" in capsys.readouterr().err
     fake.encode(["a"] * 3)
     assert capsys.readouterr().err == ""
     with fake as same:

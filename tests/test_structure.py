@@ -13,6 +13,7 @@ from support.places import ROOT
 STOREYS = {
     "edge_embed": [
         {"errors"},
+        {"progress"},
         {"spec", "vectors"},
         {"formats", "architectures", "hub", "device", "images"},
         {"layouts", "backends"},

@@ -1,4 +1,4 @@
-"""A source whose tensors are counted as they are read: how far a level has come, on a terminal."""
+"""A source whose tensors are counted as they are read: how far a level has come."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-from tqdm import tqdm
+from edge_embed.progress import progress
 
 from .derived import Derived
 from .source import Array, Source
@@ -14,9 +14,9 @@ from .source import Array, Source
 
 @contextmanager
 def watched(source: Source, what: str) -> Iterator[Source]:
-    """Give the source with a bar of its tensors on standard error, where that is a terminal and it takes a second."""
-    with tqdm(total=len(source.tensors), desc=what, unit=" tensors", delay=1, disable=None, leave=False) as bar:
-        yield replace(source, tensors=_Watched(source.tensors, bar.update))
+    """Give the source, whose tensors are a step's progress: each that is read for the first time moves it on."""
+    with progress(what, len(source.tensors), "tensors") as step:
+        yield replace(source, tensors=_Watched(source.tensors, step))
 
 
 class _Watched(Derived):

@@ -10,10 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from edge_embed.errors import InputError, listing
 from edge_embed.layouts.folder import TOKENIZER
+from edge_embed.progress import progress
 from edge_embed.spec.weights import LEVELS as KNOWN
 from edge_embed.spec.weights import Weights, image_level
 
@@ -103,9 +102,9 @@ def _quantize(export: Export, paths: Mapping[str, Path], seen: Mapping[str, Mome
     levels = [level for level in export.levels if level not in TYPES]
     weighed = None if seen is None else {**dense.importance(export.source.spec), **mean_squares(seen)}
     tensors = len(entries(export.source))
-    with tqdm(total=len(levels) * tensors, unit=" tensors", disable=None, leave=False) as bar:
-        for level in levels:
-            export.report(f"gguf:{level}")
-            bar.set_description(level)
-            for line in quantize(paths[BASE], paths[level], level, weighed, bar.update):
-                export.report(f"gguf:{level}: {line}")
+    for level in levels:
+        export.report(f"gguf:{level}")
+        with progress(f"gguf:{level}", tensors, "tensors") as step:
+            lines = quantize(paths[BASE], paths[level], level, weighed, step)
+        for line in lines:
+            export.report(f"gguf:{level}: {line}")

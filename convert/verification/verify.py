@@ -14,6 +14,7 @@ from edge_embed.embedder import Embedder
 from edge_embed.errors import TruncationWarning
 from edge_embed.images.preprocess import load_image
 from edge_embed.loading.selftest import embed_images
+from edge_embed.progress import progress
 from edge_embed.spec.golden import Loss, allowed_deviation
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.sample_image import sample_image
@@ -50,7 +51,11 @@ def embed(folder: Path, spec: ModelSpec, weights: Weights, file: str | None = No
     with Embedder(model_at, max_tokens=longest) as model, warnings.catch_warnings():
         warnings.simplefilter("ignore", TruncationWarning)  # the longest probe is cut on purpose
         texts = probes(model.spec.max_tokens)
-        alone = [model.encode(text, normalize_embeddings=True) for text in texts]
+        alone = []
+        with progress(f"computing probes, {weights.name}", len(texts), "texts") as step:
+            for text in texts:
+                alone.append(model.encode(text, normalize_embeddings=True))
+                step()
         return np.stack(alone), model.encode(texts, normalize_embeddings=True)
 
 

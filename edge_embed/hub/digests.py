@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edge_embed.progress import progress
+
 from .entries import DIGEST
 
 SHA256 = "0" * 64  # what a SHA-256 looks like
@@ -28,25 +30,31 @@ class Stopped(Exception):
     """Tell who asked for an end that the hash is not whole."""
 
 
-def digest_of(path: Path, like: str, stopped: Callable[[], bool] = lambda: False) -> str:
+def digest_of(path: Path, like: str, stopped: Callable[[], bool] = lambda: False, *, name: str | None = None) -> str:
     """Return a file's hash of the kind that `like` has: git's SHA-1 for 40 hex digits, SHA-256 for 64.
 
-    Raises Stopped as soon as `stopped` says so.
+    Raises Stopped as soon as `stopped` says so. `name` is what people know the file by, where that is not its own.
     """
     size = path.stat().st_size
     digest = hashlib.sha256() if len(like) == 64 else hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False)
-    update_hash(digest, path, stopped)
+    update_hash(digest, path, stopped, name=name)
     return digest.hexdigest()
 
 
-def update_hash(digest: Any, path: Path, stopped: Callable[[], bool] = lambda: False) -> None:
+def update_hash(
+    digest: Any, path: Path, stopped: Callable[[], bool] = lambda: False, *, name: str | None = None
+) -> None:
     """Update a hash with a file's bytes, a megabyte at a time; raises Stopped as `digest_of` does."""
     buffer = memoryview(bytearray(CHUNK))
-    with path.open("rb", buffering=0) as file:
+    with (
+        path.open("rb", buffering=0) as file,
+        progress(f"hashing {name or path.name}", path.stat().st_size, "B") as step,
+    ):
         while count := file.readinto(buffer):
             if stopped():
                 raise Stopped
             digest.update(buffer[:count])
+            step(count)
 
 
 def remembered_digest(path: Path, cache: Path, like: str = SHA256, stopped: Callable[[], bool] = lambda: False) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from edge_embed.errors import CorruptModelError, EdgeEmbedError
+from edge_embed.progress import progress
 from edge_embed.spec.names import path_fault
 
 from .answers import chunks, head_of, hub_headers, is_transient, raise_for_status, retry, streamed
@@ -116,7 +117,6 @@ def _download(url: str, blob: Path, entry: Entry, anew: bool = False) -> None:
 def _receive(url: str, partial: Path, entry: Entry) -> None:
     """Append the missing bytes and fsync, before the file is renamed."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import tqdm  # type: ignore[attr-defined]
 
     with partial.open("ab") as file:
         have = file.tell()
@@ -129,10 +129,9 @@ def _receive(url: str, partial: Path, entry: Entry) -> None:
             raise_for_status(response)
             if response.status_code != 206:  # all of it comes, although the rest was asked for
                 have = _empty(file)
-            shown: dict[str, Any] = {"desc": entry.name, "unit": "B", "unit_scale": True, "delay": 1, "disable": None}
-            with tqdm(total=entry.size, initial=have, **shown) as bar:  # type: ignore[no-untyped-call]
+            with progress(f"downloading {entry.name}", entry.size, "B", done=have) as step:
                 for chunk in chunks(response):
-                    bar.update(file.write(chunk))
+                    step(file.write(chunk))
                     if file.tell() > (UNSTATED if entry.size is None else entry.size):
                         break
         file.flush()
@@ -161,7 +160,7 @@ def _may_go_on(error: Exception) -> bool:
 def _is_right(path: Path, entry: Entry) -> bool:
     if entry.digest is None:  # a mirror that names no hash: the size is all there is to compare
         return entry.size in (None, path.stat().st_size)
-    return digest_of(path, entry.digest) == entry.digest
+    return digest_of(path, entry.digest, name=entry.name) == entry.digest
 
 
 def _is_html(path: Path) -> bool:

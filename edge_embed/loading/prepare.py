@@ -21,6 +21,8 @@ from edge_embed.hub.digests import remembered_digest
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
+from edge_embed.progress import tell
+from edge_embed.progress.screen import can_redraw
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import Weights
 
@@ -102,8 +104,8 @@ def _once(
             if not made(folder):
                 logger.info("converting %s to %s, once", source, to)
                 note_origin(folder, *origin)
-                if sys.stderr is not None and sys.stderr.isatty():  # whoever waits there is told why
-                    print(f"converting {source} to {to}, once ...", file=sys.stderr)
+                if can_redraw(sys.stderr):  # whoever waits there is told why
+                    tell(f"converting {source} to {to}, once ...")
                 convert()
     except OSError as error:
         raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, Protocol, overload
@@ -12,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_embed import vectors
 from edge_embed.errors import InputError
 from edge_embed.images.sources import ImageInput, ImageSources
+from edge_embed.progress import progress
 from edge_embed.spec.model import ModelSpec, Side
 from edge_embed.vectors import Array, Metric, Precision
 
@@ -19,7 +21,6 @@ from .inputs import Input, as_list
 from .one_or_many import one_image_or_many, one_text_or_many
 from .options import ANY_SOURCE, Options, find_templates, make_options
 from .pipeline import Pipeline
-from .progress import progress_bar
 from .texts import check_texts
 from .tokenizer import TokenCount, Truncation
 
@@ -280,7 +281,8 @@ class Encoder:
 
     def _iterate(self, inputs: Iterable[Input], options: Options, show_progress_bar: bool | None) -> Iterator[Any]:
         pipeline = self._opened.pipeline
-        with progress_bar(None, show_progress_bar) as done:
+        total = operator.length_hint(inputs, 0) or None
+        with progress("embedding", total, "texts", show=show_progress_bar) as done:
             for rows, errors in pipeline.run(pipeline.parse(inputs, options), options, done):
                 yield from (errors.get(n, row) for n, row in enumerate(rows))
 
@@ -290,7 +292,8 @@ class Encoder:
         empty = pipeline.finish(np.empty((0, self.spec.dim), np.float32), options)
         out = np.empty((len(items), empty.shape[1]), empty.dtype)
         start = 0
-        with progress_bar(len(items), show_progress_bar) as done:
+        show = show_progress_bar if len(items) > 1 else False
+        with progress("embedding", len(items), "texts", show=show) as done:
             for rows, _ in pipeline.run(windows, options, done):
                 out[start : start + len(rows)] = rows
                 start += len(rows)

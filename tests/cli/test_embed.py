@@ -72,7 +72,7 @@ def test_special_tokens_progress_and_offline(model: str, tmp_path: Path, capsys:
     words = ["embed", "-f", str(tmp_path / "in.txt"), "--model", model, "--offline", "--threads", "1"]
     assert main([*words, "--special-tokens", "text", "--progress", "--backend", "onnx", "--max-memory", "2GB"]) == 0
     printed = capsys.readouterr()
-    assert "1text" in printed.err
+    assert "embedding: 1 text in " in printed.err
     with Embedder(model, special_tokens="text") as embedder:
         np.testing.assert_allclose(json.loads(printed.out), embedder.encode(["a [PAD] b"]), atol=1e-6)
     assert main(words) == 0

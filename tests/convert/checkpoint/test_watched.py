@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 
 import pytest
 
+from edge_embed import progress
 from edge_embed.layouts.folder import read_folder
+from edge_embed.progress import displays
 from edge_embed_convert import convert
 from edge_embed_convert.checkpoint import watched as module
 from edge_embed_convert.checkpoint.arrays import shape_of
 from edge_embed_convert.checkpoint.source import open_source
 
-
-class Terminal(io.StringIO):
-    """Standard error that says it is a terminal."""
-
-    def isatty(self) -> bool:
-        return True
+from support.screen import Screen
 
 
 def test_tensors_are_counted_once_and_are_the_same(
@@ -38,14 +34,12 @@ def test_tensors_are_counted_once_and_are_the_same(
 
 
 def test_a_conversion_shows_how_far_a_level_is(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = Terminal()
-    plain = module.tqdm
-
-    def at_once(**options: object) -> object:
-        return plain(**{**options, "delay": 0, "mininterval": 0, "file": screen})
-
-    monkeypatch.setattr(module, "tqdm", at_once)
+    screen = Screen()
+    monkeypatch.setattr(displays, "EVERY", 0)
+    monkeypatch.setattr(progress, "DELAY", 0)
     monkeypatch.setattr(sys, "stderr", screen)
     convert(source, tmp_path / "out", ["onnx:int8"])
-    assert "onnx:int8: " in screen.getvalue()
+    for what in ("onnx:int8  ", "calibrating  ", "computing probes, onnx:int8  "):
+        assert what in screen.getvalue()
     assert " tensors/s" in screen.getvalue()
+    assert " 100 %" in screen.getvalue()
