@@ -40,8 +40,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def screen(monkeypatch: pytest.MonkeyPatch) -> Screen:
+    """Return a terminal as the standard error of the progress room alone; pytest keeps the process's own."""
     screen = Screen()
-    monkeypatch.setattr(sys, "stderr", screen)
+    for module in (room, displays):
+        monkeypatch.setattr(module, "sys", types.SimpleNamespace(stderr=screen, modules=sys.modules))
     return screen
 
 
@@ -57,9 +59,9 @@ def test_a_terminal_sees_what_takes_longer_than_a_second(clock: Clock, screen: S
             clock.now += 0.5
             move(500_000)
     assert pictures(screen) == [
-        "hashing model.onnx  ━━━━━━──────────────────   25 %  3 s left  1.0 / 4.0 MB",
-        "hashing model.onnx  ━━━━━━━━━───────────────   38 %  2 s left  1.5 / 4.0 MB",
-        "hashing model.onnx  ━━━━━━━━━━━━────────────   50 %  2 s left  2.0 / 4.0 MB",
+        "hashing model.onnx  ━━━━──────────────   25 %  3 s left  1.0 / 4.0 MB  1.0 MB/s",
+        "hashing model.onnx  ━━━━━━━───────────   38 %  2 s left  1.5 / 4.0 MB  1.0 MB/s",
+        "hashing model.onnx  ━━━━━━━━━─────────   50 %  2 s left  2.0 / 4.0 MB  1.0 MB/s",
     ]
     assert screen.getvalue().endswith("\r\x1b[K")
     assert "\n" not in screen.getvalue()
@@ -177,7 +179,9 @@ def test_a_name_is_never_obeyed(clock: Clock, screen: Screen) -> None:
         clock.now += 2
         move()
     (picture,) = pictures(screen)
-    assert picture.startswith("hashing \\u001b[2J\\u0007\\u000d \\u202e")
+    assert picture.startswith("hashing \\u001b[2J\\u0007\\u000d")
+    assert not {"\x1b[2J", "\x07", "\u202e", "\n"} & {*screen.getvalue()}
+    assert "\x1b[2J" not in screen.getvalue()
     assert cells(picture) <= 79
 
 
