@@ -117,7 +117,7 @@ def bar_line(step: Step, width: int) -> str:
     label, tail = cut(step.what, width // 2), ""
     room = width - cells(label)
     for figure in filter(None, figures):
-        if cells(tail) + cells(figure) + 2 <= room:
+        if cells(tail) + cells(figure) + 2 <= room - (SHORTEST + 2) * (fraction is not None):
             tail += f"  {figure}"
     length = min(BAR, room - cells(tail) - 2)
     if fraction is None or length < SHORTEST:
