@@ -157,10 +157,11 @@ class Embedder(Encoder):
         spec = self.spec
         names = ", ".join(spec.prompts)
         prompts = f"prompts: {names}" if names else "no prompts: queries and documents are embedded as they are"
+        quicker = f"quicker: {self._opened.quicker}\n" if self._opened.quicker else ""
         return (
             f"{spec.name}: {spec.architecture}, {self.dim} dimensions, "
             f"{spec.max_tokens} tokens, {spec.pooling} pooling{f', task {spec.task}' if spec.task else ''}\n"
-            f"{prompts}\nweights: {self._opened.why}\n"
+            f"{prompts}\nweights: {self._opened.why}\n{quicker}"
             f"batches of up to {self._opened.batch_tokens} tokens, padding included"
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
 from edge_embed.backends.facts import running
+from edge_embed.device.machine import this_device
 from edge_embed.errors import (
     AcceptedLossWarning,
     EdgeEmbedError,
@@ -30,6 +31,7 @@ from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection.choose import Choice, batch_budget, choose
+from edge_embed.selection.quicker import quicker
 from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
 
@@ -49,13 +51,17 @@ UNTESTABLE = {
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A loaded model; `spec` is as its folder says, before task and length were set, `level` such as onnx:int8."""
+    """A loaded model; `spec` is as its folder says, before task and length were set, `level` such as onnx:int8.
+
+    `quicker` says what would run the same weights faster here, if something would.
+    """
 
     spec: ModelSpec
     pipeline: Pipeline
     batch_tokens: int
     level: str
     why: str
+    quicker: str | None = None
 
 
 def load_model(request: LoadRequest, before_opening: Callable[[], object] = lambda: None) -> LoadedModel:
@@ -191,6 +197,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         batch_tokens=batch_tokens,
         level=choice.name,
         why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
+        quicker=quicker(choice.backend, spec.architecture, this_device().features),
     )
 
 

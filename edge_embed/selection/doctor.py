@@ -13,6 +13,8 @@ from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import Device, this_device
 from edge_embed.errors import pip_install
 
+from .quicker import GAIN
+
 GB = 1 << 30
 
 
@@ -62,6 +64,8 @@ def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
     if device.machine.lower() in ("x86_64", "amd64"):
         if device.features & VNNI:
             advice.append("int8 ONNX weights are the fastest here: the processor has VNNI; name them as MODEL:int8.")
+            if gguf is not None and gguf.version:
+                advice.append(f'They are {GAIN} as GGUF weights: backend="onnx" converts a GGUF file, once.')
         else:
             advice.append("Without VNNI int8 takes the exact, slower kernels: compare MODEL:int8 with MODEL:float32.")
     elif device.system == "Linux":
