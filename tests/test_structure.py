@@ -15,7 +15,7 @@ STOREYS = {
         {"errors"},
         {"progress"},
         {"spec", "vectors"},
-        {"formats", "architectures", "hub", "device", "images"},
+        {"formats", "architectures", "hub", "device", "images", "records"},
         {"layouts", "backends"},
         {"pipeline", "selection"},
         {"loading"},

@@ -15,6 +15,7 @@ from edge_embed.errors import EdgeEmbedError, MissingDependencyError, pip_instal
 from . import advice as cli_advice
 from . import completion, streams
 from . import embed as cli_embed
+from . import jobs as cli_jobs
 from . import models as cli_models
 from . import serve as cli_serve
 from . import service as cli_service
@@ -31,7 +32,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 when it succeeded, 1 after an error, 130 after Ctrl-C, 143 after SIGTERM."""
+    """Run a command; 0 when it succeeded, 3 with rejected rows, 1 after an error, 130 after Ctrl-C, 143 SIGTERM."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         with streams.termination_raises():
@@ -60,10 +61,10 @@ def _run(words: Sequence[str]) -> int:
         raise
     if sys.stdout is not None or not cli_embed.writes_file(args):
         streams.flush()  # fails before any work where it is closed
-    args.run(args)
+    code: int | None = args.run(args)
     if sys.stdout is not None:
         streams.flush()
-    return 0
+    return code or 0
 
 
 def parser(converting: bool) -> Parser:
@@ -72,6 +73,7 @@ def parser(converting: bool) -> Parser:
     parser.add_argument("--version", action="version", version=f"edge-embed {edge_embed.__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     cli_embed.configure(commands, DEFAULT_MODEL)
+    cli_jobs.configure(commands, DEFAULT_MODEL)
     info = commands.add_parser("info", help="show what a model is")
     info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
     info.add_argument("--json", action="store_true", help="print the whole edge_embed.json")

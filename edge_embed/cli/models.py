@@ -13,6 +13,7 @@ from edge_embed.hub.cache import Cached, cached_models, remove, wrong_files
 from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.reference import local_path
 from edge_embed.hub.repository import find_cached
+from edge_embed.jobs.folder import JOB
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.conversions import conversions
 from edge_embed.loading.conversions import remove as remove_conversion
@@ -20,6 +21,8 @@ from edge_embed.loading.load import files_of, find_and_choose
 from edge_embed.loading.request import hub_cache, load_request, own_cache
 from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import FILE_NAME
+
+from .jobs import verify_job
 
 WORKLOAD = "what it is to be fast for: many texts at a time, or one short text after the other"
 
@@ -40,7 +43,7 @@ def configure(commands: Any) -> None:
     pull.set_defaults(run=_pull)
     path = commands.add_parser("path", help="print the folder of a model that is on this machine")
     path.set_defaults(run=_path)
-    verify = commands.add_parser("verify", help="compare every file with the hash that the hub or the folder names")
+    verify = commands.add_parser("verify", help="compare every file with its hash: of a model, or of a job")
     verify.set_defaults(run=_verify)
     delete = commands.add_parser("rm", help="delete a downloaded model, and what was converted from it")
     delete.set_defaults(run=_rm)
@@ -79,7 +82,10 @@ def _fetched(args: argparse.Namespace, offline: bool | None) -> ModelFolder:
 
 
 def _verify(args: argparse.Namespace) -> None:
-    """Hash what is there; end with an error that lists every file that is not as it was published."""
+    """Hash what is there; end with an error that lists every file that is not as it was published, or written."""
+    if (Path(args.model) / JOB).is_file():
+        verify_job(Path(args.model), args.json)
+        return
     request = load_request(args.model, cache_dir=args.cache_dir)
     reference = request.reference
     if reference.is_repository:

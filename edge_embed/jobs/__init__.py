@@ -1,1 +1,19 @@
-"""Files of texts in, files of vectors out."""
+"""Files of texts in, files of vectors out: `run` is killed at any moment and goes on; see docs/jobs.md."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .running import Summary, run
+
+__all__ = ["Summary", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what runs jobs when it is asked for, since it brings NumPy and the tokenizers with it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(".running", __name__), name)

@@ -153,10 +153,10 @@ def write(
         file.write(b"\n]\n")
     if form == "npy":
         file.seek(0)
-        file.write(_npy_header((count, dim), dtype))
+        file.write(npy_header((count, dim), dtype))
 
 
-def _npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
+def npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
     """Write format 1.0 of numpy.lib.format, padded to NPY_HEADER bytes."""
     fields = {"descr": dtype.newbyteorder("<").str, "fortran_order": False, "shape": shape}
     text = str(fields).encode()

@@ -20,12 +20,11 @@ from edge_embed.images.tiles import TILES_AT_ONCE, most_tiles
 from edge_embed.spec.image import ImagePixels
 from edge_embed.spec.model import ModelSpec
 
-from .batches import make_batches
 from .head import Head, Layer
 from .inputs import Inputs, parse_inputs
 from .options import Options
 from .reading import load_images, read_images, read_texts
-from .rows import TextRow, compute_rows
+from .steps import Step, text_steps
 from .tokenizer import Tokenizer
 from .windows import WINDOW, TruncationReport, Window, WindowState, split_windows
 
@@ -107,22 +106,19 @@ class Pipeline:
             return "takes images, but the files of its image part are not in the folder: fetch or convert them"
         return None
 
+    def text_steps(self, inputs: Inputs, options: Options, report: TruncationReport, skip: int = 0) -> Iterator[Step]:
+        """Yield the rows of a window's texts batch by batch; the first `skip` batches are left out."""
+        read = read_texts(self.spec, self.tokenizer, inputs, options)
+        report.add(read.counts.values())
+        return text_steps(read.rows, self.backend, self.head, options.batch_tokens, skip)
+
     def _embed_texts(self, state: WindowState) -> None:
         """Run the backend on batches of like length and pool each text's rows to its position."""
-        read = read_texts(self.spec, self.tokenizer, state.inputs, state.options)
-        state.report.add(read.counts.values())
-        with_prefix = {position: row for position, row in read.rows.items() if row.prefix}
-        without = {position: row for position, row in read.rows.items() if not row.prefix}
-        for count in itertools.chain(self._compute(with_prefix, state), self._compute(without, state)):
-            state.done(count)
-        state.done(len(state.inputs.texts) - len(read.rows))
-
-    def _compute(self, rows: Mapping[int, TextRow], state: WindowState) -> Iterator[int]:
-        """Put each row's vector in its place, batch by batch; yields how many there were in each."""
-        positions, ready = np.array([*rows], np.int64), [*rows.values()]
-        for batch in make_batches([len(row.ids) for row in ready], state.options.batch_tokens):
-            state.rows[positions[batch]] = compute_rows(self.backend, self.head, [ready[n] for n in batch])
-            yield len(batch)
+        before = len(state.inputs.errors)
+        for step in self.text_steps(state.inputs, state.options, state.report):
+            state.rows[step.positions] = step.rows
+            state.done(len(step.positions))
+        state.done(len(state.inputs.errors) - before)
 
     def _embed_images(self, state: WindowState) -> None:
         """Load images ahead in threads, run the image tower on a few at a time, and put the rows in their places."""
@@ -147,8 +143,8 @@ class Pipeline:
         """Let the language model read each image's rows within the prompt, with its text if it has one."""
         read = read_images(self.spec, self.tokenizer, state.inputs, state.options, images)
         state.report.add(count for position, count in read.counts.items() if position in state.inputs.captions)
-        for _ in self._compute(read.rows, state):
-            pass  # its images are counted by the chunk
+        for step in text_steps(read.rows, self.backend, self.head, state.options.batch_tokens):
+            state.rows[step.positions] = step.rows
 
 
 def _check_finite(rows: NDArray[np.float32], first: int) -> None:

