@@ -4,7 +4,7 @@
 #   scripts/release.sh OUT     with python3 and a package index; OUT must not be there
 #
 # OUT/dist has the sdist and the wheel; OUT/about a lock of what the wheel needs with the extras convert, images and
-# server, the list of these components (CycloneDX), and the changelog's section as notes. Some minutes, 1 GB of /tmp.
+# server, the list of these components (CycloneDX), and the changelog's section as notes. Some minutes, 2 GB of /tmp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "$1")
@@ -21,11 +21,14 @@ say() { echo "+ $*"; }
 git clone -q . "$scratch/source"
 python3 -m venv "$scratch/tools"
 tools=$scratch/tools/bin
-"$tools/pip" install -q 'build>=1.3' 'twine>=6' 'cyclonedx-bom>=7' 'pipx>=1.7' 'uv>=0.9' 'cffconvert>=2' 'check-jsonschema>=0.34'
+"$tools/pip" install -q 'build>=1.3' 'twine>=6' 'cyclonedx-bom>=7' 'pipx>=1.7' 'uv>=0.9' 'check-jsonschema>=0.34'
 
 say "the files beside the code"
-(cd "$scratch/source" && "$tools/cffconvert" --validate)
-(cd "$scratch/source" && "$tools/check-jsonschema" --builtin-schema vendor.github-workflows .github/workflows/*.yml)
+fits() { (cd "$scratch/source" && "$tools/check-jsonschema" --builtin-schema "vendor.$1" "${@:2}"); }
+fits citation-file-format CITATION.cff
+fits github-workflows .github/workflows/release.yml
+fits github-issue-config .github/ISSUE_TEMPLATE/config.yml
+fits github-issue-forms .github/ISSUE_TEMPLATE/{bug,model,question}.yml
 
 say "built twice, the same wheel"
 "$tools/python" -m build -q --outdir "$out/dist" "$scratch/source"
@@ -42,9 +45,10 @@ python3 -m venv --without-pip "$scratch/locked"
 "$tools/uv" pip install -q --python "$scratch/locked/bin/python" --require-hashes -r "$out/about/requirements.txt"
 "$tools/uv" pip install -q --python "$scratch/locked/bin/python" --no-deps "$wheel"
 "$tools/uv" pip check -q --python "$scratch/locked/bin/python"
-"$tools/cyclonedx-py" environment "$scratch/locked/bin/python" --pyproject "$scratch/source/pyproject.toml" \
+sed "s/^dynamic = .*/version = \"$version\"/" "$scratch/source/pyproject.toml" >"$scratch/pyproject.toml" # for its root
+"$tools/cyclonedx-py" environment "$scratch/locked/bin/python" --pyproject "$scratch/pyproject.toml" \
     --mc-type library --output-reproducible --validate -o "$out/about/edge_embed-$version.cdx.json"
-sed -n "/^## \[$version\]/,/^## /{/^## /d;p}" CHANGELOG.md >"$out/about/notes.md"
+sed -n "/^## \[$version\]/,/^## /{/^## /d;p}" "$scratch/source/CHANGELOG.md" >"$out/about/notes.md"
 [ -s "$out/about/notes.md" ] || { echo "CHANGELOG.md has no section for $version" >&2; exit 1; }
 
 say "its contents"
