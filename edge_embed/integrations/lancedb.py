@@ -1,4 +1,4 @@
-"""LanceDB: a `TextEmbeddingFunction` on this machine; importing this file registers it as `edge_embed`."""
+"""LanceDB: embedding functions of texts and of images on this machine; importing this file registers both."""
 
 from __future__ import annotations
 
@@ -49,3 +49,22 @@ class EdgeEmbeddingFunction(TextEmbeddingFunction):
             config_of(self.model, self.options)
             self._embedder = open_model(self.model, self.options)
         return self._embedder
+
+
+@register("edge_embed_images")
+class EdgeImageEmbeddingFunction(EdgeEmbeddingFunction):
+    """Embeds a table's images, given as paths, URLs or bytes, into the space of the model's texts.
+
+    A query is a text, or an image as bytes or Pillow has it. Raises InputError for a model that takes no images.
+    """
+
+    def compute_source_embeddings(self, images: Any, *args: Any, **kwargs: Any) -> list[NDArray[np.float32]]:
+        """Embed images."""
+        several = [images] if isinstance(images, bytes) else self.sanitize_input(images)
+        return list(self._opened().encode_image(list(several)))
+
+    def compute_query_embeddings(self, query: Any, *args: Any, **kwargs: Any) -> list[NDArray[np.float32]]:
+        """Embed a text, or an image."""
+        if isinstance(query, str):
+            return super().compute_query_embeddings(query)
+        return [self._opened().encode_image(query)]

@@ -34,9 +34,12 @@ class EdgeEmbeddings(Embeddings):
         """Embed a query."""
         return self.embedder.encode_query(text).tolist()
 
-    def embed_images(self, images: list[ImageInput]) -> list[list[float]]:
-        """Embed images into the texts' space, where the model takes images: paths, URLs, bytes, Pillow, arrays."""
-        return self.embedder.encode_image(images).tolist()
+    def embed_image(self, uris: list[ImageInput]) -> list[list[float]]:
+        """Embed images into the texts' space, where the model takes images: paths, URLs, bytes, Pillow, arrays.
+
+        Stores of LangChain that take images, such as Chroma, call it by this name.
+        """
+        return self.embedder.encode_image(uris).tolist()
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed documents in a thread, so that the event loop goes on."""

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -15,16 +16,37 @@ from edge_embed import vectors
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
 from edge_embed.pipeline.pieces import pieces_of
-from edge_embed.spec.model import TEXT
 from edge_embed.vectors import Metric, Precision
 
+from ._conversions import (
+    as_array,
+    as_asked,
+    as_input,
+    as_prefix,
+    as_template,
+    check_device,
+    is_one,
+    maybe_tensor,
+    quantized,
+)
 from ._opening import open_model
 
 logger = logging.getLogger(__name__)
 METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot"}
-HERE = (None, "cpu", "mps")  # where the engine computes is its own choice, and these are where it may
 NOT_OURS = ("modules", "model_kwargs", "tokenizer_kwargs", "processor_kwargs", "config_kwargs", "model_card_data")
 Output = Literal["sentence_embedding"]
+
+
+@dataclass(frozen=True)
+class Card:
+    """The model's name, as the original's card has it; it keeps no figures, since no card is written."""
+
+    model_name: str
+    base_model: str | None = None
+    base_model_revision: str | None = None
+
+    def set_evaluation_metrics(self, *metrics: Any, **more: Any) -> None:
+        """Take an evaluation's figures, which the evaluator returns as well."""
 
 
 class SentenceTransformer:
@@ -59,19 +81,28 @@ class SentenceTransformer:
     ) -> None:
         _refuse({name: options.pop(name, None) for name in NOT_OURS}, "the model is as its folder says")
         _refuse({"token": token}, "set HF_TOKEN in the environment")
-        self.device = _device(device)
+        self.device = check_device(device)
         told = {"revision": revision, "cache_dir": cache_folder, "offline": local_files_only or None}
         told |= {"backend": None if backend in ("auto", "torch", "openvino") else backend}
         self._model = model_name_or_path
         self._options = {**{name: value for name, value in told.items() if value is not None}, **options}
         self.embedder = self._open({})
         self.truncate_dim = truncate_dim
-        own = {name: _prefix(template) for name, template in self.embedder.spec.prompts.items()}
+        own = {name: as_prefix(template) for name, template in self.embedder.spec.prompts.items()}
         self.prompts = {"query": "", "document": "", **own, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or self.embedder.spec.default_prompt
         if self.default_prompt_name is not None:
             self._prefix(self.default_prompt_name)
         self.similarity_fn_name = similarity_fn_name or "cosine"
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        """What `isinstance` hears: KeyBERT, BERTopic and mteb take a model by whether it is one of the original's."""
+        original = getattr(sys.modules.get("sentence_transformers"), "SentenceTransformer", None)
+        return original if isinstance(original, type) else type(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return object.__new__, (type(self),), vars(self)  # the way that is taken else asks `__class__`
 
     def encode(
         self,
@@ -81,7 +112,7 @@ class SentenceTransformer:
         batch_size: int = 32,
         show_progress_bar: bool | None = None,
         output_value: Output = "sentence_embedding",
-        precision: Precision = "float32",
+        precision: Precision | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
         device: str | None = None,
@@ -100,17 +131,17 @@ class SentenceTransformer:
         if given is None or output_value != "sentence_embedding" or batch_size < 1:
             raise InputError("encode takes texts, batch_size of 1 or more, and output_value='sentence_embedding' alone")
         _refuse(others, "the engine uses the threads that it was given")
-        _device(device)
-        one = isinstance(given, str | Mapping)
+        check_device(device)
+        one = is_one(given)
         rows = self.embedder.encode(
-            [given] if one else [_text(text) for text in given],
-            prompt=_template(self._prompt(prompt, prompt_name)),
+            [as_input(value) for value in ([given] if one else given)],
+            prompt=as_template(self._prompt(prompt, prompt_name)),
             truncate_dim=self.truncate_dim if truncate_dim is None else truncate_dim,
             normalize_embeddings=True if normalize_embeddings else None,
             show_progress_bar=logger.isEnabledFor(logging.INFO) if show_progress_bar is None else show_progress_bar,
         )
-        found = _quantized(rows, precision) if len(rows) else rows
-        return _as_asked(found[0] if one else found, convert_to_numpy, convert_to_tensor)
+        found = quantized(rows, precision)
+        return as_asked(found[0] if one else found, convert_to_numpy, convert_to_tensor)
 
     def encode_query(self, inputs: Any = None, prompt_name: str | None = None, **options: Any) -> Any:
         """Embed queries: `encode` with the prompt of that name, unless another is given."""
@@ -122,11 +153,11 @@ class SentenceTransformer:
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare each of n vectors with each of m -> (n, m), by `similarity_fn_name`."""
-        return _maybe_tensor(vectors.similarity(_array(embeddings1), _array(embeddings2), self._metric))
+        return maybe_tensor(vectors.similarity(as_array(embeddings1), as_array(embeddings2), self._metric))
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare each of n vectors with its counterpart -> (n,)."""
-        return _maybe_tensor(vectors.similarity_pairwise(_array(embeddings1), _array(embeddings2), self._metric))
+        return maybe_tensor(vectors.similarity_pairwise(as_array(embeddings1), as_array(embeddings2), self._metric))
 
     def get_embedding_dimension(self) -> int:
         """Return the vectors' dimensions, as they are cut by default."""
@@ -165,14 +196,19 @@ class SentenceTransformer:
 
     def tokenize(self, texts: Sequence[str]) -> dict[str, Any]:
         """Tokenise texts -> `input_ids` and `attention_mask` (n, longest), padded to the right; no prompt."""
-        found = pieces_of(self.embedder._opened.pipeline.tokenizer, [_text(text) for text in texts])
+        found = pieces_of(self.embedder._opened.pipeline.tokenizer, [as_input(text) for text in texts])
         limit = self.max_seq_length
         rows = [[piece.id for piece in (row if len(row) <= limit else [*row[: limit - 1], row[-1]])] for row in found]
         mask = np.zeros((len(rows), max(map(len, rows), default=0)), np.int64)
         ids = np.zeros_like(mask)
         for number, row in enumerate(rows):
             ids[number, : len(row)], mask[number, : len(row)] = row, 1
-        return {"input_ids": _maybe_tensor(ids), "attention_mask": _maybe_tensor(mask)}
+        return {"input_ids": maybe_tensor(ids), "attention_mask": maybe_tensor(mask)}
+
+    @property
+    def model_card_data(self) -> Card:
+        """What evaluations write down of the model; the name holds the level, since results are kept by it."""
+        return Card(f"edge_embed/{self.embedder.spec.name}-{self.embedder.level.replace(':', '-')}")
 
     def eval(self) -> Self:
         """Return the model, which is never trained."""
@@ -180,7 +216,7 @@ class SentenceTransformer:
 
     def to(self, device: Any) -> Self:
         """Return the model; raise InputError for a device that no engine here has."""
-        _device(str(device))
+        check_device(device)
         return self
 
     @property
@@ -217,51 +253,7 @@ class SentenceTransformer:
         return self.prompts[name]
 
 
-def _prefix(template: str) -> str:
-    """Write a template as the prefix that it is; one with words after the text stays a template."""
-    return template.removesuffix(TEXT) if template.count(TEXT) == 1 else template
-
-
-def _template(prefix: str) -> str:
-    return prefix if TEXT in prefix else f"{prefix}{TEXT}"
-
-
-def _text(value: Any) -> Any:
-    return str(value) if isinstance(value, np.str_) else value
-
-
 def _refuse(given: Mapping[str, Any], instead: str) -> None:
     names = [name for name, value in given.items() if value]
     if names:
         raise InputError(f"{', '.join(names)}: not taken here; {instead}")
-
-
-def _device(device: Any) -> str:
-    if device not in HERE:
-        raise InputError(f"device={device!r}: engines here compute on the CPU, MLX on Apple's GPU; leave it out")
-    return str(device or "cpu")
-
-
-def _quantized(rows: Any, precision: Precision) -> Any:
-    ranges = np.stack([rows.min(0), rows.max(0)]) if precision in ("int8", "uint8") else None
-    return vectors.quantize(rows, precision, ranges=ranges)
-
-
-def _as_asked(found: Any, convert_to_numpy: bool, convert_to_tensor: bool) -> Any:
-    if convert_to_numpy and not convert_to_tensor:
-        return found if found.size else np.array([])
-    import torch
-
-    whole = torch.as_tensor(found)
-    return whole if convert_to_tensor or whole.ndim == 1 else list(whole)
-
-
-def _maybe_tensor(found: Any) -> Any:
-    torch = sys.modules.get("torch")
-    return found if torch is None else torch.as_tensor(found)
-
-
-def _array(given: Any) -> Any:
-    if isinstance(given, list | tuple):
-        return np.stack([_array(one) for one in given]) if len(given) and hasattr(given[0], "shape") else given
-    return given.detach().cpu().numpy() if hasattr(given, "detach") else given

@@ -20,6 +20,7 @@ from support.pages import PAGES, blocks
 from support.places import ROOT
 
 OWN = {  # what runs the blocks of pages that need more than a model
+    "docs/databases.md": "tests/integrations/test_guide.py",
     "docs/integrations.md": "tests/integrations/test_guide.py",
     "docs/service.md": "tests/server/test_guide.py",
 }

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import pickle
-from collections.abc import Iterator
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,45 +13,18 @@ import pytest
 
 from edge_embed import Embedder, InputError
 
-from support.seeing import seeing
+from support.absent import TOLD
 
 TEXTS = ["Tea is served.", "The bus is late.", "A hot drink."]
-TOLD = "its package is not installed; pip install --group integrations has all but fastembed"
 
 
-@pytest.fixture(scope="module")
-def reference(converted: Path) -> str:
-    return f"{converted}:int8"
-
-
-@pytest.fixture(scope="module")
-def embedder(reference: str) -> Iterator[Embedder]:
-    with Embedder(reference) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def sees(tiny_tokenizer: Path) -> Embedder:
-    return seeing(tiny_tokenizer)
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from PIL import Image
-
-    path = tmp_path_factory.mktemp("images") / "one.png"
-    Image.fromarray(np.arange(300, dtype=np.uint8).reshape(10, 10, 3)).save(path)
-    return path
-
-
-def test_langchain(fake: Embedder, sees: Embedder, image: Path, reference: str, embedder: Embedder) -> None:
+def test_langchain(fake: Embedder, reference: str) -> None:
     vectorstores = pytest.importorskip("langchain_core.vectorstores", reason=TOLD)
     from edge_embed.integrations.langchain import EdgeEmbeddings
 
     ours = EdgeEmbeddings(fake)
     assert ours.embed_documents(TEXTS) == fake.encode_document(TEXTS).tolist()
     assert ours.embed_query("tea") == fake.encode_query("tea").tolist()
-    assert EdgeEmbeddings(sees).embed_images([str(image)]) == sees.encode_image([image]).tolist()
 
     async def both() -> list[Any]:
         return await asyncio.gather(ours.aembed_documents(TEXTS), ours.aembed_query("tea"))
@@ -85,19 +56,6 @@ def test_llama_index(reference: str, embedder: Embedder, image: Path) -> None:
     assert found.node.get_content() == TEXTS[0]
     with pytest.raises(InputError, match=r"all-MiniLM-L6-v2 .*image"):
         EdgeMultiModalEmbedding(reference).get_image_embedding(str(image))
-
-
-def test_llama_index_images(sees: Embedder, image: Path, reference: str) -> None:
-    pytest.importorskip("llama_index.core", reason=TOLD)
-    from edge_embed.integrations.llama_index import EdgeMultiModalEmbedding
-
-    ours = EdgeMultiModalEmbedding(reference)
-    ours._embedder = sees
-    expected = sees.encode_image(image).tolist()
-    assert ours.get_image_embedding(str(image)) == expected
-    assert ours.get_image_embedding(BytesIO(image.read_bytes())) == expected
-    assert ours.get_image_embedding_batch([str(image)] * 2) == [expected] * 2
-    assert asyncio.run(ours.aget_image_embedding_batch([str(image)])) == [expected]
 
 
 def test_haystack(fake: Embedder, sees: Embedder, image: Path, reference: str, embedder: Embedder) -> None:
