@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import InputError, MissingDependencyError, listing, pip_install
+from edge_embed.errors import InputError, MissingDependencyError, listing
 from edge_embed.hub.digests import SHA256, digest_of
+from edge_embed.remedies.installing import install_extra
 from edge_embed.spec.weights import LEVELS, File, Format
 
 from .checkpoint.moments import Moments
@@ -50,7 +51,7 @@ def exporter(name: str) -> Any:
     except ModuleNotFoundError as error:
         extras = "convert" if name == "onnx" else f"convert,{name}"
         raise MissingDependencyError(
-            f"converting to {name} needs {error.name}, which is not installed: {pip_install(extras)}"
+            f"converting to {name} needs {error.name}, which is not installed: {install_extra(extras)}"
         ) from error
 
 

@@ -23,8 +23,6 @@ AcceptedLossWarning (UserWarning)           weights below their level's bound, w
 
 from __future__ import annotations
 
-import json
-import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Sequence
@@ -142,27 +140,3 @@ def listing(names: Iterable[object]) -> str:
     """Write names for an error message: sorted, quoted, `none` when there are none."""
     words = sorted(str(name) for name in names)
     return ", ".join(repr(word) for word in words) or "none"
-
-
-def pip_install(extra: str) -> str:
-    """Return the command that installs an extra: from the folder that this package came from, else from an index."""
-    place = _checkout()
-    if place is None:
-        return f"pip install 'edge-embed[{extra}]'"
-    folder, editable = place
-    return f"pip install {'-e ' * editable}{shlex.quote(f'{folder}[{extra}]')}"
-
-
-def _checkout() -> tuple[Path, bool] | None:
-    """Return the folder that was installed, as pip notes it, and whether that was for editing."""
-    import importlib.metadata  # not with the package, whose import is to stay light
-    import urllib.parse
-    import urllib.request
-
-    try:
-        note = json.loads(importlib.metadata.distribution("edge-embed").read_text("direct_url.json") or "{}")
-        url, editable = urllib.parse.urlparse(note.get("url", "")), bool(note.get("dir_info", {}).get("editable"))
-        folder = Path(urllib.request.url2pathname(url.path)) if url.scheme == "file" else None
-    except importlib.metadata.PackageNotFoundError:  # run from the checkout itself
-        folder, editable = Path(__file__).parents[1], False
-    return (folder, editable) if folder is not None and (folder / "pyproject.toml").is_file() else None

@@ -32,7 +32,7 @@ def test_a_form_has_what_the_forge_asks_of_one(path: Path) -> None:
     assert len({part["id"] for part in asked}) == len(asked)
     assert all(part["attributes"]["label"] for part in asked)
     commands = re.findall(r"`edge-embed ([a-z]+)[ `]", path.read_text("utf-8"))
-    assert set(commands) <= set(re.findall(r"\w+", parser(converting=False).format_help()))
+    assert set(commands) <= set(re.findall(r"\w+", parser().format_help()))
 
 
 def test_a_bug_comes_with_what_the_doctor_says() -> None:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import warnings
-from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
-import pytest
-
-from edge_embed.errors import TruncationWarning, listing, pip_install, warn
-
-from support.places import ROOT
+from edge_embed.errors import TruncationWarning, listing, warn
 
 USER = """
 import warnings
@@ -58,39 +52,3 @@ def test_code_whose_module_has_no_name(tmp_path: Path) -> None:
 def test_listing() -> None:
     assert listing(["b", "a"]) == "'a', 'b'"
     assert listing(()) == "none"
-
-
-class Distribution:
-    """An installed package that came from a folder, or from an index."""
-
-    def __init__(self, note: str | None) -> None:
-        self.note = note
-
-    def read_text(self, name: str) -> str | None:
-        return self.note if name == "direct_url.json" else None
-
-
-def test_what_installs_an_extra_works_from_where_the_package_came(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / "my checkout"
-    folder.mkdir()
-    (folder / "pyproject.toml").touch()
-
-    def installed(note: object) -> None:
-        text = None if note is None else json.dumps(note)
-        monkeypatch.setattr("importlib.metadata.distribution", lambda name: Distribution(text))
-
-    installed({"url": folder.as_uri(), "dir_info": {}})
-    assert pip_install("gguf") == f"pip install '{folder}[gguf]'"
-    installed({"url": folder.as_uri(), "dir_info": {"editable": True}})
-    assert pip_install("gguf") == f"pip install -e '{folder}[gguf]'"
-    for note in (None, {"url": "https://example.org/x.whl"}, {"url": (tmp_path / "gone").as_uri()}):
-        installed(note)
-        assert pip_install("gguf") == "pip install 'edge-embed[gguf]'"
-
-    def absent(name: str) -> None:
-        raise PackageNotFoundError(name)
-
-    monkeypatch.setattr("importlib.metadata.distribution", absent)
-    assert pip_install("mlx") == f"pip install '{ROOT}[mlx]'"

@@ -26,7 +26,7 @@ def test_few_doors_lead_to_the_converter() -> None:
         for node in ast.walk(ast.parse(path.read_text("utf-8")))
         if isinstance(node, ast.Constant) and str(node.value).split(".")[0] == "edge_embed_convert"
     }
-    assert doors == {"prepare.py", "main.py", "completion.py"}
+    assert doors == {"prepare.py", "convert.py"}
     assert not [path for path in RUNTIME.rglob("*.py") if "import edge_embed_convert" in path.read_text("utf-8")]
 
 
@@ -42,7 +42,7 @@ def test_public_names_are_exact() -> None:
     assert all(getattr(edge_embed, name).__module__.startswith("edge_embed") for name in edge_embed.__all__)
     public = {name for name, value in vars(edge_embed).items() if isinstance(value, type) and value is not Any}
     functions = own(vectors) - {"check_precision"}
-    exceptions = own(errors) - {"warn", "listing", "pip_install", "printable"}
+    exceptions = own(errors) - {"warn", "listing", "printable"}
     assert public == {"AsyncEmbedder", "Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
     assert public | functions | {"UNTRUSTED", "compare"} == set(edge_embed.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):

@@ -13,7 +13,7 @@ from support.places import ROOT
 STOREYS = {
     "edge_embed": [
         {"errors"},
-        {"progress"},
+        {"progress", "remedies"},
         {"spec", "vectors"},
         {"formats", "architectures", "hub", "device", "images", "records"},
         {"layouts", "backends"},

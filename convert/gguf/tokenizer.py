@@ -12,10 +12,11 @@ import json
 from typing import Any
 
 from edge_embed.backends.gguf.checks import check_vocabulary
-from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError, listing, pip_install
+from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError, listing
 from edge_embed.formats.gguf import Header, read_numbers, read_strings
 from edge_embed.layouts.folder import TOKENIZER
 from edge_embed.pipeline.guarded import GuardedTokenizer
+from edge_embed.remedies.installing import install_extra
 
 from .unigram import SPACE
 from .vocabulary import PRE, STRIPPING
@@ -70,7 +71,7 @@ def _compare(header: Header, text: str, data: dict[str, Any]) -> None:
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
             f"{header.path} brings no tokenizer.json, and one that is made of its vocabulary is compared with what "
-            f"llama.cpp makes of it: {error.name} is not installed: {pip_install('convert,gguf')}; or {BESIDE}"
+            f"llama.cpp makes of it: {error.name} is not installed: {install_extra('convert,gguf')}; or {BESIDE}"
         ) from error
     difference = token_ids.compare(header.path, GuardedTokenizer(header.path, text), data).difference
     if difference:

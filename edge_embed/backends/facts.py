@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
-from edge_embed.errors import InputError, listing, pip_install
+from edge_embed.errors import InputError, listing
+from edge_embed.remedies.installing import install_extra, install_package
 from edge_embed.spec.weights import LEVELS, Format, Level, Weights
 
 Machine = Literal["vnni", "cpu", "apple"]  # an x86 with 8-bit dot products, any other processor, Apple Silicon
@@ -58,7 +59,7 @@ class Facts:
     @property
     def install(self) -> str:
         """The command that installs it."""
-        return pip_install(self.extra) if self.extra else f"pip install {self.package}"
+        return install_extra(self.extra) if self.extra else install_package(self.package)
 
     @property
     def levels(self) -> Sequence[Level]:

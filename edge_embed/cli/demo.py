@@ -1,12 +1,14 @@
-"""The demonstration: searches the guide that ships with the package, and tells what it cost."""
+"""The command demo: searches the guide that ships with the package, and tells what it cost."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,26 @@ QUESTIONS = (
     "How can I make the index take less disk space?",
     "Can several threads use one model?",
 )
+
+
+def configure(commands: Any, default: str) -> None:
+    """Add the command to the parser's; `default` is the model where none is named."""
+    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or images")
+    demo.add_argument("--images", action="store_true", help="draw images, search them by text, write a PNG of it")
+    demo.add_argument("-o", "--output", type=Path, default=Path("edge-embed-images.png"), help="default: %(default)s")
+    demo.add_argument("--model", help=f"default: {default}")
+    demo.add_argument("--task", help="one of the model's tasks")
+    demo.add_argument("--json", action="store_true", help="print what was found and what it cost as JSON")
+    demo.set_defaults(run=_demo, default_model=default)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    if args.images:
+        from . import demo_images
+
+        demo_images.demo_images(args.model or demo_images.DEFAULT_MODEL, args.output, args.json)
+        return
+    demo(args.model or args.default_model, args.task, args.json)
 
 
 def passages() -> list[str]:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, MissingDependencyError, listing, pip_install
+from edge_embed.errors import InputError, MissingDependencyError, listing
 from edge_embed.jobs.output import opened
+from edge_embed.remedies.installing import install_extra
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -124,7 +125,7 @@ def _check_pillow() -> None:
     try:
         import PIL  # noqa: F401
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"images need Pillow, which is not installed: {pip_install('images')}") from error
+        raise MissingDependencyError(f"images need Pillow: {install_extra('images')}") from error
 
 
 def _chessboard(pen: ImageDraw.ImageDraw) -> None:

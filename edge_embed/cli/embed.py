@@ -19,7 +19,9 @@ from edge_embed.backends.facts import names
 from edge_embed.errors import InputError, listing
 from edge_embed.jobs.output import STANDARD_OUTPUT, SUFFIXES, Format, check_output, opened, write
 from edge_embed.jobs.records import JSON_LINES, Input, Record, check_name, read_records
+from edge_embed.loading.similar import neighbours
 from edge_embed.pipeline.special_tokens import SpecialTokens
+from edge_embed.remedies.nearest import did_you_mean
 from edge_embed.vectors import Precision
 
 from .streams import standard_input
@@ -54,7 +56,7 @@ def configure(commands: Any, default: str) -> None:
     embed.add_argument(
         "--json", action="store_true", help="print all numbers as JSON, on a terminal too, where a summary is shown"
     )
-    embed.set_defaults(run=_embed)
+    embed.set_defaults(run=_embed, writes_file=_writes_file)
     similarity = commands.add_parser("similarity", help="compare one text with others")
     similarity.add_argument("first", metavar="A")
     similarity.add_argument("others", nargs="+", metavar="B")
@@ -78,9 +80,9 @@ def configure(commands: Any, default: str) -> None:
         command.set_defaults(default_model=default)
 
 
-def writes_file(args: argparse.Namespace) -> bool:
-    """Whether a command writes to a file and prints nothing."""
-    return args.run is _embed and args.output is not None and str(args.output) not in STANDARD_OUTPUT
+def _writes_file(args: argparse.Namespace) -> bool:
+    """Whether the command writes to a file and prints nothing."""
+    return args.output is not None and str(args.output) not in STANDARD_OUTPUT
 
 
 def _open(args: argparse.Namespace) -> Embedder:
@@ -99,7 +101,7 @@ def _open(args: argparse.Namespace) -> Embedder:
 
 def _embed(args: argparse.Namespace) -> None:
     """Read texts, embed them as they come, write vectors as they are made."""
-    output = args.output if writes_file(args) else None
+    output = args.output if _writes_file(args) else None
     form = _format(args, output)
     if output is not None:
         check_output(output)
@@ -162,7 +164,8 @@ def _records(args: argparse.Namespace) -> Iterator[Iterable[Record]]:
     try:
         file = open(source, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed below
     except OSError as error:
-        raise InputError(f"cannot read {source}: {error.strerror}") from error
+        meant = did_you_mean(source, neighbours(Path(source))) if isinstance(error, FileNotFoundError) else ""
+        raise InputError(f"cannot read {source}: {error.strerror}{meant}") from error
     with file:
         yield itertools.chain(read_records(file, jsonl), images)
 

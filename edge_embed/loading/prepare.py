@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from edge_embed.errors import CorruptModelError, MissingDependencyError, ModelError, ModelNotFoundError, pip_install
+from edge_embed.errors import CorruptModelError, MissingDependencyError, ModelError, ModelNotFoundError
 from edge_embed.formats.gguf import part_names
 from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.digests import remembered_digest
@@ -23,6 +23,7 @@ from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.progress import tell
 from edge_embed.progress.screen import can_redraw
+from edge_embed.remedies.installing import install_extra
 from edge_embed.spec.model import FILE_NAME
 from edge_embed.spec.weights import Weights
 
@@ -146,7 +147,7 @@ def _converter(module: str, what: str, out: Path) -> Any:
         stages = importlib.import_module("edge_embed_convert.publishing.staging")
     except ModuleNotFoundError as error:
         raise MissingDependencyError(
-            f"{what}, to be converted once, and {error.name} is not installed: {pip_install('convert')}"
+            f"{what}, to be converted once, and {error.name} is not installed: {install_extra('convert')}"
         ) from error
     for other in out.parent.iterdir():  # whatever they were converting
         stages.remove_leftovers(other)

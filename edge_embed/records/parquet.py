@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import InputError, MissingDependencyError, listing, pip_install
+from edge_embed.errors import InputError, MissingDependencyError, listing
+from edge_embed.remedies.installing import install_extra
 
 from .lines import SCALARS, text_or_fault
 from .row import LONGEST, Columns, Fault, Row
@@ -19,7 +20,7 @@ def pyarrow(module: str = "parquet") -> Any:
     try:
         return importlib.import_module(f"pyarrow.{module}" if module else "pyarrow")
     except ImportError as error:
-        raise MissingDependencyError(f"Parquet needs pyarrow: {pip_install('parquet')}") from error
+        raise MissingDependencyError(f"Parquet needs pyarrow: {install_extra('parquet')}") from error
 
 
 class ParquetRows:

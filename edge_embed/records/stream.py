@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
-from edge_embed.errors import InputError, MissingDependencyError, pip_install
+from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.remedies.installing import install_extra
 
 from .row import LONGEST
 
@@ -115,7 +116,7 @@ def _open_zst(path: Path) -> BinaryIO:
     try:
         pyarrow: Any = importlib.import_module("pyarrow")
     except ImportError as error:
-        raise MissingDependencyError(f"{path} needs pyarrow to be decompressed: {pip_install('parquet')}") from error
+        raise MissingDependencyError(f"{path} needs pyarrow to be decompressed: {install_extra('parquet')}") from error
     with path.open("rb"):  # its own errors for what cannot be opened name no errno
         pass
     return cast(BinaryIO, io.BufferedReader(pyarrow.input_stream(str(path), compression="zstd"), SKIP))

@@ -11,7 +11,7 @@ from edge_embed.backends.engines import Engine, engines
 from edge_embed.backends.facts import facts
 from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import Device, this_device
-from edge_embed.errors import pip_install
+from edge_embed.remedies.installing import install_extra
 
 from .quicker import GAIN
 
@@ -53,7 +53,7 @@ def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
     installed = {engine.backend for engine in found if engine.version is not None}
     advice = []
     if device.apple and "mlx" not in installed:
-        advice.append(f"The GPU is not used: {pip_install('mlx')}.")
+        advice.append(f"The GPU is not used: {install_extra('mlx')}.")
     for engine in found:
         if engine.warning:
             advice.append(f"{engine.package}: {engine.warning}.")

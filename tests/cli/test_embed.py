@@ -1,11 +1,9 @@
-"""What `edge-embed embed` and its kin print for people and for programs, and how a shell completes them."""
+"""What `edge-embed embed` and its kin print for people and for programs."""
 
 from __future__ import annotations
 
 import io
 import json
-import shutil
-import subprocess
 import sys
 import types
 from pathlib import Path
@@ -120,25 +118,3 @@ def test_options_are_written_out(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--version"])
     assert capsys.readouterr().out == f"edge-embed {edge_embed.__version__}\n"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_knows_commands_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    for word in ("embed", "similarity", "convert", "completion"):
-        assert word in script
-    for option in ("special-tokens", "max-memory", "overwrite"):
-        assert f"-l {option}\n" in script if shell == "fish" else f"--{option}" in script
-    if shutil.which(shell):
-        subprocess.run([shell, "-n"], input=script, text=True, check=True)
-
-
-@pytest.mark.skipif(not shutil.which("bash"), reason="needs bash")
-def test_bash_completes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", "bash"]) == 0
-    script = capsys.readouterr().out
-    ask = 'COMP_WORDS=(edge-embed {}); COMP_CWORD={}; _edge_embed; echo "${{COMPREPLY[@]}}"'
-    for words, at, expected in (("emb", 1, "embed"), ("plan --max-m", 2, "--max-memory"), ("x --js", 2, "")):
-        run = subprocess.run(["bash", "-c", script + ask.format(words, at)], text=True, capture_output=True, check=True)
-        assert run.stdout.strip() == expected

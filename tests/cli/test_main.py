@@ -21,7 +21,7 @@ from edge_embed.cli import demo
 from edge_embed.cli import main as cli
 from edge_embed.cli.info import describe
 from edge_embed.cli.main import main
-from edge_embed.errors import pip_install
+from edge_embed.remedies.installing import install_extra
 from edge_embed.spec.image import ImageSpec
 
 from support.fake import SPEC
@@ -180,7 +180,7 @@ def test_demo_as_json(model: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_convert_needs_its_extra(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(sys.modules, "edge_embed_convert.__main__", None)
     assert main(["convert", "x", "--out", "y", "--to", "onnx:int8"]) == 1
-    assert pip_install("convert") in capsys.readouterr().err
+    assert install_extra("convert") in capsys.readouterr().err
 
 
 def test_convert_is_the_converters_command(minilm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

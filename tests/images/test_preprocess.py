@@ -19,11 +19,11 @@ from transformers.models.llava_next.modeling_llava_next import LlavaNextModel, i
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from edge_embed import InputError, ModelError
-from edge_embed.errors import pip_install
 from edge_embed.images import preprocess as images_module
 from edge_embed.images.preprocess import load_ahead, load_image
 from edge_embed.images.tiles import NEWLINE, packed_rows
 from edge_embed.layouts.preprocessor import parse
+from edge_embed.remedies.installing import install_extra
 from edge_embed.spec.image import ImagePixels, ImageSpec
 
 from support import drawings
@@ -236,7 +236,7 @@ def test_a_line_too_thin_to_scale() -> None:
 
 def test_pillow_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(ImportError, match=re.escape(pip_install("images"))):
+    with pytest.raises(ImportError, match=re.escape(install_extra("images"))):
         load_image(np.zeros((4, 4), np.uint8), SMALL)
 
 

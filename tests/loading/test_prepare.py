@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, ModelError
-from edge_embed.errors import pip_install
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.loading.prepare import prepare
 from edge_embed.loading.request import own_cache
+from edge_embed.remedies.installing import install_extra
 
 from support import tiny
 
@@ -178,7 +178,7 @@ def test_a_killed_conversion_leaves_nothing_to_trip_over(start: Start, checkpoin
 def test_a_missing_package_names_the_command(package: str, start: Start, cache: Path) -> None:
     process = start(f"sys.modules[{package!r}] = None")
     errors = process.communicate()[1]
-    command = pip_install("convert")
+    command = install_extra("convert")
     assert process.returncode == 1
     assert f"MissingDependencyError: {cache.parent / 'model'} holds safetensors" in errors
     assert f"{package} is not installed: {command}\n" in errors

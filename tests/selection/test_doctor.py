@@ -12,7 +12,7 @@ from edge_embed.backends.engines import Engine
 from edge_embed.backends.facts import names
 from edge_embed.cli.main import main
 from edge_embed.device.machine import Device
-from edge_embed.errors import pip_install
+from edge_embed.remedies.installing import install_extra
 from edge_embed.selection.doctor import GB, Diagnosis, advise, diagnose
 
 PI = Device(
@@ -40,7 +40,7 @@ GGUF = Engine("gguf", "llama-cpp-python", "0.3", ("CPU",))
 @pytest.mark.parametrize(
     ("device", "engines", "expected"),
     [
-        (MAC, (ONNX, Engine("mlx", "mlx", None)), f"The GPU is not used: {pip_install('mlx')}."),
+        (MAC, (ONNX, Engine("mlx", "mlx", None)), f"The GPU is not used: {install_extra('mlx')}."),
         (PI, (ONNX, replace(GGUF, warning="built without dotprod")), "llama-cpp-python: built without dotprod."),
         (PI, (ONNX, GGUF), "int8 ONNX and Q8_0 or Q4_0 GGUF weights use the processor's dot products."),
         (replace(PI, features=frozenset({"neon"})), (ONNX,), "The processor has no dot products for int8"),
@@ -68,7 +68,7 @@ def test_the_paragraph_says_machine_engines_and_remedy() -> None:
     assert told == (
         "This is i7 (Linux, x86_64) with avx2, avx_vnni: 14 cores (6 fast), 8.0 GB of memory, of which the container "
         "may use 2.0 GB. Models run on 6 threads unless threads= says otherwise. Installed: onnxruntime 1.31 for onnx "
-        f"(CPU). Not installed: gguf ({pip_install('gguf')}). Do this."
+        f"(CPU). Not installed: gguf ({install_extra('gguf')}). Do this."
     )
 
 

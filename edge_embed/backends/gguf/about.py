@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from edge_embed.remedies.installing import install_package
+
 # Our name of an instruction set -> llama.cpp's, in the order of what its absence costs.
 BUILD_FLAGS = {
     "dotprod": "DOTPROD",
@@ -17,10 +19,7 @@ BUILD_FLAGS = {
     "amx_int8": "AMX_INT8",
     "sve": "SVE",
 }
-REBUILD = (
-    "CMAKE_ARGS='-DGGML_NATIVE=on' pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python "
-    "llama-cpp-python"
-)
+REBUILD = "--force-reinstall --no-cache-dir --no-binary llama-cpp-python"  # which pip and uv call alike
 
 
 def describe(features: frozenset[str]) -> tuple[tuple[str, ...], str | None]:
@@ -64,4 +63,5 @@ def build_warning(features: frozenset[str], build: dict[str, str]) -> str | None
         cost = ", which makes it 2 to 3 times slower"
     elif "avx2" in missing:
         cost = ", which makes it several times slower"
-    return f"it was built without {', '.join(missing)}, which this processor has{cost}; build it here: {REBUILD}"
+    command = f"CMAKE_ARGS='-DGGML_NATIVE=on' {install_package('llama-cpp-python', REBUILD)}"
+    return f"it was built without {', '.join(missing)}, which this processor has{cost}; build it here: {command}"

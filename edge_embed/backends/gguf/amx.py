@@ -16,17 +16,17 @@ from pathlib import Path
 import llama_cpp
 
 from edge_embed.device.machine import this_device
+from edge_embed.remedies.installing import install_package
 
 from . import amx_trial
+from .about import REBUILD
 from .log import logger
 
 PATIENCE = 20  # seconds; it takes a tenth of one
-REBUILD = (
-    "CC=clang CXX=clang++ pip install --force-reinstall --no-cache-dir --no-binary llama-cpp-python llama-cpp-python"
-)
+BUILD = f"CC=clang CXX=clang++ {install_package('llama-cpp-python', REBUILD)}"
 WARNING = (
     "its products on the matrix unit (AMX) fail, as those of a GCC before 11.5, 12.4, 13.3 or 14.1 do, so that it "
-    f"computes without, which takes longer; build it with a newer GCC or with Clang: {REBUILD}"
+    f"computes without, which takes longer; build it with a newer GCC or with Clang: {BUILD}"
 )
 
 

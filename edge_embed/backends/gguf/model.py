@@ -13,6 +13,7 @@ import numpy as np
 from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
 from edge_embed.formats.gguf import Array, Header, parts_of, read_header
 from edge_embed.formats.gguf_dense import holds_dense
+from edge_embed.remedies.installing import install_package
 from edge_embed.spec.model import ModelSpec
 
 from . import amx
@@ -41,7 +42,7 @@ def check_version(found: str = llama_cpp.__version__) -> None:
     if found != PINNED:
         raise MissingDependencyError(
             f"llama-cpp-python {found} is installed, edge_embed needs {PINNED}: its structs and assertions differ from "
-            f"release to release, and a wrong one crashes the process: pip install 'llama-cpp-python=={PINNED}'"
+            f"release to release, and a wrong one crashes the process: {install_package(f'llama-cpp-python=={PINNED}')}"
         )
 
 

@@ -25,15 +25,16 @@ from typing import Any
 
 from edge_embed.architectures import architecture, file_name, implementation, parts, renamed
 from edge_embed.architectures._renamed import Renamed
-from edge_embed.errors import MissingDependencyError, UnsupportedModelError, pip_install
+from edge_embed.errors import MissingDependencyError, UnsupportedModelError
+from edge_embed.remedies.installing import install_extra, install_package
 from edge_embed.spec.weights import Part
 
 try:
     import mlx.core  # noqa: F401  # without its engine the package mlx itself is there, and this fails
 except ImportError as error:
     COMMANDS = {
-        "Darwin": pip_install("mlx"),
-        "Linux": "pip install 'mlx[cpu]', or 'mlx[cuda]' for an NVIDIA GPU",
+        "Darwin": install_extra("mlx"),
+        "Linux": f"{install_package('mlx[cpu]')}, or 'mlx[cuda]' for an NVIDIA GPU",
     }
     raise MissingDependencyError(
         f"backend 'mlx' needs MLX, which cannot be loaded here ({error}): "
