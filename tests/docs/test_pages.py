@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import edge_embed
+from benchmarks import plot
 from edge_embed.spec.golden import Fidelity, Golden, GoldenImage, Loss
 from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.model import ModelSpec
@@ -59,6 +60,11 @@ def test_the_reference_has_every_public_name() -> None:
         if f"edge_embed.{name}" not in shown and not hasattr(edge_embed.errors, name)
     }
     assert not {name for name in hidden if f"`{name}`" not in text}
+
+
+def test_pictures_show_what_the_tables_say() -> None:
+    for name, picture in plot.draw_all(read("docs/figures/quality.md")).items():
+        assert read(f"docs/images/{name}") == picture, "python -m benchmarks plot draws them anew"
 
 
 def test_the_map_has_every_folder() -> None:
