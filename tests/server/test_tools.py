@@ -1,8 +1,8 @@
 """The requests of tools that cannot be installed here: what each sends, and what it reads of the answer.
 
-Open WebUI's are those of the package open-webui 0.12.4 (retrieval/utils.py), dify's of dify-plugin 0.7.4 (its class
-OAICompatEmbeddingModel). AnythingLLM goes through openai's client for Node.js; its and Spring AI's requests, and dify's
-of images, are as their sources were read.
+Open WebUI's are those of the package open-webui 0.12.4 (retrieval/utils.py, routers/), dify's of dify-plugin 0.7.4 (its
+class OAICompatEmbeddingModel). AnythingLLM goes through openai's client for Node.js; its and Spring AI's requests, and
+dify's of images, are as their sources were read.
 """
 
 from __future__ import annotations
@@ -93,6 +93,26 @@ class TestOpenWebUI:
             "POST", "/api/embed", b'{"input": ["a"], "model": "x", "truncate": true}', BEARER
         )
         assert (status, told["error"].startswith("no model 'x' here")) == (404, True)
+
+    def test_what_it_hands_on_for_its_own_users(self, service: Running, embedder: Embedder) -> None:
+        """A client of Open WebUI's Ollama API: what is not null goes on as it came."""
+        body = {"model": "fake:latest", "input": TEXTS, "truncate": True, "options": {"num_ctx": 8}, "keep_alive": "5m"}
+        status, told, answer = service.send("POST", "/api/embed", json.dumps(body).encode(), BEARER)
+        assert (status, told["edge-embed-ignored"]) == (200, "options.num_ctx, keep_alive")
+        assert equal(answer["embeddings"], embedder.encode(TEXTS))
+        answer = post(service, "/api/embeddings", {"model": "fake:latest", "prompt": TEXTS[0]}, BEARER)
+        assert equal([answer["embedding"]], embedder.encode(TEXTS[:1]))
+
+    def test_a_connection_is_tried_and_models_are_listed(self, service: Running) -> None:
+        found = {
+            path: service.send("GET", path, b"", BEARER)[2] for path in ("/v1/models", "/api/version", "/api/tags")
+        }
+        assert "fake" in [one["id"] for one in found["/v1/models"]["data"]]
+        assert found["/api/version"]["version"]
+        assert {"fake:latest", "fake:query"} <= {one["model"] for one in found["/api/tags"]["models"]}
+        assert service.send("GET", "/api/ps", b"", BEARER)[2]["models"][0]["model"] == "fake:latest"
+        status, _, told = service.send("GET", "/api/version", b"", {"Authorization": "Bearer wrong"})
+        assert (status, isinstance(told["error"], str)) == (401, True)
 
     def test_a_wrong_key(self, service: Running) -> None:
         body = json.dumps({"input": TEXTS, "model": "fake"}).encode()
