@@ -20,6 +20,7 @@ from .errors import (
     OutOfMemoryError,
     QualityWarning,
     RepositoryAbsentError,
+    SearchIndexError,
     SelfTestError,
     TruncationWarning,
     UnsupportedModelError,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from .batching.async_embedder import AsyncEmbedder
     from .compat import Compatibility, compare
     from .embedder import Embedder
+    from .search.hits import SearchHit
+    from .search.index import Index
     from .vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
 
 __version__ = "0.2.0"
@@ -48,6 +51,7 @@ __all__ = [
     "Embedder",
     "FallbackWarning",
     "ImageSources",
+    "Index",
     "InputError",
     "MemoryWarning",
     "MissingDependencyError",
@@ -58,6 +62,8 @@ __all__ = [
     "OutOfMemoryError",
     "QualityWarning",
     "RepositoryAbsentError",
+    "SearchHit",
+    "SearchIndexError",
     "SelfTestError",
     "TruncationWarning",
     "UnsupportedModelError",
@@ -78,7 +84,9 @@ _LAZY = {
     "Compatibility": "compat",
     "Embedder": "embedder",
     "ImageSources": "images.sources",
+    "Index": "search.index",
     "ModelSpec": "spec.model",
+    "SearchHit": "search.hits",
     "compare": "compat",
     "hamming": "vectors",
     "normalize": "vectors",

@@ -12,6 +12,7 @@ EdgeEmbedError
 |   |-- OutOfMemoryError                    the engine got no memory for a batch
 |   `-- SelfTestError                       this machine computes other vectors than the model's maker did
 |-- MissingDependencyError (ImportError)    a package of an extra is not installed
+|-- SearchIndexError                        an index is damaged, of another model or version, or held by another process
 `-- VerificationError                       levels of a converted model fell below their bound and were not kept
 
 TruncationWarning (UserWarning)             some texts were cut to the model's length
@@ -80,6 +81,10 @@ class SelfTestError(BackendError):
 
 class MissingDependencyError(EdgeEmbedError, ImportError):
     """Tell that a package of an extra is not installed, and how to install it."""
+
+
+class SearchIndexError(EdgeEmbedError):
+    """Tell that a search index is damaged, of another model or version, or held by another process."""
 
 
 class VerificationError(EdgeEmbedError):

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import doctest
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sentence_transformers.util import pairwise_cos_sim, quantize_embeddings
 
-from edge_embed import InputError
+from edge_embed import InputError, vectors
 from edge_embed.pipeline.pooling import pool
-from edge_embed.vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
+from edge_embed.vectors import (
+    columns,
+    hamming,
+    nearest,
+    normalize,
+    quantize,
+    search_binary,
+    similarity,
+    similarity_pairwise,
+    unpack,
+)
 
 ROWS = np.array([[1, -2, 0, 4], [0, 0, 0, 0], [-3, 3, 1.5, -1.5]], np.float32)
 
@@ -140,3 +152,43 @@ def test_searching_few_or_no_documents() -> None:
     assert search_binary(unit(3), np.empty((0, 32), np.uint8))[1].shape == (3, 0)
     with pytest.raises(InputError, match="k=0"):
         search_binary(unit(3), np.empty((0, 32), np.uint8), k=0)
+
+
+def test_columns_count_as_rows_do() -> None:
+    for dim in (8, 60, 64, 384, 1000):
+        rows, others = unit(3, dim), unit(200, dim)
+        for precision in ("binary", "ubinary"):
+            packed, other = (quantize(x, precision) for x in (rows, others))  # type: ignore[call-overload]
+            assert (hamming(packed, columns(other)) == hamming(packed, other)).all()
+        found = [search_binary(rows, form, k=7) for form in (other, columns(other))] if precision == "ubinary" else []
+        np.testing.assert_array_equal(found[0][1], found[1][1])
+        np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-6)
+    with pytest.raises(InputError, match="packed widths differ: 1 and 6 columns"):
+        hamming(np.zeros((1, 8), np.uint8), columns(np.zeros((3, 48), np.uint8)))
+    with pytest.raises(InputError, match="got float32"):
+        hamming(np.zeros((1, 8), np.uint8), np.zeros((0, 8), np.float32))
+
+
+def test_rows_of_more_bits_than_16_bits_count() -> None:
+    ones = np.full((1, 9000), 255, np.uint8)
+    assert hamming(ones, np.zeros((2, 9000), np.uint8)).tolist() == [[72000, 72000]]
+
+
+def test_many_rows_are_counted_block_by_block() -> None:
+    packed = np.random.default_rng(0).integers(0, 256, (40_000, 16), np.uint8)
+    expected = np.bitwise_count(packed[7] ^ packed).sum(axis=1)
+    assert (hamming(packed[7:8], packed)[0] == expected).all()
+    assert (hamming(packed[7:8], columns(packed))[0] == expected).all()
+
+
+def test_nearest_keeps_the_first_of_equal_ones() -> None:
+    distances = np.random.default_rng(1).integers(0, 9, 1000)
+    for count in (0, 1, 100, 999, 1000, 5000):
+        expected = np.argsort(distances, kind="stable")[:count]
+        assert sorted(nearest(distances, count)) == sorted(expected)
+
+
+def test_the_examples() -> None:
+    failed, tried = doctest.testmod(vectors)
+    assert not failed
+    assert tried

@@ -20,6 +20,7 @@ COMMANDS = {  # the module of each, imported when its command is asked for
     "demo": "demo",
     **dict.fromkeys(("pull", "list", "path", "verify", "rm"), "models"),
     **dict.fromkeys(("plan", "doctor", "compat"), "advice"),
+    **dict.fromkeys(("index", "search"), "search"),
     "serve": "serve",
     "service": "service",
     "convert": "convert",

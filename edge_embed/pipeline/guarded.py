@@ -39,6 +39,11 @@ class GuardedTokenizer:
                 steps = [tokenizers.normalizers.Lowercase(), *([] if known is None else [known])]
                 self._tokenizer.normalizer = tokenizers.normalizers.Sequence(steps)
 
+    @property
+    def unguarded(self) -> tokenizers.Tokenizer:
+        """The tokenizer as it is, whose errors are its own."""
+        return self._tokenizer
+
     @cached_property
     def size(self) -> int:
         """One more than the largest id."""

@@ -156,6 +156,11 @@ class TextTokenizer:
             spans.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 0))
         return as_ids(encoding.ids), spans
 
+    @property
+    def huggingface(self) -> tokenizers.Tokenizer:
+        """The tokenizer itself, for libraries that count tokens with it."""
+        return self._tokenizer.unguarded
+
     def encoding(self, text: str, special: bool) -> tokenizers.Encoding:
         """Return a text's tokens, uncut and without a prompt, with the special ones around it or without."""
         return self._tokenizer.encode(text, add_special_tokens=special)

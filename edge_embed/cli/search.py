@@ -1,0 +1,218 @@
+"""The commands index and search: one's own files, found by what they say."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edge_embed.errors import InputError, printable
+
+if TYPE_CHECKING:
+    from edge_embed.search.hits import SearchHit
+    from edge_embed.search.index import Index
+    from edge_embed.search.update import Report
+
+VARIABLE = "EDGE_EMBED_INDEX"
+SHOWN = 240  # letters of a passage on a terminal
+LISTED = 20  # files without text that are named, unless all are asked for
+NICE = 10  # what --watch adds to its own niceness: whoever works at the machine comes first
+LEAST_PAUSE, PAUSES = 2.0, 20  # seconds between two looks, and how many times a look's own time
+
+
+def configure(commands: Any, default: str) -> None:
+    """Add the commands to the parser's; `default` is the model where none is named."""
+    index = commands.add_parser("index", help="read files and folders into an index that `search` looks in")
+    index.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="default: those that were given before")
+    index.add_argument("--model", help=f"of a new index; default: {default}")
+    index.add_argument("--task", help="one of the model's tasks")
+    index.add_argument("--dims", type=int, metavar="N", help="of a new index: keep the first N numbers (Matryoshka)")
+    index.add_argument("--chunk-tokens", type=int, metavar="N", help="of a new index: a passage's length (256)")
+    index.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="names or paths; may recur")
+    index.add_argument(
+        "--extract",
+        action="append",
+        default=[],
+        metavar="COMMAND",
+        help="prints the text of a file, as in 'pandoc -t plain {}' or '.docx,.odt=pandoc -t plain {}'; may recur",
+    )
+    index.add_argument("--watch", action="store_true", help="go on looking for changes, with low priority")
+    index.add_argument("--status", action="store_true", help="only say what is in the index, and what was left out")
+    index.add_argument("--compact", action="store_true", help="only give back the room of what was removed")
+    index.add_argument("--remove", type=Path, action="append", default=[], metavar="PATH", help="forget it; may recur")
+    index.add_argument("--export", type=Path, metavar="FILE", help="write vectors and passages: .parquet or .npy")
+    index.set_defaults(run=_index, default_model=default)
+    search = commands.add_parser("search", help="find passages of the files that `index` has read")
+    search.add_argument("query", nargs="?", help='"quoted" within the quotes of the shell: letter for letter first')
+    search.add_argument("--top", type=int, default=10, metavar="N", help="default: %(default)s")
+    search.add_argument("--path", action="append", default=[], metavar="GLOB", help="only of these files; may recur")
+    search.add_argument("--since", metavar="DATE", help="only of files changed since, as in 2026-11-30")
+    search.add_argument("--until", metavar="DATE")
+    search.add_argument("--like", type=Path, metavar="FILE", help="find what is like an indexed file")
+    search.add_argument("--image", metavar="FILE", help="find what is like an image, where the model takes them")
+    search.add_argument("--model", help="default: the one that made the index")
+    search.add_argument("--hybrid", action=argparse.BooleanOptionalAction, default=True, help="count words too")
+    search.add_argument("--all", action="store_true", help="what is no nearer than unrelated texts, too")
+    search.set_defaults(run=_search)
+    for command in (index, search):
+        command.add_argument("--index", type=Path, metavar="FILE", help=f"default: ${VARIABLE}, or the user's own")
+        command.add_argument("--json", action="store_true", help="print what there is as JSON")
+
+
+def default_index() -> Path:
+    """Return the user's own index."""
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    try:
+        return Path(data).expanduser() / "edge_embed" / "search.db"
+    except RuntimeError as error:
+        raise InputError("no home folder is known for the index: name one with --index FILE") from error
+
+
+def _index(args: argparse.Namespace) -> None:
+    from edge_embed.search.index import Index
+
+    path = args.index or default_index()
+    upkeep = args.status or args.compact or args.remove or args.export
+    if upkeep and (args.paths or args.watch):
+        raise InputError("--status, --compact, --remove and --export go without PATH and --watch")
+    if upkeep:
+        with Index.open(path, create=False) as index:
+            _upkeep(index, args)
+        return
+    if not args.paths and not path.exists():
+        raise InputError(f"there is no index {path} yet: name files or folders to read")
+    with _opened(path, args) as index:
+        _update(index, args)
+        while args.watch:
+            started = time.monotonic()
+            _update(index, args, again=True)
+            time.sleep(max(LEAST_PAUSE, PAUSES * (time.monotonic() - started)))
+
+
+def _opened(path: Path, args: argparse.Namespace) -> Index:
+    from edge_embed.embedder import Embedder
+    from edge_embed.search.chunk import TOKENS
+    from edge_embed.search.extract import check_splitting
+    from edge_embed.search.index import Index
+
+    check_splitting()
+    if args.watch and hasattr(os, "nice"):
+        os.nice(NICE)
+    if path.exists() and args.model is None:
+        if args.task or args.dims or args.chunk_tokens:
+            raise InputError(f"--task, --dims and --chunk-tokens are a new index's, and {path} exists")
+        return Index.open(path, create=False)
+    model = Embedder(args.model or args.default_model, task=args.task)
+    try:
+        index = Index.open(path, model, dims=args.dims, chunk_tokens=args.chunk_tokens or TOKENS)
+    except BaseException:
+        model.close()
+        raise
+    index.owns_model = True
+    return index
+
+
+def _update(index: Index, args: argparse.Namespace, again: bool = False) -> None:
+    bar = sys.stderr.isatty() and not args.json
+
+    def tell(report: Report) -> None:
+        if bar:
+            print(f"\r{report.indexed} files, {report.passages} passages ...", end="\r", file=sys.stderr, flush=True)
+
+    report = index.add_files([] if again else args.paths, exclude=args.exclude, extract=args.extract, tell=tell)
+    if again and not report.indexed and not report.removed:
+        return
+    if args.json:
+        print(json.dumps({**vars(report), "left_out": dict(_shown(report.left_out))}, ensure_ascii=False), flush=True)
+        return
+    print(
+        f"{report.indexed} files indexed ({report.passages} passages), {report.unchanged} unchanged, "
+        f"{report.removed} removed, {len(report.left_out)} left out",
+        flush=True,
+    )
+    _list_left_out(report.left_out)
+
+
+def _shown(left_out: Any) -> list[tuple[str, str]]:
+    return [(printable(path), printable(fault)) for path, fault in left_out]
+
+
+def _list_left_out(left_out: Any) -> None:
+    told = [(path, fault) for path, fault in _shown(left_out) if fault != "binary"]
+    for path, fault in told[:LISTED]:
+        print(f"  {path}: {fault}", file=sys.stderr)
+    if len(told) > LISTED:
+        print(f"  and {len(told) - LISTED} more: edge-embed index --status --json", file=sys.stderr)
+
+
+def _upkeep(index: Index, args: argparse.Namespace) -> None:
+    if args.remove:
+        print(f"{index.remove(paths=args.remove)} files removed")
+    if args.compact:
+        index.compact()
+    if args.export:
+        index.export(args.export)
+    if args.status:
+        status = index.status()
+        if args.json:
+            facts = {**status.to_json(), "left_out": dict(_shown(status.left_out))}
+            print(json.dumps(facts, indent=2, ensure_ascii=False))
+            return
+        print(f"index     {printable(status.path)}: {(status.bytes + status.derived_bytes) / 1e6:.1f} MB")
+        print(
+            f"model     {printable(status.model)}, {status.dims} dimensions, passages of {status.chunk_tokens} tokens"
+        )
+        print(f"content   {status.files} files, {status.items} items, {status.passages} passages")
+        print("folders   " + (", ".join(map(printable, status.roots)) or "none"))
+        print(f"left out  {len(status.left_out)} files")
+        _list_left_out(status.left_out)
+
+
+def _search(args: argparse.Namespace) -> None:
+    from edge_embed.search.index import Index
+
+    given = [one for one in (args.query, args.like, args.image) if one is not None]
+    if len(given) != 1:
+        raise InputError("give one of a query, --like FILE and --image FILE")
+    with Index.open(args.index or default_index(), args.model, create=False) as index:
+        query: Any = args.query
+        if args.like is not None:
+            query = index.vector_of_file(args.like)
+        if args.image is not None:
+            query = {"image": args.image}
+        limits: dict[str, Any] = {
+            "paths": args.path,
+            "since": args.since,
+            "until": args.until,
+            "hybrid": args.hybrid,
+            "without": [args.like] if args.like is not None else [],
+        }
+        hits = index.search(query, top=args.top, least=-1 if args.all else None, **limits)
+        reference = index.meta.reference
+        best = hits or index.search(query, top=1, least=-1, **limits)
+    if args.json:
+        print(json.dumps({"reference": reference, "hits": [hit.to_json() for hit in hits]}, ensure_ascii=False))
+        return
+    for hit in hits:
+        _print(hit)
+    if not hits:
+        nearest = f": the nearest passage has {best[0].score:.2f}, unrelated texts {reference:.2f}" if best else ""
+        print(f"nothing fits{nearest}", file=sys.stderr)
+
+
+def _print(hit: SearchHit) -> None:
+    text = " ".join(printable(hit.text).split())
+    print(f"{hit.score:.3f}  {printable(_near(hit.place))}")
+    print(f"       {text if len(text) <= SHOWN else text[: SHOWN - 3] + '...'}")
+
+
+def _near(place: str) -> str:
+    """Write a place below the working directory from there, as grep does."""
+    here = os.path.join(os.getcwd(), "")
+    return place.removeprefix(here)

@@ -1,0 +1,100 @@
+"""A query -> hits: signs find candidates, int8 codes order them, words join in, what is like nothing is left out."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .coding import decode, words_of
+from .filters import Filters
+from .hits import SearchHit, read_hits
+from .meta import Meta
+from .scan import Scanner
+from .words import all_words, by_letters, by_words, texts_of, words_in
+
+LEAST, MOST, EACH = 100, 400, 10  # candidates: so many for each hit that is asked for, within bounds
+BY_WORDS = 100  # passages that BM25 gives
+RANK = 60  # of reciprocal rank fusion (Cormack et al. 2009): how little the first ranks stand out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """What is asked for: a vector (dims,) of any length, its text if it has one, how many hits, what they are of.
+
+    `least` is the cosine under which a passage fits nothing, unless it has the query's words.
+    """
+
+    vector: NDArray[np.float32]
+    text: str | None
+    top: int
+    filters: Filters
+    least: float
+
+
+def answer(connection: sqlite3.Connection, scanner: Scanner, meta: Meta, query: Query) -> list[SearchHit]:
+    """Search, within a transaction that reads and for which the scanner is refreshed."""
+    allowed = _allowed(connection, query)
+    count = min(max(LEAST, EACH * query.top), max(MOST, query.top))
+    near = scanner.nearest(words_of(query.vector), count, allowed).tolist()
+    worded: list[int] = []
+    literal: list[int] = []
+    if query.text is not None:
+        worded = by_words(connection, query.text, max(BY_WORDS, query.top), query.filters)
+        literal = by_letters(connection, query.text, query.filters)
+    scores = cosines(connection, query.vector, {*near, *worded, *literal}, meta.dims)
+    by_vector = sorted((id for id in near if id in scores), key=lambda id: -scores[id])
+    fused = fuse([by_vector, worded])
+    first = frozenset(literal)
+    order = sorted({*fused, *first}, key=lambda id: (id not in first, -fused.get(id, 0.0), -scores.get(id, 0.0), id))
+    fitting = _fitting(connection, query, [id for id in order if id in scores], scores, first)
+    return read_hits(connection, fitting[: query.top], scores, first)
+
+
+def _allowed(connection: sqlite3.Connection, query: Query) -> NDArray[np.int64] | None:
+    if not query.filters.conditions:
+        return None
+    rows = connection.execute(
+        f"SELECT p.id FROM source AS s JOIN passage AS p ON p.source = s.id WHERE 1{query.filters.sql}",
+        query.filters.values,
+    )
+    return np.sort(np.fromiter((id for (id,) in rows), np.int64))
+
+
+def cosines(
+    connection: sqlite3.Connection, vector: NDArray[np.float32], ids: Iterable[int], dims: int
+) -> dict[int, float]:
+    """Compare a query with passages by their int8 codes; ids that are not there are left out."""
+    wanted = list(ids)
+    marks = ",".join("?" * len(wanted))
+    rows = connection.execute(f"SELECT id, scale, codes FROM vector WHERE id IN ({marks})", wanted).fetchall()
+    length = float(np.linalg.norm(vector)) or 1.0
+    found = decode([(scale, codes) for _, scale, codes in rows], dims) @ (vector / length)
+    return {id: float(score) for (id, _, _), score in zip(rows, found, strict=True)}
+
+
+def fuse(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
+    """Add up 1 / (60 + rank) over the rankings that an id stands in."""
+    sums: dict[int, float] = {}
+    for ranking in rankings:
+        for rank, id in enumerate(ranking, 1):
+            sums[id] = sums.get(id, 0.0) + 1 / (RANK + rank)
+    return sums
+
+
+def _fitting(
+    connection: sqlite3.Connection,
+    query: Query,
+    order: Sequence[int],
+    scores: dict[int, float],
+    literal: frozenset[int],
+) -> list[int]:
+    """Leave out what is no nearer than unrelated texts are, unless it has all the words of the query."""
+    low = [id for id in order if scores[id] < query.least and id not in literal]
+    words = {*words_in(query.text or "")}
+    texts = texts_of(connection, low) if words else {}
+    left_out = {id for id in low if not words or words - all_words(texts[id])}
+    return [id for id in order if id not in left_out]
