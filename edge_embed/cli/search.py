@@ -15,7 +15,6 @@ from edge_embed.errors import InputError, printable
 if TYPE_CHECKING:
     from edge_embed.search.hits import SearchHit
     from edge_embed.search.index import Index
-    from edge_embed.search.update import Report
 
 VARIABLE = "EDGE_EMBED_INDEX"
 SHOWN = 240  # letters of a passage on a terminal
@@ -119,13 +118,7 @@ def _opened(path: Path, args: argparse.Namespace) -> Index:
 
 
 def _update(index: Index, args: argparse.Namespace, again: bool = False) -> None:
-    bar = sys.stderr.isatty() and not args.json
-
-    def tell(report: Report) -> None:
-        if bar:
-            print(f"\r{report.indexed} files, {report.passages} passages ...", end="\r", file=sys.stderr, flush=True)
-
-    report = index.add_files([] if again else args.paths, exclude=args.exclude, extract=args.extract, tell=tell)
+    report = index.add_files([] if again else args.paths, exclude=args.exclude, extract=args.extract)
     if again and not report.indexed and not report.removed:
         return
     if args.json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import secrets
 from collections.abc import Iterator
@@ -11,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.errors import InputError
+from edge_embed.records.parquet import pyarrow
 
 from .coding import decode
 from .database import Database
@@ -64,11 +64,7 @@ def _npy(database: Database, path: Path) -> int:
 
 
 def _parquet(database: Database, path: Path) -> int:
-    try:
-        pa: Any = importlib.import_module("pyarrow")
-        pq: Any = importlib.import_module("pyarrow.parquet")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("Parquet needs pyarrow: pip install pyarrow") from error
+    pq, pa = pyarrow(), pyarrow("")
     names = ["id", "kind", "key", "place", "start", "stop", "time", "metadata", "text"]
     kinds = [pa.int64(), pa.string(), pa.string(), *[pa.int64()] * 3, pa.float64(), pa.string(), pa.string()]
     schema = pa.schema([*zip(names, kinds, strict=True), ("embedding", pa.list_(pa.float32(), database.meta.dims))])

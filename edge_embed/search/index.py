@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
+from edge_embed.progress import progress
 
 from . import space
 from .chunk import TOKENS
@@ -137,7 +138,6 @@ class Index:
         *,
         exclude: Sequence[str] = (),
         extract: Sequence[str] = (),
-        tell: Callable[[Report], object] = lambda report: None,
     ) -> Report:
         """Bring the index up to the files under these paths, or under all that it has been given before.
 
@@ -152,7 +152,8 @@ class Index:
             self._database.put([], roots)
             known = [path for (path,) in self._database.rows("SELECT path FROM root ORDER BY path")]
             walk = Walk(roots or known, exclude, "" if self._database.path == MEMORY else self._database.path)
-            return update(self._database, self._documents, walk, commands, tell)
+            with progress("indexing", unit="files") as step:
+                return update(self._database, self._documents, walk, commands, step)
 
     def search(
         self,

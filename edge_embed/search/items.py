@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from edge_embed.errors import InputError
-from edge_embed.pipeline.tokenizer import text_fault
+from edge_embed.pipeline.texts import text_fault
 
 from .filters import seconds_of
 from .store import Source, metadata_text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from edge_embed.errors import InputError
 from edge_embed.pipeline.inputs import Input
+from edge_embed.progress import Advance
 
 from . import extract
 from .command import Command
@@ -44,19 +45,14 @@ class Work(NamedTuple):
     inputs: Sequence[Input]
 
 
-def update(
-    database: Database,
-    documents: Documents,
-    walk: Walk,
-    commands: Sequence[Command] = (),
-    tell: Callable[[Report], object] = lambda report: None,
-) -> Report:
-    """Bring the index up to what lies in the folders; `tell` is called as it goes on."""
+def update(database: Database, documents: Documents, walk: Walk, commands: Sequence[Command], step: Advance) -> Report:
+    """Bring the index up to what lies in the folders; `step` is moved on by each file that is seen."""
     report, known, seen = Report(), database.known_files(), set()
     waiting: list[Work] = []
     passages = 0
     for found in walk.files():
         seen.add(found.path)
+        step()
         work = _look(database, documents, found, known.get(found.path), commands, report)
         if work is None:
             continue
@@ -65,7 +61,6 @@ def update(
         if max(passages, len(waiting)) >= TOGETHER:
             passages = 0
             _write(database, documents, waiting, report)
-            tell(report)
     _write(database, documents, waiting, report)
     blind = [path for path, _ in walk.faults]
     lost = [
@@ -76,7 +71,6 @@ def update(
     database.remove(lost)
     report.removed = len(lost)
     report.left_out += [(os.fsdecode(path), fault) for path, fault in walk.faults]
-    tell(report)
     return report
 
 

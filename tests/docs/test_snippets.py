@@ -22,6 +22,7 @@ from support.places import ROOT
 OWN = {  # what runs the blocks of pages that need more than a model
     "docs/databases.md": "tests/integrations/test_guide.py",
     "docs/integrations.md": "tests/integrations/test_guide.py",
+    "docs/search.md": "tests/search/test_guide.py",
     "docs/service.md": "tests/server/test_guide.py",
 }
 INSTALLING = ("git clone URL ", "python3 -m venv ", ". .venv/bin/activate")  # .ci/run does so in clean clones

@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_read_keeps_what_is_known_of_it(index: Index, ho
     (home / "tea.txt").unlink()
     from edge_embed.search.update import update
 
-    assert update(index._database, index._documents, walk).removed == 1
+    assert update(index._database, index._documents, walk, (), lambda count=1: None).removed == 1
     assert names(index, "bus") == ["bus.md"]
 
 
