@@ -9,8 +9,9 @@ from pathlib import PurePath
 from typing import Any
 
 from edge_embed.embedder import Embedder
-from edge_embed.errors import InputError, MissingDependencyError, pip_install
+from edge_embed.errors import InputError, MissingDependencyError
 from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.remedies.installing import install_extra
 from edge_embed.spec.model import TEXT
 
 TOKENS = 256  # of a passage, unless the model reads less
@@ -65,7 +66,9 @@ class Chunker:
         try:
             package = importlib.import_module(PACKAGE.replace("-", "_"))
         except ModuleNotFoundError as error:
-            raise MissingDependencyError(f"texts beyond one passage need {PACKAGE}: {pip_install('search')}") from error
+            raise MissingDependencyError(
+                f"texts beyond one passage need {PACKAGE}: {install_extra('search')}"
+            ) from error
         if kind not in self._splitters:
             self._splitters[kind] = self._made(getattr(package, kind))
         return self._splitters[kind]

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from edge_embed.errors import InputError, MissingDependencyError, pip_install
+from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.remedies.installing import install_extra
 
 from .command import Command
 from .html_text import text_of_html
@@ -117,7 +118,7 @@ def _pdf(data: bytes) -> Extracted:
     try:
         pdfium: Any = importlib.import_module("pypdfium2")
     except ModuleNotFoundError as error:
-        raise Unreadable(f"PDF, which needs pypdfium2: {pip_install('files')}") from error
+        raise Unreadable(f"PDF, which needs pypdfium2: {install_extra('files')}") from error
     text, starts = [], []
     letters = 0
     try:
@@ -144,7 +145,7 @@ def check_splitting() -> None:
         importlib.import_module("semantic_text_splitter")
         importlib.import_module("pathspec")
     except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"index needs {error.name}: {pip_install('search')}") from error
+        raise MissingDependencyError(f"index needs {error.name}: {install_extra('search')}") from error
 
 
 def is_image(path: Path) -> bool:
