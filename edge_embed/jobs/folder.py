@@ -66,7 +66,10 @@ def claimed(path: Path) -> Iterator[bool]:
     The lock goes with the process, however that ends. Where the system or the disk has no locks everybody works alone:
     two who compute a chunk write the same bytes.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot make {path.parent}: {error.strerror}") from error
     try:
         import fcntl
     except ImportError:  # Windows

@@ -158,6 +158,7 @@ def _outcomes(job: OpenJob, mine: Sequence[Chunk], meter: Meter) -> Iterator[Out
         if footer is None:
             todo.append(chunk)
         else:
+            job.folder.partial(chunk.number).unlink(missing_ok=True)  # a kill may come just before this is done
             meter.found(Outcome(chunk.rows, footer["vectors"], footer["rejected"]))
     if job.execution.processes == 1 or len(todo) < 2:
         return _alone(job, todo, meter)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from edge_embed.records.row import Chunk
 from edge_embed.records.source import Kind
 
 from .description import describe, describe_model, options_of, refuse_another
-from .folder import JobFolder, read_job, write_whole
+from .folder import JobFolder, claimed, read_job, sweep, write_whole
 from .inputs import AGAIN, InputFile, find_inputs, hashed
 from .opened import OpenJob, open_model
 from .passages import Passages
 from .plan import read_chunks, write_chunks
 from .settings import Execution, Settings
 
+WAIT = 0.2  # seconds between two looks at a job that another process begins
 OURS = {"chunks.jsonl", "stdin", "parts"}  # what may lie in a folder whose job.json is not written yet
 
 
@@ -37,8 +39,35 @@ def start(
     """
     folder = JobFolder(out)
     if not folder.job.exists():
-        return _begin(folder, named, settings or Settings(), execution, kind)
+        settings = settings or Settings()
+        settings.check()
+        _check_free(folder)
+        if opened := _begin_alone(folder, named, settings, execution, kind):
+            return opened
     return _resume(folder, read_job(out), named, settings, execution, kind)
+
+
+def _begin_alone(
+    folder: JobFolder,
+    named: Sequence[str | os.PathLike[str]],
+    settings: Settings,
+    execution: Execution,
+    kind: Kind | None,
+) -> tuple[OpenJob, list[Chunk]] | None:
+    """Begin a job, or wait for the process that begins it at this moment, as shards do; then None."""
+    claim = folder.path / ".begin"
+    while not folder.job.exists():
+        with claimed(claim) as mine:
+            if mine:
+                try:
+                    if not folder.job.exists():
+                        for path in (folder.job, folder.chunks, folder.spool):
+                            sweep(path)
+                        return _begin(folder, named, settings, execution, kind)
+                finally:
+                    claim.unlink(missing_ok=True)
+        time.sleep(WAIT)
+    return None
 
 
 def _begin(
@@ -48,18 +77,15 @@ def _begin(
     execution: Execution,
     kind: Kind | None,
 ) -> tuple[OpenJob, list[Chunk]]:
-    settings.check()
     if execution.model is None:
         raise InputError("no model: name one (--model)")
     if not named:
         raise InputError(f"no inputs, and no job in {folder.path} that could go on: name files, folders or globs")
-    _check_free(folder)
     model = open_model(execution.model, settings, execution)
     try:
         settings = replace(settings, batch_tokens=options_of(model, settings).batch_tokens)
         if settings.chunk_tokens:
             Passages(model, settings)
-        _make_folder(folder)
         inputs = find_inputs(named, folder, kind)
         stated = describe_model(model, execution.model, settings)
         job = describe(stated, settings, inputs, write_chunks(folder, inputs, settings))
@@ -114,10 +140,3 @@ def _check_free(folder: JobFolder) -> None:
         raise InputError(
             f"{folder.path} holds {others[0]!r} and no job: name an empty folder, or one that is yet to be"
         )
-
-
-def _make_folder(folder: JobFolder) -> None:
-    try:
-        folder.parts.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot make {folder.path}: {error.strerror}") from error

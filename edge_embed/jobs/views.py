@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from edge_embed.errors import InputError
 from edge_embed.records.row import Chunk
 
-from .folder import JobFolder, sweep
+from .folder import JobFolder, claimed, sweep
 from .output import npy_header, opened
 from .part import Part
 from .parts import read_part
 
+WAIT = 0.5  # seconds between two looks at what another process makes
 VIEWS: dict[str, tuple[str, ...]] = {
     "npy": ("rows.jsonl", "vectors.npy"),
     "jsonl": ("vectors.jsonl",),
@@ -32,9 +34,16 @@ VIEWS: dict[str, tuple[str, ...]] = {
 
 def make_view(folder: JobFolder, format: str, chunks: Sequence[Chunk]) -> list[Path]:
     """Make the files of a format from the parts, each whole, unless they are there; returns them."""
-    paths = [folder.path / name for name in VIEWS[format]]
-    if paths and not paths[-1].exists():
-        {"npy": _npy, "jsonl": _jsonl, "sqlite": _sqlite}[format](folder, chunks)
+    paths, claim = [folder.path / name for name in VIEWS[format]], folder.path / ".view"
+    while paths and not paths[-1].exists():
+        with claimed(claim) as mine:
+            if mine and not paths[-1].exists():
+                for path in paths:
+                    sweep(path)
+                {"npy": _npy, "jsonl": _jsonl, "sqlite": _sqlite}[format](folder, chunks)
+            if mine:
+                claim.unlink(missing_ok=True)
+        time.sleep(0 if mine else WAIT)  # for the shard that was done at the same time
     return paths
 
 
@@ -64,7 +73,6 @@ def _jsonl(folder: JobFolder, chunks: Sequence[Chunk]) -> None:
 def _sqlite(folder: JobFolder, chunks: Sequence[Chunk]) -> None:
     """Write table `vector`: rowid in the order of the rows, file, line, id, start, stop, and little-endian numbers."""
     target = folder.path / "vectors.sqlite"
-    sweep(target)
     hidden = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with contextlib.closing(sqlite3.connect(hidden, isolation_level=None)) as base:
