@@ -16,10 +16,12 @@ from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE
 from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
-from edge_embed.pipeline.tokenizer import Tokenizer
+from edge_embed.pipeline.tokenizer import Tokenizer, Truncation
+from edge_embed.records.whole import read_inputs
 from edge_embed.selection.choose import BATCH_TOKENS
 from edge_embed.selection.speed import Workload
-from edge_embed.spec.model import ModelSpec, Pooling
+from edge_embed.spec.model import ModelSpec, Pooling, Side
+from edge_embed.vectors import Array, Precision
 
 from .errors import InputError
 
@@ -120,6 +122,46 @@ class Embedder(Encoder):
         except InputError:
             self.close()
             raise
+
+    def encode_file(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        column: str | None = None,
+        side: Side | None = None,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        truncate_dim: int | None = None,
+        precision: Precision = "float32",
+        normalize_embeddings: bool | None = None,
+        truncation: Truncation = "end",
+        batch_tokens: int | None = None,
+        show_progress_bar: bool | None = None,
+    ) -> Array:
+        """Embed what a file holds -> (n, dim), as `encode` does; all of it is in memory.
+
+        A text a line, or of .jsonl, .csv, .tsv and .parquet files those of `column`, "text" if None; .gz and .zst are
+        decompressed; of a folder each text file and image. For more than memory holds, and for work that must not be
+        lost, there is `edge_embed.jobs.run`. Raises InputError that names the first wrong line.
+
+        >>> from pathlib import Path
+        >>> _ = Path("texts.jsonl").write_text('{"text": "Tea is served."}')
+        >>> model.encode_file("texts.jsonl").shape
+        (1, 384)
+        """
+        inputs = read_inputs(path, column)
+        return self.encode(
+            inputs,
+            side=side,
+            prompt_name=prompt_name,
+            prompt=prompt,
+            truncate_dim=truncate_dim,
+            precision=precision,
+            normalize_embeddings=normalize_embeddings,
+            truncation=truncation,
+            batch_tokens=batch_tokens,
+            show_progress_bar=show_progress_bar,
+        )
 
     def use_task(self, task: str) -> None:
         """Embed for another of the base's tasks from now on, as Embedder(base, task=...) would.

@@ -39,7 +39,8 @@ def names(converted: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_the_example(name: str, names: dict[str, Any]) -> None:
+def test_the_example(name: str, names: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # for those that write a file
     text = inspect.getdoc(PUBLIC[name])
     assert text is not None
     example = doctest.DocTestParser().get_doctest(text, dict(names), name, None, None)
