@@ -10,6 +10,7 @@ import numpy as np
 
 from edge_embed import vectors
 from edge_embed.errors import InputError
+from edge_embed.pipeline.tokenizer import TextTokenizer, Tokenizer
 from edge_embed.spec.model import TEXT
 from edge_embed.vectors import Precision
 
@@ -75,6 +76,17 @@ def as_array(given: Any) -> Any:
     if isinstance(given, list | tuple):
         return np.stack([as_array(one) for one in given]) if len(given) and hasattr(given[0], "shape") else given
     return given.detach().cpu().numpy() if hasattr(given, "detach") else given
+
+
+def as_transformers(tokenizer: Tokenizer, max_tokens: int) -> Any:
+    """Return transformers' tokenizer, of a copy that it may change; raise InputError for a vocabulary in GGUF."""
+    if not isinstance(tokenizer, TextTokenizer):
+        raise InputError("this model's vocabulary is inside of its GGUF file, where transformers cannot read it")
+    import tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    copied = tokenizers.Tokenizer.from_str(tokenizer.to_json())
+    return PreTrainedTokenizerFast(tokenizer_object=copied, model_max_length=max_tokens)
 
 
 def _is_image(value: Any) -> bool:

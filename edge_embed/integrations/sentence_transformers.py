@@ -24,6 +24,7 @@ from ._conversions import (
     as_input,
     as_prefix,
     as_template,
+    as_transformers,
     check_device,
     is_one,
     maybe_tensor,
@@ -204,6 +205,11 @@ class SentenceTransformer:
         for number, row in enumerate(rows):
             ids[number, : len(row)], mask[number, : len(row)] = row, 1
         return {"input_ids": maybe_tensor(ids), "attention_mask": maybe_tensor(mask)}
+
+    @property
+    def tokenizer(self) -> Any:
+        """transformers' tokenizer of the same vocabulary, for code that splits texts; raises InputError for GGUF's."""
+        return as_transformers(self.embedder._opened.pipeline.tokenizer, self.max_seq_length)
 
     @property
     def model_card_data(self) -> Card:

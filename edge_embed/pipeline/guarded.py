@@ -65,6 +65,11 @@ class GuardedTokenizer:
         with _guarded(f"{self._path} cannot tokenise {len(texts)} texts"):
             return self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=add_special_tokens)
 
+    def to_json(self) -> str:
+        """Return the tokenizer.json that is in use, with what was changed of it."""
+        with _guarded(f"{self._path} cannot be written again"):
+            return self._tokenizer.to_str()
+
 
 def as_ids(row: Sequence[int]) -> NDArray[np.int32]:
     """Return ids as every backend takes them; raise CorruptModelError for one that no model has."""

@@ -165,6 +165,10 @@ class TextTokenizer:
         """Return a text's tokens, uncut and without a prompt, with the special ones around it or without."""
         return self._tokenizer.encode(text, add_special_tokens=special)
 
+    def to_json(self) -> str:
+        """Return a tokenizer.json that tokenises as this one does, without a length."""
+        return self._tokenizer.to_json()
+
     def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
         """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
         before, after = self._spell(template).split(TEXT, 1)

@@ -18,6 +18,7 @@ import sentence_transformers
 from sentence_transformers import util
 from sentence_transformers.sentence_transformer import evaluation
 
+from edge_embed import Embedder, InputError
 from edge_embed.integrations import sentence_transformers as drop_in
 
 from support.absent import TOLD
@@ -131,6 +132,25 @@ def test_torchs_devices(ours: Any) -> None:
 
     assert ours.encode("tea", device=torch.device("cpu")).shape == (384,)
     assert ours.to(torch.device("cpu")) is ours
+
+
+def test_a_splitter_of_texts(in_place: None, converted: Path, minilm: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    splitters = pytest.importorskip("langchain_text_splitters", reason=TOLD)
+    text = "Tea is served in the garden at five, isn't it? Der Bus kommt zu spät. " * 9
+    sizes: dict[str, Any] = {"tokens_per_chunk": 20, "chunk_overlap": 4}
+    ours = splitters.SentenceTransformersTokenTextSplitter(model_name=f"{converted}:int8", **sizes)
+    monkeypatch.undo()
+    theirs = splitters.SentenceTransformersTokenTextSplitter(model_name=str(minilm), **sizes)
+    assert ours.split_text(text) == theirs.split_text(text)
+    assert ours.count_tokens(text=text) == theirs.count_tokens(text=text)
+
+
+def test_a_vocabulary_of_gguf_is_no_tokenizer_of_transformers(fake: Embedder) -> None:
+    model: Any = drop_in.SentenceTransformer(fake)
+    assert model.tokenizer.encode("tea")
+    fake._opened.pipeline.tokenizer = object()  # type: ignore[assignment]
+    with pytest.raises(InputError, match="inside of its GGUF file, where transformers cannot read it"):
+        _ = model.tokenizer
 
 
 def test_chroma(in_place: None, converted: Path, theirs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
