@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from .errors import (
@@ -23,6 +24,7 @@ from .errors import (
     SearchIndexError,
     SelfTestError,
     TruncationWarning,
+    UnsupportedMachineError,
     UnsupportedModelError,
     VerificationError,
 )
@@ -66,6 +68,7 @@ __all__ = [
     "SearchIndexError",
     "SelfTestError",
     "TruncationWarning",
+    "UnsupportedMachineError",
     "UnsupportedModelError",
     "VerificationError",
     "compare",
@@ -77,6 +80,12 @@ __all__ = [
     "similarity_pairwise",
     "unpack",
 ]
+
+if sys.maxsize < 1 << 32:  # whatever the kernel has: 32-bit systems of a Raspberry Pi run a 64-bit one
+    raise UnsupportedMachineError(
+        f"edge_embed needs a 64-bit Python, and {sys.executable} has 32 bits: no engine has packages for it. On a "
+        "Raspberry Pi (3 and later, Zero 2) write the 64-bit Raspberry Pi OS to the card; elsewhere install a 64-bit Python"
+    )
 
 _LAZY = {
     "UNTRUSTED": "images.sources",

@@ -13,6 +13,7 @@ EdgeEmbedError
 |   `-- SelfTestError                       this machine computes other vectors than the model's maker did
 |-- MissingDependencyError (ImportError)    a package of an extra is not installed
 |-- SearchIndexError                        an index is damaged, of another model or version, or held by another process
+|-- UnsupportedMachineError (ImportError)   this Python has 32 bits
 `-- VerificationError                       levels of a converted model fell below their bound and were not kept
 
 TruncationWarning (UserWarning)             some texts were cut to the model's length
@@ -85,6 +86,10 @@ class MissingDependencyError(EdgeEmbedError, ImportError):
 
 class SearchIndexError(EdgeEmbedError):
     """Tell that a search index is damaged, of another model or version, or held by another process."""
+
+
+class UnsupportedMachineError(EdgeEmbedError, ImportError):
+    """Tell that edge_embed cannot run on this machine's Python, and which one it needs."""
 
 
 class VerificationError(EdgeEmbedError):

@@ -98,3 +98,18 @@ print(*sys.modules)
     loaded = {name.partition(".")[0] for name in run(code).split()}
     assert "edge_embed_convert" in loaded
     assert not loaded & {"torch", "transformers"}
+
+
+@pytest.mark.parametrize("where", ["import edge_embed", "import runpy; runpy.run_path('setup.py')"])
+def test_a_python_of_32_bits_is_refused_by_name(where: str) -> None:
+    """When it is imported, and when pip asks a checkout what it needs."""
+    code = f"import sys; sys.maxsize, sys.executable = 2**31 - 1, '/usr/bin/python-of-armv7l'; {where}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    told = done.stderr.splitlines()[-1]
+    assert told.startswith("edge_embed.errors.UnsupportedMachineError: edge_embed needs a 64-bit Python, and /usr/bin")
+    assert "On a Raspberry Pi (3 and later, Zero 2) write the 64-bit Raspberry Pi OS to the card" in told
+
+
+def test_an_import_that_is_guarded_meets_an_import_error() -> None:
+    code = "import sys; sys.maxsize = 2**31 - 1\ntry: import edge_embed\nexcept ImportError: print('without')"
+    assert run(code) == "without\n"
