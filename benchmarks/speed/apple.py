@@ -1,15 +1,15 @@
-"""Tokens per second and memory of every MLX level at the shapes of v5-text-nano and -small: the table for a Mac.
+"""A Mac's table: tokens per second and memory of every MLX level at the shapes of v5-text-nano and -small.
 
-On a Mac with Apple silicon, plugged in, other programs closed:
+On a Mac with Apple silicon, plugged in, other programs closed, in a clone, as docs/mac.md installs it:
 
-    python3 -m venv .venv && .venv/bin/pip install '.[convert,mlx]'
-    .venv/bin/python -m benchmarks speed.apple nano
+    .venv/bin/python -m benchmarks speed.apple          nano's shape
     .venv/bin/python -m benchmarks speed.apple small
 
 A run takes a few minutes and 4 GB of memory. Please send what it prints: the table and the JSON line, which names
 the chip. Weights are random, since speed does not depend on them; nothing is fetched. Token ids in, one vector out for
 each text. Levels run one after the other, each in a process of its own so that peak memory is its own; the figures are
-medians of --rounds. It runs on MLX's CPU build as well (`--layers 2` makes that short), where the figures mean little.
+medians of --rounds. It runs on MLX's CPU build as well (the shape `tiny` makes that short), where the figures mean
+little.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ CASES = {"16": [16], "8 x 64": [64] * 8, "32 x 160": [160] * 32, "2048": [2048]}
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("shape", choices=list(SHAPES), help="whose sizes the random weights have")
+    add("shape", nargs="?", default="nano", choices=list(SHAPES), help="whose sizes the random weights have (nano)")
     add("--levels", nargs="*", default=list(LEVELS), choices=LEVELS, help="of the weights")
     add("--cases", nargs="*", default=list(CASES), choices=list(CASES), help="lengths of the texts, in tokens")
     add("--layers", type=int, help="fewer layers than the model has, for a trial")
