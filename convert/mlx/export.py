@@ -151,7 +151,7 @@ def _swift_name(name: str) -> str:
     """Return how mlx-swift-lm (MLXEmbedders, Models/Bert.swift) calls a layer when it looks up its bits."""
     for theirs, swift in SWIFT:
         name = name.replace(theirs, swift)
-    return f"encoder_model.{name}"
+    return name
 
 
 def _write_quantised(export: Export, part: PartModel, bits: int, path: Path) -> dict[str, int]:

@@ -96,7 +96,7 @@ def test_an_mlx_folder_of_bert_has_bare_names_and_a_pooler(tmp_path: Path) -> No
     assert {"embeddings.word_embeddings.scales", "pooler.dense.weight", "pooler.dense.bias"} < names
     assert not any(name.startswith("bert.") for name in names)
     quantization = json.loads((folder / "config.json").read_text())["quantization"]
-    ours, swift = "encoder.layer.1.attention.self.value", "encoder_model.encoder.layers.1.attention.value_proj"
+    ours, swift = "encoder.layer.1.attention.self.value", "encoder.layers.1.attention.value_proj"
     assert quantization[ours] == quantization[swift] == {"group_size": 64, "bits": 6}
     with pytest.warns(AcceptedLossWarning), Embedder(f"{folder}:4bit") as model:  # which reads no pooler
         assert model.encode("abc").shape == (64,)
