@@ -84,7 +84,8 @@ __all__ = [
 if sys.maxsize < 1 << 32:  # whatever the kernel has: 32-bit systems of a Raspberry Pi run a 64-bit one
     raise UnsupportedMachineError(
         f"edge_embed needs a 64-bit Python, and {sys.executable} has 32 bits: no engine has packages for it. On a "
-        "Raspberry Pi (3 and later, Zero 2) write the 64-bit Raspberry Pi OS to the card; elsewhere install a 64-bit Python"
+        "Raspberry Pi (3 and later, Zero 2) write the 64-bit Raspberry Pi OS to the card; elsewhere install a 64-bit "
+        "Python"
     )
 
 _LAZY = {

@@ -6,10 +6,10 @@ On a Pi, in a clone, as docs/raspberry-pi.md installs it, with other programs cl
     taskset -c 0,1 .venv/bin/python -m benchmarks speed.pi      the same on two cores
 
 Measures all-MiniLM-L6-v2 at int8 and a static model of 256 dimensions with random rows, or the MODELs that are named,
-one after the other, each in a process of its own. Queries have up to 60 characters; bulk is passages of 10 to 1,500, over
-and over for --seconds, so that a board without a cooler gets as hot as it does at work: the first round is told apart from
-the median of the last quarter. Temperature and frequency are read every second from /sys, and what the firmware slowed
-down since the start comes from vcgencmd, where it is. Runs on any Linux.
+one after the other, each in a process of its own. Queries have up to 60 characters; bulk is passages of 10 to 1,500,
+over and over for --seconds, so that a board without a cooler gets as hot as it does at work: the first round is told
+apart from the median of the last quarter. Temperature and frequency are read every second from /sys, and what the
+firmware slowed down since the start comes from vcgencmd, where it is. Runs on any Linux.
 """
 
 from __future__ import annotations
