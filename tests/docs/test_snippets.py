@@ -20,8 +20,11 @@ from support.pages import PAGES, blocks
 from support.places import ROOT
 
 OWN = {  # what runs the blocks of pages that need more than a model
+    "docs/apple-apps.md": "tests/docs/test_devices.py",
     "docs/databases.md": "tests/integrations/test_guide.py",
     "docs/integrations.md": "tests/integrations/test_guide.py",
+    "docs/mac.md": "tests/docs/test_devices.py",
+    "docs/raspberry-pi.md": "tests/docs/test_devices.py",
     "docs/search.md": "tests/search/test_guide.py",
     "docs/service.md": "tests/server/test_guide.py",
 }

