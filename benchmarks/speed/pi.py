@@ -85,7 +85,8 @@ def measure(model: str, load: Load) -> Figures:
             worker.ask([0, 1])
             start = time.perf_counter() - began
             waits = [1000 * worker.ask([n, n + 1]).seconds.wall for n in range(load.queries)]
-            rates, cpu, until = [], 0.0, time.perf_counter() + load.seconds
+            rates: list[float] = []
+            cpu, until = 0.0, time.perf_counter() + load.seconds
             while not rates or time.perf_counter() < until:
                 answer = worker.ask([load.queries, load.queries + load.passages])
                 rates.append(load.passages / answer.seconds.wall)
