@@ -11,6 +11,7 @@ from typing import Any
 
 import edge_embed
 from benchmarks import plot
+from edge_embed.cli.main import parser
 from edge_embed.spec.golden import Fidelity, Golden, GoldenImage, Loss
 from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.model import ModelSpec
@@ -65,6 +66,15 @@ def test_the_reference_has_every_public_name() -> None:
 def test_pictures_show_what_the_tables_say() -> None:
     for name, picture in plot.draw_all(read("docs/figures/quality.md")).items():
         assert read(f"docs/images/{name}") == picture, "python -m benchmarks plot draws them anew"
+
+
+def test_the_command_line_has_every_command_and_variable() -> None:
+    text = read("docs/reference/command-line.md")
+    (commands,) = (action.choices for action in parser()._actions if isinstance(action.choices, dict))
+    assert not {name for name in commands if not re.search(rf"`(edge-embed )?{name}`", text)}
+    sources = [path for package in ("edge_embed", "convert") for path in (ROOT / package).rglob("*.py")]
+    variables = {name for path in sources for name in re.findall(r'"(EDGE_EMBED_[A-Z_]+)"', path.read_text("utf-8"))}
+    assert not {name for name in variables if f"`{name}`" not in text}
 
 
 def test_the_map_has_every_folder() -> None:
