@@ -12,6 +12,7 @@ from typing import Any
 import edge_embed
 from benchmarks import plot
 from edge_embed.cli.main import parser
+from edge_embed.cli.option import commands_of
 from edge_embed.spec.golden import Fidelity, Golden, GoldenImage, Loss
 from edge_embed.spec.image import ImageSpec
 from edge_embed.spec.model import ModelSpec
@@ -70,7 +71,7 @@ def test_pictures_show_what_the_tables_say() -> None:
 
 def test_the_command_line_has_every_command_and_variable() -> None:
     text = read("docs/reference/command-line.md")
-    (commands,) = (action.choices for action in parser()._actions if isinstance(action.choices, dict))
+    commands = {words[0] for words in commands_of(parser()) if words}
     assert not {name for name in commands if not re.search(rf"`(edge-embed )?{name}`", text)}
     sources = [path for package in ("edge_embed", "convert") for path in (ROOT / package).rglob("*.py")]
     variables = {name for path in sources for name in re.findall(r'"(EDGE_EMBED_[A-Z_]+)"', path.read_text("utf-8"))}
