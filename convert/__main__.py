@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from edge_embed.formats.json_file import read_json
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.find import find_model
 from edge_embed.loading.request import load_request
+from edge_embed.progress import tell
 
 from .conversion import convert
 
@@ -53,6 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="write model.safetensors, float32, in <name>[-<task>]/ (default: when an adapter is merged for ONNX)",
     )
+    parser.add_argument("--json", action="store_true", help="print the folders made, and what was refused, as JSON")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -68,7 +70,8 @@ def run(args: argparse.Namespace) -> None:
     to = _words(args.to)
     merged = bool(tasks or adapter) and any(target.startswith("onnx:") for target in to)
     keep = args.checkpoint if args.checkpoint is not None else merged
-    refused = []
+    made: list[Path] = []
+    refused: list[str] = []
     for task in tasks or [None]:
         try:
             folders = convert(
@@ -85,13 +88,16 @@ def run(args: argparse.Namespace) -> None:
                 keep_checkpoint=keep,
                 accept_loss=args.accept_loss,
                 portable=args.portable,
-                report=partial(print, file=sys.stderr),
+                report=tell,
             )
         except VerificationError as error:  # the other tasks are converted all the same
             refused.append(f"{task}: {error}" if task else str(error))
             folders = error.kept
-        for folder in folders:
-            print(folder)
+        made += folders
+        if not args.json:
+            print(*folders, sep="\n", end="\n" * bool(folders), flush=True)
+    if args.json:
+        print(json.dumps({"folders": [str(folder) for folder in made], "refused": refused}, indent=2))
     if refused:
         raise VerificationError("\n".join(refused))
 

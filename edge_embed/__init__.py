@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .batching.async_embedder import AsyncEmbedder
     from .compat import Compatibility, compare
     from .embedder import Embedder
+    from .notebooks.similarity import show_similarity
     from .search.hits import SearchHit
     from .search.index import Index
     from .vectors import hamming, normalize, quantize, search_binary, similarity, similarity_pairwise, unpack
@@ -76,6 +77,7 @@ __all__ = [
     "normalize",
     "quantize",
     "search_binary",
+    "show_similarity",
     "similarity",
     "similarity_pairwise",
     "unpack",
@@ -102,6 +104,7 @@ _LAZY = {
     "normalize": "vectors",
     "quantize": "vectors",
     "search_binary": "vectors",
+    "show_similarity": "notebooks.similarity",
     "similarity": "vectors",
     "similarity_pairwise": "vectors",
     "unpack": "vectors",

@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from edge_embed.backends import ImageBackend, TextBackend
+from edge_embed.device.machine import resident_peak
 from edge_embed.images.sources import ImageSources
 from edge_embed.loading.load import LoadedModel, load_model, switch_task
 from edge_embed.loading.request import LoadRequest, load_request
+from edge_embed.notebooks.html import facts_html
 from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE
 from edge_embed.pipeline.pipeline import Pipeline
@@ -225,6 +227,13 @@ class Embedder(Encoder):
 
     def __repr__(self) -> str:
         return f"<Embedder {self.spec.name} {self._opened.why}>"
+
+    def _repr_html_(self) -> str:
+        """Show in a notebook what `explain` says, and the memory that the process took."""
+        peak = resident_peak()
+        lines = [line.partition(": ") for line in self.explain().splitlines()]
+        facts = [(name, value) if colon else ("", name) for name, colon, value in lines]
+        return facts_html("Embedder", [*facts, *([("memory", f"{peak / 1e6:,.0f} MB at most so far")] if peak else [])])
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._request is None:

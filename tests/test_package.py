@@ -44,7 +44,7 @@ def test_public_names_are_exact() -> None:
     functions = own(vectors) - {"check_precision"}
     exceptions = own(errors) - {"warn", "listing", "printable"}
     assert public == {"AsyncEmbedder", "Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
-    assert public | functions | {"UNTRUSTED", "compare"} == set(edge_embed.__all__)
+    assert public | functions | {"UNTRUSTED", "compare", "show_similarity"} == set(edge_embed.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
         edge_embed.Embeder  # type: ignore[attr-defined]  # noqa: B018
 

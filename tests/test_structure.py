@@ -14,6 +14,7 @@ STOREYS = {
     "edge_embed": [
         {"errors"},
         {"progress", "remedies"},
+        {"notebooks"},
         {"spec", "vectors"},
         {"formats", "architectures", "hub", "device", "images", "records"},
         {"layouts", "backends"},

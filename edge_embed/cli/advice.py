@@ -19,6 +19,7 @@ from edge_embed.selection.speed import Workload
 
 from .demo import passages
 from .models import WORKLOAD
+from .table import print_table
 
 
 def configure(commands: Any, default: str) -> None:
@@ -82,10 +83,13 @@ def _plan(args: argparse.Namespace) -> None:
 def _print_table(plans: list[MemoryPlan], limit: int | None) -> None:
     """Print a row for each candidate, in megabytes."""
     names = ["weights", "kv", "compute", "output", "image", "tokenizer", "runtime", "total"]
-    print(f"{'MB':16}" + "".join(f"{name:>11}" for name in names))
-    for plan in plans:
-        fits = "" if limit is None else ("   fits" if plan.total <= limit else "   too large")
-        print(f"{plan.candidate:16}" + "".join(f"{getattr(plan, name) / 1e6:11,.0f}" for name in names) + fits)
+    fits = ["" if limit is None else ("fits" if plan.total <= limit else "too large") for plan in plans]
+    rows = [
+        [plan.candidate, *(f"{getattr(plan, name) / 1e6:,.0f}" for name in names), fit]
+        for plan, fit in zip(plans, fits, strict=True)
+    ]
+    colours = ["green" if fit == "fits" else "yellow" for fit in fits]
+    print_table(["MB", *names, ""], rows, right=range(1, len(names) + 1), colours=colours)
 
 
 def _doctor(args: argparse.Namespace) -> None:

@@ -7,8 +7,8 @@ import itertools
 import json
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_embed.backends.facts import names
-from edge_embed.errors import InputError, listing
+from edge_embed.errors import InputError, listing, printable
 from edge_embed.jobs.output import STANDARD_OUTPUT, SUFFIXES, Format, check_output, opened, write
-from edge_embed.jobs.records import JSON_LINES, Input, Record, check_name, read_records
-from edge_embed.loading.similar import neighbours
+from edge_embed.jobs.records import Record
 from edge_embed.pipeline.special_tokens import SpecialTokens
-from edge_embed.remedies.nearest import did_you_mean
+from edge_embed.progress import tell
+from edge_embed.progress.screen import can_redraw, paint
 from edge_embed.vectors import Precision
 
-from .streams import standard_input
+from .texts import Remembered, lines_of, records_of
 
 if TYPE_CHECKING:
     from edge_embed.embedder import Embedder
@@ -113,12 +113,13 @@ def _embed(args: argparse.Namespace) -> None:
         "truncation": args.truncation,
     }
     told: deque[Record] = deque()  # of inputs whose vectors are still to come
+    show = args.progress if args.progress is not None or not _scrolls(args, output) else False
     with ExitStack() as stack:
-        records = stack.enter_context(_records(args))
+        records = stack.enter_context(records_of(args))
         model = stack.enter_context(_open(args))
         none = model.encode([], **options)
-        show = args.progress if args.progress is not None or args.file else False
-        vectors = model.encode_iter(_remembered(records, told), **options, show_progress_bar=show)
+        inputs = Remembered(records, told, lines_of(args.file) if show is not False else 0)
+        vectors = model.encode_iter(inputs, **options, show_progress_bar=show)
         if form is None:
             _print_summary(vectors, told, args.precision)
             return
@@ -145,35 +146,9 @@ def _format(args: argparse.Namespace, output: Path | None) -> Format | None:
     return None if sys.stdout is not None and sys.stdout.isatty() else "json"
 
 
-@contextmanager
-def _records(args: argparse.Namespace) -> Iterator[Iterable[Record]]:
-    """Give the texts of the command line, of a file, or of standard input, read as they are needed; then images."""
-    source = "-" if args.texts == ["-"] else args.file
-    if (args.texts and args.file) or not (args.texts or args.file or args.image):
-        raise InputError("give texts, or -f FILE, or - for standard input, and images with --image FILE")
-    images = [Record({"image": image}) for image in args.image]
-    if source is None:
-        yield [*(Record(text) for text in args.texts), *images]
-        return
-    jsonl = args.jsonl or Path(source).suffix.lower() in JSON_LINES
-    if source == "-":
-        yield itertools.chain(read_records(standard_input(), jsonl), images)
-        return
-    if not jsonl:
-        check_name(source)
-    try:
-        file = open(source, encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 - closed below
-    except OSError as error:
-        meant = did_you_mean(source, neighbours(Path(source))) if isinstance(error, FileNotFoundError) else ""
-        raise InputError(f"cannot read {source}: {error.strerror}{meant}") from error
-    with file:
-        yield itertools.chain(read_records(file, jsonl), images)
-
-
-def _remembered(records: Iterable[Record], told: deque[Record]) -> Iterator[Input]:
-    for record in records:
-        told.append(record)
-        yield record.input
+def _scrolls(args: argparse.Namespace, output: Path | None) -> bool:
+    """Whether results pass on the terminal, so that they tell by themselves how far the work is."""
+    return not args.file or (output is None and can_redraw(sys.stdout))
 
 
 def _print_summary(vectors: Iterable[NDArray[Any]], told: deque[Record], precision: str) -> None:
@@ -183,8 +158,9 @@ def _print_summary(vectors: Iterable[NDArray[Any]], told: deque[Record], precisi
         label = " + ".join(map(str, given.values())) if isinstance(given, Mapping) else given
         label = label if len(label) <= WIDTH else label[: WIDTH - 3] + "..."
         numbers = " ".join(f"{number:.4f}" if vector.dtype == np.float32 else str(number) for number in vector[:SHOWN])
-        print(f"{label!r:{WIDTH + 2}}  [{numbers} ...] {len(vector)} numbers, {precision}")
-    print("All numbers: add --json, or -o vectors.npy. To compare texts: edge-embed similarity A B", file=sys.stderr)
+        about = paint(f"{len(vector)} numbers, {precision}", "dim", sys.stdout)
+        print(f"{label!r:{WIDTH + 2}}  [{numbers} ...] {about}")
+    tell("All numbers: add --json, or -o vectors.npy. To compare texts: edge-embed similarity A B")
 
 
 def _similarity(args: argparse.Namespace) -> None:
@@ -195,4 +171,4 @@ def _similarity(args: argparse.Namespace) -> None:
         print(json.dumps({"first": args.first, "others": rows}, indent=2))
         return
     for score, text in zip(scores, args.others, strict=True):
-        print(f"{score:.4f}\t{text}")
+        print(f"{paint(f'{score:.4f}', 'cyan', sys.stdout)}\t{printable(text)}")

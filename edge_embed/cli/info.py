@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterator
 from typing import Any
 
 from edge_embed.errors import printable
 from edge_embed.loading.find import find_model
 from edge_embed.loading.request import load_request
+from edge_embed.progress.screen import paint
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
+
+NAME = 13  # letters of a fact's name, and the space behind it
 
 
 def configure(commands: Any, default: str) -> None:
@@ -24,12 +28,17 @@ def configure(commands: Any, default: str) -> None:
 def _info(args: argparse.Namespace) -> None:
     with find_model(load_request(args.model)) as found:
         spec = found.model.spec
-    print(printable(spec.to_json().rstrip() if args.json else describe(spec)))
+    if args.json:
+        print(printable(spec.to_json().rstrip()))
+        return
+    for line in describe(spec).splitlines():
+        name, value = line[:NAME], line[NAME:]
+        print(paint(name, "bold", sys.stdout) + printable(value))
 
 
 def describe(spec: ModelSpec) -> str:
     """Say what a model takes, gives and needs: a line for each fact that it states, golden vectors left out."""
-    return "\n".join(f"{name:12} {value}" for name, value in _facts(spec))
+    return "\n".join(f"{name:{NAME - 1}} {' '.join(str(value).splitlines())}" for name, value in _facts(spec))
 
 
 def _facts(spec: ModelSpec) -> Iterator[tuple[str, object]]:

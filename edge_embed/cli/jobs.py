@@ -90,7 +90,8 @@ def _run(args: argparse.Namespace) -> int:
     going_on = not args.inputs
     settings = None if going_on and (args.out / "job.json").exists() and not _given(args) else _settings(args)
     model = args.model or (None if settings is None else args.default_model)
-    summary = run_job(args.out, args.inputs, settings, _execution(args, model), args.kind, args.progress)
+    show: Show = "none" if args.quiet else args.progress
+    summary = run_job(args.out, args.inputs, settings, _execution(args, model), args.kind, show)
     if args.json:
         print(json.dumps(asdict(summary) | {"files": [str(path) for path in summary.files]}))
     else:

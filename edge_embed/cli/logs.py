@@ -39,9 +39,11 @@ class _Tell(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print a record's message; what is for developers with the name of its logger."""
         name = f"{record.name}: " if record.levelno < logging.INFO else ""
-        kind = f"{record.levelname.lower()}: " if record.levelno >= logging.WARNING else ""
         try:
-            tell(f"edge-embed: {kind}{name}{self.format(record)}")
+            if record.levelno >= logging.WARNING:
+                tell(self.format(record), f"edge-embed: {record.levelname.lower()}: ", "yellow")
+            else:
+                tell(f"{name}{self.format(record)}", "edge-embed: ")
         except Exception:  # as every handler: a message that cannot be written must not end the work
             self.handleError(record)
 
@@ -55,4 +57,4 @@ def _warn(
     line: str | None = None,
 ) -> None:
     """Print a warning's message, and no line of the source, which is ours and helps nobody."""
-    tell(f"edge-embed: warning: {message}")
+    tell(str(message), "edge-embed: warning: ", "yellow")

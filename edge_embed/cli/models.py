@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError, printable
+from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
 from edge_embed.hub.cache import Cached, cached_models, remove, wrong_files
 from edge_embed.hub.checksums import wrong_sums
 from edge_embed.hub.reference import local_path
@@ -24,6 +24,7 @@ from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import FILE_NAME
 
 from .jobs import verify_job
+from .table import print_table
 
 WORKLOAD = "what it is to be fast for: many texts at a time, or one short text after the other"
 
@@ -146,10 +147,11 @@ def _list(args: argparse.Namespace) -> None:
     if args.json:
         print(json.dumps([vars(model) | {"folder": str(model.folder)} for model in models], indent=2))
         return
-    for model in models:
-        print(printable(f"{model.size / 1e6:10,.1f} MB  {model.name}  ({model.holds})  {model.folder}"))
     if not models:
         print("no models in the caches: edge-embed pull user/repo")
+        return
+    rows = [[f"{one.size / 1e6:,.1f}", one.name, one.holds, str(one.folder)] for one in models]
+    print_table(["MB", "model", "holds", "folder"], rows, right={0}, colours=["dim"] * len(rows))
 
 
 def _local(cached: Cached) -> Local:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_embed.errors import InputError, MissingDependencyError
+from edge_embed.progress import shown
 from edge_embed.remedies.installing import install_extra
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ def configure(commands: Any, default: str) -> None:
         "serve", help="answer over HTTP, in the shapes that clients of embeddings already speak"
     )
     add_options(serve, default)
+    serve.add_argument("--json", action="store_true", help="print where it answers as one JSON object")
     serve.set_defaults(run=_serve)
 
 
@@ -65,7 +68,8 @@ def _serve(args: argparse.Namespace) -> None:
             raise MissingDependencyError(f"serve needs {error.name}: {install_extra('server')}") from error
     from edge_embed.server.run import serve
 
-    serve(settings, _tell)
+    with shown("nowhere"):  # its log is for machines too
+        serve(settings, _tell_json if args.json else _tell)
 
 
 def read(args: argparse.Namespace) -> Settings:
@@ -101,6 +105,10 @@ def read(args: argparse.Namespace) -> Settings:
         threads=args.threads,
         offline=args.offline,
     )
+
+
+def _tell_json(places: Sequence[str]) -> None:
+    print(json.dumps({"serving": [*places]}), flush=True)
 
 
 def _tell(places: Sequence[str]) -> None:

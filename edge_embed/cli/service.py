@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,6 +29,7 @@ def configure(commands: Any, default: str) -> None:
     for action, what in ((install, "replace another file"), (uninstall, "remove a file that we did not write")):
         action.add_argument("--user", action="store_true", help="yours, not the system's; always so on macOS")
         action.add_argument("--force", action="store_true", help=what)
+        action.add_argument("--json", action="store_true", help="print what was done, and the commands, as JSON")
 
 
 def _install(args: argparse.Namespace) -> None:
@@ -42,6 +44,9 @@ def _install(args: argparse.Namespace) -> None:
     path = _path(args.user)
     written = files.install(path, data, args.force)
     start, stop = _commands(args.user)
+    if args.json:
+        print(json.dumps({"path": str(path), "written": written, "start": start, "stop": stop}, indent=2))
+        return
     print(f"{path} {'was written' if written else 'is as it was'}. To start it:")
     _list(start)
     print("To end it:")
@@ -53,8 +58,12 @@ def _uninstall(args: argparse.Namespace) -> None:
     data = files.read(path)
     ours = launchd.is_ours(data) if _is_mac() else data.startswith(systemd.MARK.encode("ascii"))
     files.uninstall(path, ours, args.force)
+    stop = _commands(args.user)[1]
+    if args.json:
+        print(json.dumps({"path": str(path), "stop": stop}, indent=2))
+        return
     print(f"{path} was removed. If the service still runs:")
-    _list(_commands(args.user)[1])
+    _list(stop)
 
 
 def _is_mac() -> bool:

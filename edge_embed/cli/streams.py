@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 from edge_embed.errors import InputError
+from edge_embed.progress.screen import paint
 
 TERMINATED = 143  # 128 and the signal's number, as shells have it
 
@@ -71,7 +72,7 @@ def discard_output() -> None:
 def complain(message: str) -> int:
     """Print an error; return the exit code that goes with it."""
     with contextlib.suppress(OSError, ValueError):  # where standard error is full or closed the code alone tells
-        print(f"edge-embed: {message}", file=sys.stderr, flush=True)
+        print(f"{paint('edge-embed:', 'red', sys.stderr)} {message}", file=sys.stderr, flush=True)
     return 1
 
 

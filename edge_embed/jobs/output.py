@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import csv
 import errno
+import io
 import json
 import os
 import secrets
 import stat
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
@@ -20,7 +22,7 @@ from numpy.typing import NDArray
 
 from edge_embed.errors import InputError
 
-Format = Literal["json", "jsonl", "npy", "raw", "base64"]
+Format = Literal["json", "jsonl", "csv", "npy", "raw", "base64"]
 NPY_HEADER = 128  # bytes, enough for any shape; NumPy's format wants a multiple of 64
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 STANDARD_OUTPUT = ("-", "/dev/stdout")
@@ -29,6 +31,7 @@ SUFFIXES: dict[str, Format] = {
     ".json": "json",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".csv": "csv",
     ".npy": "npy",
     ".bin": "raw",
     ".b64": "base64",
@@ -129,7 +132,8 @@ def write(
 ) -> None:
     """Write vectors: `raw` is little-endian rows, `base64` one line a row, `npy` needs a file that can be sought in.
 
-    `fields` gives what `jsonl` says of each vector beside its index. `none` (0, dim) is what no vectors look like.
+    `fields` gives what `jsonl` says of each vector beside its index; `csv` has its `id`, or else the index, and the
+    numbers. `none` (0, dim) is what no vectors look like.
     """
     if form == "npy":
         if not file.seekable():
@@ -142,6 +146,10 @@ def write(
     for vector in vectors:
         if form == "json":
             file.write((b",\n " if count else b"\n ") + json.dumps(vector.tolist()).encode())
+        elif form == "csv":
+            known = next(fields) if fields is not None else {}
+            file.write(_csv_head(len(vector)) if count == 0 else b"")
+            file.write(_csv_row([known.get("id", count), *vector.tolist()]))
         elif form == "jsonl":
             known = next(fields) if fields is not None else {}
             file.write(json.dumps({"index": count, **known, "embedding": vector.tolist()}).encode() + b"\n")
@@ -151,9 +159,23 @@ def write(
         count, dim, dtype = count + 1, len(vector), vector.dtype
     if form == "json":
         file.write(b"\n]\n")
+    if form == "csv" and count == 0:
+        file.write(_csv_head(dim))
     if form == "npy":
         file.seek(0)
         file.write(npy_header((count, dim), dtype))
+
+
+def _csv_head(dim: int) -> bytes:
+    return _csv_row(["id", *range(dim)])
+
+
+def _csv_row(values: Sequence[object]) -> bytes:
+    """Write a record; what is neither text nor number is JSON, and what is no Unicode is escaped."""
+    told = [value if isinstance(value, str | int | float) else json.dumps(value) for value in values]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(told)
+    return text.getvalue().encode("utf-8", "backslashreplace")
 
 
 def npy_header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:

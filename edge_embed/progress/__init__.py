@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Literal, Protocol
 
 from .displays import Display, Lines, Notebook, Terminal, write
-from .screen import can_redraw, one_line
+from .screen import can_redraw, one_line, paint
 from .step import Step
 
 Where = Literal["terminal", "everywhere", "nowhere"]
@@ -75,11 +75,14 @@ def shown(where: Where) -> Iterator[None]:
         _where = before
 
 
-def tell(line: str) -> None:
-    """Print one line for people on standard error, above what is drawn there; nothing where nothing is to be shown."""
+def tell(line: str, label: str = "", colour: str = "dim") -> None:
+    """Print one line for people on standard error, above what is drawn there; nothing where nothing is to be shown.
+
+    `label` stands before it, on a terminal in a colour.
+    """
     if _where != "nowhere":
         clear()
-        write(f"{one_line(line)}\n")
+        write(f"{paint(label, colour, sys.stderr) if label else ''}{one_line(line)}\n")
 
 
 def clear() -> None:
