@@ -33,6 +33,7 @@ class Terminal(io.TextIOWrapper):
 
 def test_a_terminal_gets_a_summary_and_json_on_demand(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Terminal()
+    monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setattr(sys, "stdout", screen)
     assert main(["embed", "a cat", "x" * 60, "--model", model]) == 0
     first, second = screen.buffer.getvalue().decode().splitlines()  # type: ignore[attr-defined]
@@ -97,7 +98,7 @@ def test_similarity_as_json(model: str, capsys: pytest.CaptureFixture[str]) -> N
     ("words", "message"),
     [
         (["embed", "a", "-o", "v.parquet"], "cannot tell a format by '.parquet' of v.parquet: name it with --format"),
-        (["embed", "a", "-o", "v.parquet"], "'.b64', '.bin', '.json', '.jsonl', '.ndjson', '.npy'"),
+        (["embed", "a", "-o", "v.parquet"], "'.b64', '.bin', '.csv', '.json', '.jsonl', '.ndjson', '.npy'"),
         (["embed", "a", "--json", "--format", "raw"], "--json and --format raw were both given"),
         (["embed", "-f", "d.csv"], "d.csv is a table, whose lines are no texts: write its texts one a line"),
         (["embed", "a", "-o", "."], "cannot write .: it is a folder; name a file in it, such as vectors.npy"),

@@ -128,6 +128,7 @@ def test_a_reference_that_leads_nowhere(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))  # read once, when imported
     (tmp_path / "hub" / "models--user--ours" / "snapshots").mkdir(parents=True)
     (tmp_path / "models" / "my-model").mkdir(parents=True)
     (tmp_path / "texts.txt").write_text("a")
