@@ -41,9 +41,10 @@ def test_public_names_are_exact() -> None:
     assert set(edge_embed.__all__) <= set(dir(edge_embed))
     assert all(getattr(edge_embed, name).__module__.startswith("edge_embed") for name in edge_embed.__all__)
     public = {name for name, value in vars(edge_embed).items() if isinstance(value, type) and value is not Any}
-    functions = own(vectors) - {"check_precision"}
+    functions = own(vectors) - {"check_precision", "columns", "differing", "nearest"}  # which `search` shares
     exceptions = own(errors) - {"warn", "listing", "printable"}
-    assert public == {"AsyncEmbedder", "Embedder", "ImageSources", "ModelSpec", "Compatibility"} | exceptions
+    parts = {"AsyncEmbedder", "Compatibility", "Embedder", "ImageSources", "Index", "ModelSpec", "SearchHit"}
+    assert public == parts | exceptions
     assert public | functions | {"UNTRUSTED", "compare", "show_similarity"} == set(edge_embed.__all__)
     with pytest.raises(AttributeError, match="no attribute 'Embeder'"):
         edge_embed.Embeder  # type: ignore[attr-defined]  # noqa: B018
