@@ -11,7 +11,8 @@ out=$(realpath -m "$1")
 [ ! -e "$out" ] || { echo "$out is there already" >&2; exit 1; }
 [ -z "$(git status --porcelain)" ] || echo "what is not committed is left out" >&2
 scratch=$(mktemp -d)
-trap 'rm -rf "$scratch"' EXIT
+service=
+trap '[ -z "$service" ] || kill "$service"; rm -rf "$scratch"' EXIT
 export EDGE_EMBED_CACHE="$scratch/cache" ORT_DISABLE_TELEMETRY=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
@@ -78,6 +79,7 @@ with urllib.request.urlopen(request, timeout=60) as answer:
 PYTHON
 kill -TERM $service
 wait $service
+service=
 
 say "uv and pipx"
 UV_TOOL_DIR=$scratch/uv/tools UV_TOOL_BIN_DIR=$scratch/uv/bin "$tools/uv" tool install -q "$wheel"
