@@ -3,8 +3,9 @@
 #
 #   scripts/release.sh OUT     with python3 and a package index; OUT must not be there
 #
-# OUT/dist has the sdist and the wheel; OUT/about a lock of what the wheel needs with the extras convert, images and
-# server, the list of these components (CycloneDX), and the changelog's section as notes. Some minutes, 2 GB of /tmp.
+# OUT/dist has the sdist and the wheel; OUT/about a lock of what the wheel needs with all extras but gguf, which is compiled,
+# and mlx, whose packages are a platform's, the list of these components (CycloneDX), and the changelog's section as notes.
+# Some minutes, 2 GB of /tmp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "$1")
@@ -41,7 +42,7 @@ cmp "$wheel" "$scratch/again/$(basename "$wheel")"
 say "what it needs, locked"
 mkdir "$out/about"
 (cd "$scratch/source" && "$tools/uv" pip compile -q --no-header --no-annotate --generate-hashes \
-    --extra convert --extra images --extra server -o "$out/about/requirements.txt" pyproject.toml)
+    --extra convert --extra files --extra images --extra otel --extra parquet --extra search --extra server -o "$out/about/requirements.txt" pyproject.toml)
 python3 -m venv --without-pip "$scratch/locked"
 "$tools/uv" pip install -q --python "$scratch/locked/bin/python" --require-hashes -r "$out/about/requirements.txt"
 "$tools/uv" pip install -q --python "$scratch/locked/bin/python" --no-deps "$wheel"
