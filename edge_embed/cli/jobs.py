@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from edge_embed.errors import InputError, printable
-from edge_embed.jobs.settings import ROWS, Execution, Format, JobWorkload, Settings, parse_shard, parse_share
+from edge_embed.jobs.settings import ROWS, Execution, Format, JobEngine, JobWorkload, Settings, parse_shard, parse_share
 from edge_embed.jobs.watch import Show
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Truncation
@@ -76,6 +76,9 @@ def _add_execution(run: argparse.ArgumentParser, default: str) -> None:
     group.add_argument(
         "--workload", default="bulk", choices=get_args(JobWorkload), help="background: wait while others need the CPU"
     )
+    group.add_argument("--engine", default="local", choices=get_args(JobEngine), help="ray: processes on a cluster")
+    group.add_argument("--cpus", type=float, metavar="N", help="of one of Ray's processes (default: an even share)")
+    group.add_argument("--gpus", type=float, metavar="N", help="of one of Ray's processes (default: none)")
     group.add_argument("--progress", default="auto", choices=get_args(Show), help="on standard error")
     group.add_argument("--json", action="store_true", help="print what was done as JSON")
 
@@ -123,6 +126,9 @@ def _execution(args: argparse.Namespace, model: str | None) -> Execution:
         dedupe=not args.no_dedupe,
         max_rejected=None if args.max_rejected is None else parse_share(args.max_rejected),
         workload=args.workload,
+        engine=args.engine,
+        cpus=args.cpus,
+        gpus=args.gpus,
         model=model,
     )
 

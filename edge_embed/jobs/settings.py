@@ -15,6 +15,7 @@ from edge_embed.vectors import Precision
 
 Format = Literal["npy", "jsonl", "sqlite", "parquet"]
 JobWorkload = Literal["bulk", "background"]
+JobEngine = Literal["local", "ray"]
 ROWS = 4096  # of a chunk: as many as are tokenised and sorted together
 
 
@@ -71,6 +72,7 @@ class Settings:
 class Execution:
     """How a job is run, which changes no byte of its parts.
 
+    `cpus` and `gpus` are what one of Ray's processes takes.
     `shard` (I, N) takes the chunks whose number leaves I when divided by N. `max_rejected` is a number of rows, or a
     share of all of them if less than 1. `inputs` are where the files lie on this machine, in the job's order.
     """
@@ -82,6 +84,9 @@ class Execution:
     dedupe: bool = True
     max_rejected: float | None = None
     workload: JobWorkload = "bulk"
+    engine: JobEngine = "local"
+    cpus: float | None = None
+    gpus: float | None = None
     model: str | None = None
     inputs: tuple[Path, ...] = ()
 
@@ -91,6 +96,13 @@ class Execution:
             raise InputError(f"processes={self.processes} must be at least 1")
         if self.workload not in get_args(JobWorkload):
             raise InputError(f"unknown workload {self.workload!r}: choose from {listing(get_args(JobWorkload))}")
+        if self.engine not in get_args(JobEngine):
+            raise InputError(f"unknown engine {self.engine!r}: choose from {listing(get_args(JobEngine))}")
+        if self.engine == "local" and (self.cpus or self.gpus):
+            raise InputError("cpus and gpus are what a process takes of a cluster: engine='ray'")
+        for name, value in (("cpus", self.cpus), ("gpus", self.gpus)):
+            if value is not None and not (0 < value < 1 or (value >= 1 and value == int(value))):
+                raise InputError(f"{name}={value} must be a share of one, or a whole number")
         index, count = self.shard
         if not 0 <= index < count:
             raise InputError(f"shard {index}/{count}: choose from 0/{count} to {max(0, count - 1)}/{count}")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +90,7 @@ def run_workers(folder: Path, chunks: Sequence[Chunk], execution: Execution, met
                 meter.batch(word["texts"], word["tokens"])
                 continue
             if word["what"] == "error":
-                raise _error(word)
+                raise error_of(word)
             if word["what"] == "ended":
                 workers.remove(worker)
                 _lost(worker, waiting, deaths)
@@ -130,7 +130,8 @@ def _lost(worker: Worker, waiting: deque[Chunk], deaths: dict[int, int]) -> None
         waiting.appendleft(worker.chunk)
 
 
-def _error(word: dict[str, Any]) -> EdgeEmbedError:
+def error_of(word: Mapping[str, Any]) -> EdgeEmbedError:
+    """Return the error that another process told of."""
     kind = getattr(errors, word["kind"], EdgeEmbedError)
     error: EdgeEmbedError = kind(word["message"])
     return error
