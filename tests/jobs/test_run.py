@@ -6,8 +6,11 @@ import gzip
 import io
 import itertools
 import json
+import re
 import shutil
+import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,12 +18,17 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, InputError, TruncationWarning
+from edge_embed.backends.fake import FakeBackend, FakeImageBackend
 from edge_embed.cli.main import main
 from edge_embed.errors import CorruptModelError
-from edge_embed.jobs import run
+from edge_embed.jobs import opened as opened_job
+from edge_embed.jobs import run, start
 from edge_embed.jobs.settings import parse_shard, parse_share
 from edge_embed.jobs.status import status, verify
+from edge_embed.pipeline.tokenizer import TextTokenizer
+from edge_embed.spec.image import ImageSpec
 
+from support.fake import SPEC
 from support.jobs import digest, texts, write_jsonl
 
 LINES = texts(60)
@@ -297,3 +305,55 @@ def test_words_of_the_command_line() -> None:
     for word in ("x", "101%", "1.5"):
         with pytest.raises(InputError, match="a number of rows, or a share"):
             parse_share(word)
+
+
+LIMITED = """
+import resource, sys
+from edge_embed.cli.main import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_disk_that_is_full(quick: str, lines: Path, tmp_path: Path) -> None:
+    """A limit of the size of files stands in for it."""
+    run(lines, tmp_path / "whole", model=quick, rows=30)
+    words = ["run", str(lines), "--out", str(tmp_path / "out"), "--model", quick, "--rows", "30", "--progress", "none"]
+    done = subprocess.run([sys.executable, "-c", LIMITED, "1500", *words], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert re.search(r"cannot write .*part-00000000.npy: File too large", done.stderr)
+    assert not [path for path in (tmp_path / "out" / "parts").iterdir() if path.suffix != ".partial"]
+    assert main(words) == 0
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+
+
+def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_tokenizer: Path) -> None:
+    """A folder of images, of which one is damaged, with a model that takes them; JSON lines that name them."""
+    from PIL import Image
+
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for n in range(6):
+        Image.new("RGB", (40, 30), (40 * n, 9, 9)).save(folder / f"{n}.png")
+    (folder / "bad.png").write_bytes(b"no image")
+    parts = FakeBackend(SPEC.dim), FakeImageBackend(SPEC.dim)
+    spec = replace(SPEC, image=ImageSpec(size=(32, 32)))
+
+    def opened(*given: object) -> Embedder:
+        return Embedder.from_parts(spec, TextTokenizer(tiny_tokenizer, spec.max_tokens), *parts)
+
+    for module in (start, opened_job):
+        monkeypatch.setattr(module, "open_model", opened)
+    done = run(folder, tmp_path / "out", model="fake")
+    assert (done.vectors, done.rejected) == (6, 1)
+    with opened() as model:
+        expected = model.encode_image([folder / f"{n}.png" for n in range(6)])
+    assert (np.load(done.files[-1]) == expected).all()
+    (told,) = (tmp_path / "out" / "parts").glob("*.rejected.jsonl")
+    row = json.loads(told.read_text())
+    assert (row["id"], row["reason"], row["file"]) == ("bad.png", "image", "pictures")
+    lines = [{"text": "tea"}, {"image": str(folder / "3.png")}, {"image": str(folder / "bad.png"), "id": 7}]
+    (tmp_path / "in.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    mixed = run(tmp_path / "in.jsonl", tmp_path / "mixed", model="fake")
+    assert (mixed.vectors, mixed.rejected) == (2, 1)
+    assert (np.load(mixed.files[-1])[1] == expected[3]).all()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from support import letters
+from . import letters
 
 
 def make(folder: Path, dim: int = 12) -> Path:

@@ -1,0 +1,1 @@
+"""What jobs cost beside what they compute."""
