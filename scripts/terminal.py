@@ -1,16 +1,22 @@
-"""Takes pictures of a terminal, as SVG: what `demo`, `doctor` and `plan` print on this machine.
+"""Takes pictures of a terminal, as SVG: what `demo`, `doctor` and `plan` print on this machine, in their colours.
 
 python scripts/terminal.py [docs/images]     where README's first commands have installed edge_embed
 """
 
 from __future__ import annotations
 
+import fcntl
 import html
 import os
+import pty
+import re
 import shlex
+import struct
 import subprocess
 import sys
 import tempfile
+import termios
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,36 +31,77 @@ COMMANDS = {
     "plan": "edge-embed plan models/all-MiniLM-L6-v2 --max-memory 150MB",
 }
 COLUMNS, LETTER, LINE, MARGIN = 116, 7.25, 17, 14  # letters, and pixels of 12-pixel monospace
+TYPED, PLAIN, GROUND = "#7fc8de", "#d6dbe0", "#1d2329"
+COLOURS = {"31": "#f08a80", "32": "#8fce8f", "33": "#e6c274", "34": "#86b4f0", "35": "#cfa0e0", "36": TYPED}
+STYLE = re.compile(r"\x1b\[([\d;]*)m")
 
 
 def output(command: str, folder: Path) -> str:
-    """Run a command of this Python's environment in a folder; return what it prints, without this machine's paths."""
+    """Run a command of this environment in a folder, on a terminal; return what it prints, without our paths."""
     program, *words = shlex.split(command)
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
     place = Path(sys.executable).parent / program
-    environment = {**os.environ, "COLUMNS": str(COLUMNS), "LC_ALL": "C.UTF-8"}
-    done = subprocess.run([place, *words], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True)
-    return done.stdout.replace(str(ROOT), ".")
+    told = bytearray()
+    with subprocess.Popen([place, *words], cwd=folder, env=environment, stdout=theirs) as process:
+        os.close(theirs)
+        while part := _read(ours):
+            told += part
+    os.close(ours)
+    if process.returncode:
+        raise SystemExit(f"{command} ended with {process.returncode}")
+    return told.decode().replace("\r\n", "\n").replace(str(ROOT), ".")
 
 
-def lines_of(text: str) -> list[str]:
-    """Cut a text into lines as a terminal shows them."""
-    return [line[at : at + COLUMNS] for line in text.splitlines() for at in range(0, max(len(line), 1), COLUMNS)]
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # how Linux says that nobody writes any more
+        return b""
+
+
+def lines_of(text: str) -> Iterator[list[tuple[str, str, bool]]]:
+    """Yield each line as a terminal shows it: parts, each with its colour, and whether it is bold."""
+    colour, bold = PLAIN, False
+    for line in text.splitlines():
+        shown: list[tuple[str, str, bool]] = []
+        width = 0
+        for n, part in enumerate(STYLE.split(line)):
+            if n % 2:
+                for code in part.split(";"):
+                    bold = code == "1" or (bold and code not in ("", "0", "22"))
+                    colour = COLOURS.get(code, PLAIN if code in ("", "0", "39") else colour)
+                continue
+            while width + len(part) > COLUMNS:
+                shown.append((part[: COLUMNS - width], colour, bold))
+                part, width = part[COLUMNS - width :], 0
+                yield shown
+                shown = []
+            shown.append((part, colour, bold))
+            width += len(part)
+        yield shown
 
 
 def draw(command: str, text: str) -> str:
     """Return an SVG of a terminal in which a command was given and has answered."""
-    lines = [f"$ {command}", *lines_of(text)]
-    width = MARGIN * 2 + max(map(len, lines)) * LETTER
+    lines = [[(f"$ {command}", TYPED, False)], *lines_of(text)]
+    width = MARGIN * 2 + max(sum(len(part) for part, *_ in line) for line in lines) * LETTER
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{MARGIN * 2 + len(lines) * LINE}"'
         ' font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="12">',
-        '<rect width="100%" height="100%" rx="6" fill="#1d2329"/>',
+        f'<rect width="100%" height="100%" rx="6" fill="{GROUND}"/>',
     ]
     for n, line in enumerate(lines):
-        colour = "#7fc8de" if n == 0 else "#d6dbe0"
-        place = f'x="{MARGIN}" y="{MARGIN + n * LINE + 12}"'
-        long = f' textLength="{len(line) * LETTER:.1f}"' if line.strip() else ""
-        parts.append(f'<text {place} fill="{colour}"{long} xml:space="preserve">{html.escape(line)}</text>')
+        at = 0
+        for part, colour, bold in line:
+            if part.strip():
+                place = f'x="{MARGIN + at * LETTER:.1f}" y="{MARGIN + n * LINE + 12}"'
+                long = f'textLength="{len(part) * LETTER:.1f}" xml:space="preserve"'
+                weight = ' font-weight="bold"' if bold else ""
+                escaped = html.escape(part, quote=False)
+                parts.append(f'<text {place} {long} fill="{colour}"{weight}>{escaped}</text>')
+            at += len(part)
     return "\n".join([*parts, "</svg>\n"])
 
 
