@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
+from xml.etree import ElementTree
 
 import edge_embed
 from benchmarks import plot
@@ -67,6 +68,8 @@ def test_the_reference_has_every_public_name() -> None:
 def test_pictures_show_what_the_tables_say() -> None:
     for name, picture in plot.draw_all(read("docs/figures/quality.md")).items():
         assert read(f"docs/images/{name}") == picture, "python -m benchmarks plot draws them anew"
+    for path in (ROOT / "docs" / "images").glob("*.svg"):
+        assert ElementTree.parse(path).getroot().tag.endswith("svg")
 
 
 def test_the_command_line_has_every_command_and_variable() -> None:
