@@ -152,7 +152,7 @@ def told(page: str, device: machine.Device, there: dict[str, tuple[str, ...]]) -
         Diagnosis(device, tuple(found), tuple(advise(device, tuple(found)))).paragraph(),
         " ".join(shown.text.split()),
     ]
-    both = [re.sub(r"\(pip install [^)]*\)", "(pip)", re.sub(r" [\d.]+ for ", " 1 for ", text)) for text in both]
+    both = [re.sub(r"\((uv )?pip install [^)]*\)", "(pip)", re.sub(r" [\d.]+ for ", " 1 for ", text)) for text in both]
     assert both[0] == both[1]
 
 
