@@ -123,6 +123,8 @@ def _read(documents: Documents, source: Source, data: bytes, commands: Sequence[
 
 def _write(database: Database, documents: Documents, waiting: list[Work], report: Report) -> None:
     """Embed what waits, in one call where that is little, and put each file in by a transaction of its own."""
+    if not waiting:
+        return
     coded = documents.encode([one for work in waiting for one in work.inputs])
     for source, passages, inputs in waiting:
         made = [next(coded) for _ in inputs]

@@ -10,6 +10,8 @@ from .filters import Filters
 
 MOST_WORDS = 32  # of a query that are looked up
 LITERAL = 50  # passages that may be put first since they hold the query itself
+SMALL = 10_000  # passages of which all may be ranked
+SAMPLE, MANY = 1000, 0.2  # the last passages, and the share of them that has a word which tells little
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -33,8 +35,18 @@ def literal_in(query: str) -> str | None:
 
 def by_words(connection: sqlite3.Connection, query: str, count: int, filters: Filters) -> list[int]:
     """Return the ids of passages with any of the query's words, the best by BM25 first."""
-    words = words_in(query)
+    words = _telling(connection, words_in(query))
     return _match(connection, " OR ".join(f'"{word}"' for word in words), count, filters) if words else []
+
+
+def _telling(connection: sqlite3.Connection, words: list[str]) -> list[str]:
+    """Leave out words that many passages have, which tell little and take nearly all of the time; keep one at least."""
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM passage").fetchone()
+    if last < SMALL or len(words) < 2:
+        return words
+    query = "SELECT count(*) FROM words WHERE words MATCH ? AND rowid > ?"
+    counts = {word: connection.execute(query, (f'"{word}"', last - SAMPLE)).fetchone()[0] for word in words}
+    return [word for word in words if counts[word] <= MANY * SAMPLE] or [min(words, key=lambda word: counts[word])]
 
 
 def by_letters(connection: sqlite3.Connection, query: str, filters: Filters) -> list[int]:

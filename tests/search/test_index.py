@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, Index, InputError, SearchIndexError
-from edge_embed.search import schema, signs
+from edge_embed.search import schema, signs, words
 from edge_embed.search.coding import Coded, code
+from edge_embed.search.filters import Filters
 from edge_embed.search.store import Passage, Source
 from edge_embed.vectors import normalize
 
@@ -340,3 +341,13 @@ def test_codes_are_of_length_one() -> None:
     (one, none) = code(rows)
     assert none == Coded(0.0, bytes(4), b"\0")
     assert abs(np.linalg.norm(np.frombuffer(one.codes, np.int8) * one.scale) - 1) < 1e-6
+
+
+def test_frequent_words_are_passed_over_in_large_indexes(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "SMALL", 50)
+    monkeypatch.setattr(words, "SAMPLE", 40)
+    with Index.open(":memory:", model) as index:
+        index.add([{"id": n, "text": f"the word {'rare' if n == 7 else 'other'} {n}"} for n in range(100)])
+        connection = index._database._connection
+        found = [words.by_words(connection, query, 100, Filters()) for query in ("the rare", "word the", "the")]
+    assert [len(ids) for ids in found] == [1, 100, 100]
