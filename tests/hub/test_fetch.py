@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from edge_embed.hub.entries import Entry, Snapshot
 from edge_embed.hub.repository import Repository, fetch_files, fetch_metadata
 
 from support.hub_server import GRAPHS, METADATA, Client, Fault, HubServer
+from support.screen import on_terminal
 
 KILLS = int(os.environ.get("EDGE_EMBED_KILLS", "6"))
 DATA = "onnx/model.onnx_data"
@@ -30,6 +32,26 @@ def contents(folder: Path) -> dict[str, str]:
 
 def partials(cache: Path) -> list[Path]:
     return sorted(cache.glob("*/blobs/*.incomplete"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no pseudo-terminals")
+def test_a_terminal_sees_how_far_a_download_is(server: HubServer, tmp_path: Path) -> None:
+    code = """
+import sys
+from edge_embed import progress
+from edge_embed.cli.main import main
+from edge_embed.progress import displays
+progress.DELAY = displays.EVERY = 0
+sys.exit(main(["pull", "user/model", "--cache-dir", sys.argv[1]]))
+"""
+    known = {"HF_ENDPOINT": server.url(), "HF_HOME": str(tmp_path), "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"}
+    status, seen = on_terminal([sys.executable, "-c", code, str(tmp_path / "cache")], variables=known, stdout=False)
+    assert status == 0, seen
+    pictures = seen.split("\r\x1b[K")
+    for what in (f"downloading {DATA}", f"hashing {DATA}", "downloading tokenizer.json"):
+        assert [picture for picture in pictures if picture.startswith(what)], seen
+    assert [picture for picture in pictures if "25.0 / 25.0 kB" in picture]
+    assert pictures[-1] == ""
 
 
 @pytest.mark.parametrize("name", [DATA, "onnx/model.onnx", "tokenizer.json"])
