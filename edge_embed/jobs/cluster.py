@@ -28,6 +28,7 @@ from .settings import Execution
 from .workers import AGAIN, error_of
 
 LEFT = 1.0  # CPUs of the cluster that actors leave to Ray's own tasks, without which nothing hands them chunks
+WAVE = 10_000  # chunks that Ray is handed at once: each is an object of its, which the driver keeps track of
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}  # Ray would tell its makers of each cluster
 
 
@@ -84,16 +85,17 @@ def run_on_ray(folder: Path, chunks: Sequence[Chunk], execution: Execution) -> I
         execution = _placed(execution, float(ray.cluster_resources().get("CPU", 0)), len(chunks))
         waiting = [chunk.number for chunk in chunks]
         while waiting:
+            wave, waiting = waiting[:WAVE], waiting[WAVE:]
             others = []
-            for number, said in _computed(ray, folder, waiting, execution):
+            for number, said in _computed(ray, folder, wave, execution):
                 if "error" in said:
                     raise error_of(said["error"])
                 if said["outcome"] is None:  # a process outside of the cluster is at it
                     others.append(number)
                 else:
                     yield Outcome(**said["outcome"])
-            waiting = others
-            time.sleep(AGAIN if waiting else 0)
+            time.sleep(AGAIN if others and not waiting else 0)
+            waiting += others
 
 
 def _computed(
