@@ -57,7 +57,7 @@ def modules(architecture: str) -> tuple[set[str], set[str]]:
 
 
 @pytest.mark.parametrize("level", ["float32", "4bit"])  # at 4 bits some layers have 6
-@pytest.mark.parametrize(("architecture", "pooling"), [("bert", "mean"), ("bert", "cls"), ("qwen3", "lasttoken")])
+@pytest.mark.parametrize(("architecture", "pooling"), [("bert", "mean"), ("bert", "cls_token"), ("qwen3", "lasttoken")])
 def test_a_folder_has_what_mlx_embedders_reads(architecture: str, pooling: str, level: str, tmp_path: Path) -> None:
     tiny.make(architecture, tmp_path / "tiny", pooling, hidden_size=64)
     said = {"tokenizer_class": "BertTokenizer" if architecture == "bert" else "Qwen2Tokenizer"}
@@ -82,6 +82,6 @@ def test_a_folder_has_what_mlx_embedders_reads(architecture: str, pooling: str, 
     pools = json.loads((folder / "1_Pooling" / "config.json").read_text())
     assert pools["word_embedding_dimension"] == 64
     found = {mode for mode in MODES if pools[f"pooling_mode_{mode}"]}
-    assert found == {{"mean": "mean_tokens", "cls": "cls_token", "lasttoken": "lasttoken"}[pooling]}
+    assert found == {{"mean": "mean_tokens", "cls_token": "cls_token", "lasttoken": "lasttoken"}[pooling]}
     tokenizer = json.loads((folder / "tokenizer_config.json").read_text())
     assert tokenizer["tokenizer_class"] == said["tokenizer_class"]  # without which swift-transformers refuses some
