@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("models", nargs="+", help="references; with =TASK for one of a base's tasks")
     parser.add_argument("--set", type=Path, required=True, help="a retrieval set")
-    parser.add_argument("--queries", type=int, default=300)
+    parser.add_argument("--queries", type=int, default=300, help="of the set")
 
 
 def run(args: argparse.Namespace) -> Report:

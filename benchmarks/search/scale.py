@@ -58,8 +58,8 @@ print(json.dumps({"rows": rows, "times": times, "memory": resident_peak() - befo
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--passages", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--dims", type=int, default=384)
+    parser.add_argument("--passages", type=int, nargs="+", default=[10_000, 100_000], help="sizes")
+    parser.add_argument("--dims", type=int, default=384, help="of a vector")
     parser.add_argument("--wall", action="store_true", help="wall time of searches, on a machine where nobody works")
     parser.add_argument("--peers", action="store_true", help="faiss, usearch and sqlite-vec too")
 

@@ -23,7 +23,7 @@ FOLDER = 100  # files of a folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("--files", type=int, default=100_000)
+    parser.add_argument("--files", type=int, default=100_000, help="how many")
     parser.add_argument("--ignore", action="store_true", help="with a .gitignore of three patterns")
 
 
