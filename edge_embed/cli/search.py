@@ -54,6 +54,9 @@ def configure(commands: Any, default: str) -> None:
     search.add_argument("--like", type=Path, metavar="FILE", help="find what is like an indexed file")
     search.add_argument("--image", metavar="FILE", help="find what is like an image, where the model takes them")
     search.add_argument("--model", help="default: the one that made the index")
+    search.add_argument(
+        "--server", metavar="URL", help="a running edge-embed serve that embeds the query; or unix:PATH"
+    )
     search.add_argument("--hybrid", action=argparse.BooleanOptionalAction, default=True, help="count words too")
     search.add_argument("--all", action="store_true", help="what is no nearer than unrelated texts, too")
     search.set_defaults(run=_search)
@@ -185,6 +188,7 @@ def _search(args: argparse.Namespace) -> None:
             "until": args.until,
             "hybrid": args.hybrid,
             "without": [args.like] if args.like is not None else [],
+            "server": args.server,
         }
         hits = index.search(query, top=args.top, least=-1 if args.all else None, **limits)
         reference = index.meta.reference

@@ -31,6 +31,7 @@ from .hits import SearchHit
 from .items import item_key, parse_item
 from .meta import Meta
 from .query import Query
+from .remote import encode_query
 from .schema import MEMORY, connect
 from .status import Status, read_status
 from .update import Report, update
@@ -167,19 +168,27 @@ class Index:
         hybrid: bool = True,
         least: float | None = None,
         without: Sequence[str | os.PathLike[str]] = (),
+        server: str | None = None,
     ) -> list[SearchHit]:
         """Find the passages that fit a query best: a text, {"image": ...}, or a vector (dims,).
 
         Limits hold before anything is compared: `paths` (globs; `*` takes in folders), `since` and `until` of a
         source's time, `where` of items' metadata, `without` files. With `hybrid` a text's words count too, and what
         holds it letter for letter comes first. Passages no nearer than unrelated texts are left out, so that an empty
-        list says that nothing fits; `least` is another such cosine, -1 for none. Raises InputError.
+        list says that nothing fits; `least` is another such cosine, -1 for none. A text is embedded by `server`,
+        `http://HOST:PORT` or `unix:PATH` of a running `edge-embed serve` with the same model, where one is named.
+        Raises InputError; of a server BackendError and SearchIndexError.
+
+        >>> with Index.open(":memory:", model) as index:
+        ...     _ = index.add([{"id": "x", "text": "Tea is served.", "metadata": {"user": "ann"}}])
+        ...     [hit.text for hit in index.search("tea", where={"user": "ann"})]
+        ['Tea is served.']
         """
         if not 1 <= top <= MOST_HITS:
             raise InputError(f"top={top} must be from 1 to {MOST_HITS}")
         left_out = {number for path in without for number in self._database.files_under(_absolute(path))}
         asked = Query(
-            vector=self._vector(query),
+            vector=self._vector(query, server),
             text=query if isinstance(query, str) and hybrid else None,
             top=top,
             filters=make_filters(paths, since, until, where, left_out),
@@ -262,7 +271,11 @@ class Index:
     ) -> None:
         self.close()
 
-    def _vector(self, query: str | Mapping[str, Any] | ArrayLike) -> NDArray[np.float32]:
+    def _vector(self, query: str | Mapping[str, Any] | ArrayLike, server: str | None) -> NDArray[np.float32]:
+        if server is not None:
+            if not isinstance(query, str):
+                raise InputError(f"server={server!r} embeds texts, got {type(query).__name__}")
+            return encode_query(server, query, self.meta)
         if isinstance(query, str | Mapping):
             found: NDArray[np.float32] = self.model.encode_query(
                 query, truncate_dim=self.meta.dims, show_progress_bar=False

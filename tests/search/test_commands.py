@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_embed.cli import search
 from edge_embed.cli.main import main
 
 from support.places import ROOT
@@ -81,3 +82,31 @@ def test_wrong_commands(
     assert main(words) == 1
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_watch(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each pause is a turn here: a file comes, then it goes, then the user ends it."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    (folder / "tea.txt").write_text("Pour boiling water over the leaves.\n")
+    turns, niced = iter([lambda: (folder / "new.txt").write_text("Whales sleep."), (folder / "new.txt").unlink]), []
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        turn = next(turns, None)
+        if turn is None:
+            raise KeyboardInterrupt
+        turn()
+
+    monkeypatch.setattr(search.time, "sleep", sleep)
+    monkeypatch.setattr(search.os, "nice", niced.append)
+    model = json.loads(run(capsys, "index", "--status", "--json", "--index", made / "i.db"))["model"]
+    assert main(["index", str(folder), "--index", str(tmp_path / "i.db"), "--model", model, "--watch"]) == 130
+    assert re.findall(r"(\d+) files indexed .* (\d+) removed", capsys.readouterr().out) == [
+        ("1", "0"),
+        ("1", "0"),
+        ("0", "1"),
+    ]
+    assert niced == [search.NICE]
+    assert min(pauses) >= search.LEAST_PAUSE

@@ -7,13 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_embed import Embedder, Index, InputError, SearchIndexError
+from edge_embed.backends.fake import FakeBackend, FakeImageBackend
+from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.search import extract
 from edge_embed.search.walk import Walk
+from edge_embed.spec.image import ImageSpec
 
 from support.search import fake_model, splitting
 
@@ -227,3 +231,22 @@ def test_two_that_bring_it_up_to_date(index: Index, model: Embedder, home: Path,
             other.add_files([home])
     with pytest.raises(InputError, match="there is no file or folder"):
         index.add_files([home / "none"])
+
+
+def test_images_where_the_model_takes_them(tiny_tokenizer: Path, home: Path) -> None:
+    image = pytest.importorskip("PIL.Image", reason="the extra `images` is not installed")
+    for name, level in (("dark.png", 10), ("light.png", 240)):
+        image.new("L", (8, 8), level).save(home / name)
+    (home / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing")
+    spec = replace(fake_model(tiny_tokenizer).spec, image=ImageSpec(size=(8, 8)))
+    tokenizer, vision = TextTokenizer(tiny_tokenizer, spec.max_tokens), FakeImageBackend(spec.dim)
+    model = Embedder.from_parts(spec, tokenizer, FakeBackend(spec.dim), vision)
+    with Index.open(":memory:", model) as index:
+        report = index.add_files([home])
+        assert (report.indexed, report.passages) == (4, 4)
+        ((path, fault),) = report.left_out
+        assert Path(path).name == "broken.png"
+        assert "image" in fault
+        (first, *_) = index.search({"image": str(home / "light.png")}, least=-1)
+        assert Path(first.path or "").name in ("light.png", "dark.png")  # one direction, another length
+        assert (first.text, first.line) == (Path(first.path or "").name, None)
