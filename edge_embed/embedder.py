@@ -27,7 +27,7 @@ from edge_embed.vectors import Array, Precision
 
 from .errors import InputError
 
-BackendName = Literal["auto", "gguf", "mlx", "onnx", "static"]
+BackendName = Literal["auto", "gguf", "mlx", "onnx", "openvino", "static"]
 
 
 class Embedder(Encoder):

@@ -27,8 +27,9 @@ class Facts:
     `extra` is the one of ours that installs it, None where the base install does. `floor` is the lowest precision that
     is chosen without being asked for. `converts` are the levels that a checkpoint is converted to without being asked;
     `reads_checkpoints`: it runs an original checkpoint as it is. Other people's files at the levels of `own_only` are
-    not chosen unasked. `speeds` are priors for v5-nano's shape, by machine and level; `runtime` is what Python, NumPy,
-    the tokenizer library and the engine take, in bytes.
+    not chosen unasked; where `unasked` is false nothing is, and the backend runs where it is named. `portable`: it
+    reads our graphs in the form of standard operators. `speeds` are priors for v5-nano's shape, by machine and level;
+    `runtime` is what Python, NumPy, the tokenizer library and the engine take, in bytes.
     """
 
     format: Format
@@ -39,6 +40,8 @@ class Facts:
     runtime: int
     converts: tuple[Level, ...]
     reads_checkpoints: bool = False
+    portable: bool = False
+    unasked: bool = True
     own_only: tuple[Level, ...] = ()
     speeds: Mapping[Machine, Mapping[Level, Speed]] = field(default_factory=dict)
 

@@ -6,6 +6,7 @@ import math
 import posixpath
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from edge_embed.device.machine import this_device
@@ -109,6 +110,16 @@ def level_of(path: Path) -> Level:
 def _first(files: Listing, prefix: str, names: Iterable[str]) -> str | None:
     graphs = (folder + prefix + name for name in names for folder in FOLDERS)
     return next((graph for graph in graphs if graph in files), None)
+
+
+def in_standard_operators(weights: Weights, files: Listing) -> Weights:
+    """Return the weights with the graph in standard operators in the place of the fused one that it lies beside."""
+    fused = weights.files[0].path
+    graph = data_name(fused)
+    if graph == fused or graph not in files:
+        return weights
+    first = next((file for file in weights.files if file.path == graph), File(path=graph))
+    return replace(weights, files=(first, *(file for file in weights.files if file.path not in (fused, graph))))
 
 
 def data_files(graph: str, files: Listing) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
-from edge_embed.backends.facts import running
+from edge_embed.backends.facts import facts, running
 from edge_embed.device.machine import this_device
 from edge_embed.errors import (
     AcceptedLossWarning,
@@ -30,7 +30,7 @@ from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
-from edge_embed.selection.choose import Choice, batch_budget, choose
+from edge_embed.selection.choose import Choice, as_read_by, batch_budget, choose
 from edge_embed.selection.quicker import quicker
 from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
@@ -93,7 +93,7 @@ def _load_model(request: LoadRequest, before_opening: Callable[[], object]) -> L
         try:
             return _open(*ready, request, model.spec, origin)
         except SelfTestError as error:
-            rest = model.with_weights(weights for weights in model.spec.weights if weights != choice.weights)
+            rest = model.with_weights(one for one in model.spec.weights if _part(one) != _part(choice.weights))
             texts = (weights for weights in rest.spec.weights if weights.part == "text")
             usable = any(request.backend in ("auto", *running(weights.format)) for weights in texts)
             if request.reference.level or not usable:
@@ -162,11 +162,17 @@ def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tup
     """Convert a checkpoint, where that was chosen."""
     if not choice.ready:
         task = with_task(model.spec, request.task).task if model.tasks else None
-        model = prepare(model, choice.weights.name, request.own_cache, task, request.spec)
-        return model, replace(choice, weights=model.spec.weights[0])
-    if choice.weights not in model.spec.weights:  # the checkpoint itself, which may hold an image part as well
+        portable = facts(choice.backend).portable
+        model = prepare(model, choice.weights.name, request.own_cache, task, request.spec, portable)
+        return model, replace(choice, weights=as_read_by(choice.backend, model.spec.weights[0], model))
+    if _part(choice.weights) not in map(_part, model.spec.weights):  # the checkpoint itself, perhaps with images
         model = model.with_weights((*model.spec.weights, choice.weights, *choice.image))
     return model, choice
+
+
+def _part(weights: Weights) -> tuple[str, str]:
+    """Name a folder's weights, whichever of their files are read."""
+    return weights.part, weights.name
 
 
 def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelSpec, origin: str) -> LoadedModel:

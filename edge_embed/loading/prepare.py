@@ -40,19 +40,28 @@ logger = logging.getLogger(__name__)
 
 
 def prepare(
-    model: ModelFolder, to: str, cache: Path, task: str | None = None, spec: Mapping[str, Any] | None = None
+    model: ModelFolder,
+    to: str,
+    cache: Path,
+    task: str | None = None,
+    spec: Mapping[str, Any] | None = None,
+    portable: bool = False,
 ) -> ModelFolder:
     """Return the converted copy of a checkpoint, or of a GGUF file, at `to` ("onnx:int8"), made once and kept.
 
     `task` names the adapter that is merged in; None for a checkpoint without adapters, and where the folder has one of
-    elsewhere. `spec` holds keys of edge_embed.json that win over what the folder says.
+    elsewhere. `spec` holds keys of edge_embed.json that win over what the folder says. `portable`: with a
+    graph in standard operators as well.
     Safe when several processes ask at once: one converts, the others wait. Raises MissingDependencyError when the
     converter is not installed, ModelError when the cache cannot be written.
     """
-    folder = place_of(cache, _key(model, to, task, spec or {}, cache))
+    folder = place_of(cache, _key(model, f"{to}, portable" if portable else to, task, spec or {}, cache))
+
+    def convert() -> None:
+        _convert(model, folder, to, task, spec or {}, portable)
 
     def once() -> ModelFolder:
-        _once(folder, _made, (_place(model), model.adapter), to, lambda: _convert(model, folder, to, task, spec or {}))
+        _once(folder, _made, (_place(model), model.adapter), to, convert)
         return read_folder(_made(folder)[0])
 
     try:
@@ -159,12 +168,13 @@ def _made(folder: Path) -> list[Path]:
     return [path.parent for path in folder.glob(f"[!.]*/{FILE_NAME}")]
 
 
-def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Mapping[str, Any]) -> None:
+def _convert(model: ModelFolder, out: Path, to: str, task: str | None, spec: Mapping[str, Any], portable: bool) -> None:
     origin = {"source": model.spec.source, "revision": model.spec.revision}
     what = f"{model.folder} holds safetensors" if model.original else f"{_place(model)} is GGUF"
     converter = _converter("edge_embed_convert", what, out)
     values = {**spec, **origin}
-    converter.convert(_place(model), out, [to], name=model.spec.name, task=task, adapter=model.adapter, spec=values)
+    options = {"name": model.spec.name, "task": task, "adapter": model.adapter, "spec": values, "portable": portable}
+    converter.convert(_place(model), out, [to], **options)
 
 
 def _place(model: ModelFolder) -> Path:

@@ -11,6 +11,7 @@ from edge_embed.backends.facts import by_preference, check, facts, running
 from edge_embed.errors import InputError, QualityWarning, listing, warn
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.mlx import checkpoint_as_mlx
+from edge_embed.layouts.onnx import in_standard_operators
 from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format, Level, Weights, highest_precision
 
 from .memory import CONVERTED, memory_plan, memory_plans
@@ -96,10 +97,15 @@ def best_format(level: Level | None = None, workload: Workload = "bulk") -> Form
         if known.format not in REPOSITORY_SUFFIXES:  # of a kind of model, not of a level of any model
             continue
         usable = [Weights(format=known.format, level=x, files=()) for x in known.levels if level in (None, x)]
-        if usable and known.installed:
+        if usable and known.installed and known.unasked:
             speed = max(estimated_speed(Candidate(weights, name), workload) for weights in usable)
             found[known.format] = max(speed, found.get(known.format, 0.0))
     return max(found, key=lambda name: found[name], default=CONVERTED)
+
+
+def as_read_by(backend: str, weights: Weights, model: ModelFolder) -> Weights:
+    """Return a folder's weights in the form that a backend reads."""
+    return in_standard_operators(weights, model.files) if facts(backend).portable else weights
 
 
 def batch_budget(model: ModelFolder, choice: Choice, max_tokens: int, max_memory: int | None) -> int:
@@ -130,9 +136,10 @@ def _existing(model: ModelFolder, constraints: Constraints) -> list[Candidate]:
     for weights in model.spec.weights:
         if weights.part == "text" and constraints.level in (None, weights.level):
             backends = running(weights.format)
-            here = [backend for backend in backends if facts(backend).installed] or backends[:1]
+            unasked = [backend for backend in backends if facts(backend).unasked]
+            here = [backend for backend in unasked if facts(backend).installed] or unasked[:1]
             wanted = here if constraints.backend == "auto" else {constraints.backend}.intersection(backends)
-            found += [Candidate(weights, backend) for backend in wanted]
+            found += [Candidate(as_read_by(backend, weights, model), backend) for backend in wanted]
     return found
 
 

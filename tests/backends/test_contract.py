@@ -21,20 +21,23 @@ from edge_embed import (
     UnsupportedModelError,
 )
 from edge_embed.backends import Batch, TextBackend, fake, load, load_images
-from edge_embed.backends.facts import names
+from edge_embed.backends.facts import facts, names
 from edge_embed.backends.static.backend import StaticBackend
 from edge_embed.layouts.folder import ModelFolder, read_folder
+from edge_embed.layouts.onnx import in_standard_operators
 from edge_embed_convert import convert
 
 from support import letters, tiny
 from support.threads import wrong_in_threads
 
 BACKENDS = ["fake", *names()]
+WITHOUT = pytest.mark.skipif(not facts("openvino").installed, reason="openvino is not installed: the extra openvino")
 DEVIATIONS = {  # the largest change of an element of a row among others; hidden states are near 1
     "fake": 0.0,
     "gguf": 5e-4,  # BERT's GELU is a table in float16 there; 1.3e-4 was measured
     "mlx": 2e-6,
     "onnx": 2e-6,
+    "openvino": 2e-6,
     "static": 0.0,
 }
 
@@ -44,9 +47,10 @@ def repos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ModelFolder]:
     """Return one model in every format."""
     folder = tmp_path_factory.mktemp("tiny")
     tiny.make("bert", folder / "source")
-    made = convert(folder / "source", folder / "out", ["onnx:float32", "gguf:F32", "mlx:float32"])
-    found = [read_folder(path) for path in made]
-    return {repo.spec.weights[0].format: repo for repo in found}
+    made = convert(folder / "source", folder / "out", ["onnx:float32", "gguf:F32", "mlx:float32"], portable=True)
+    found = {repo.spec.weights[0].format: repo for repo in map(read_folder, made)}
+    standard = [in_standard_operators(weights, found["onnx"].files) for weights in found["onnx"].spec.weights]
+    return found | {"openvino": found["onnx"].with_weights(standard)}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +58,7 @@ def repo(repos: dict[str, ModelFolder]) -> ModelFolder:
     return repos["onnx"]
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(params=[pytest.param(name, marks=[WITHOUT] * (name == "openvino")) for name in BACKENDS])
 def backend(request: pytest.FixtureRequest, repos: dict[str, ModelFolder]) -> Iterator[TextBackend]:
     own = repos.get(request.param, repos["onnx"]) if request.param != "static" else table(request)
     arguments = own.folder, own.spec, own.spec.weights[0], 2
@@ -85,7 +89,9 @@ def test_the_list_is_complete() -> None:
 
 def test_every_engine_gives_the_same_vectors(repos: dict[str, ModelFolder]) -> None:
     texts = ["a cat", "the quick brown fox", "x", "0123456789 " * 5]
-    vectors = {name: Embedder(repo.folder).encode(texts) for name, repo in repos.items()}
+    here = [name for name in repos if facts(name).installed]
+    vectors = {name: Embedder(repos[name].folder, backend=name).encode(texts) for name in here}  # type: ignore[arg-type]
+    np.testing.assert_allclose(vectors.get("openvino", vectors["onnx"]), vectors["onnx"], atol=1e-6)
     np.testing.assert_allclose(vectors["mlx"], vectors["onnx"], atol=1e-5)
     np.testing.assert_allclose(vectors["gguf"], vectors["onnx"], atol=5e-4)  # for the same reason; 1.9e-4 was measured
 
@@ -117,7 +123,8 @@ def test_threads_may_share_it(backend: TextBackend) -> None:
 
 def test_unknown_and_missing_backends(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
-        InputError, match="unknown backend 'tensorrt': choose from 'auto', 'gguf', 'mlx', 'onnx', 'static'"
+        InputError,
+        match="unknown backend 'tensorrt': choose from 'auto', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
     ):
         load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
@@ -127,7 +134,7 @@ def test_unknown_and_missing_backends(repo: ModelFolder, monkeypatch: pytest.Mon
         load("onnx", repo.folder, repo.spec, repo.spec.weights[0], 1)
 
 
-@pytest.mark.parametrize("name", ["gguf", "mlx", "onnx"])
+@pytest.mark.parametrize("name", ["gguf", "mlx", "onnx", pytest.param("openvino", marks=WITHOUT)])
 def test_a_closed_model_says_so(repos: dict[str, ModelFolder], name: str) -> None:
     repo = repos[name]
     backend = load(name, repo.folder, repo.spec, repo.spec.weights[0], 1)
@@ -237,7 +244,7 @@ def test_a_corrupt_graph_is_named(repo: ModelFolder, tmp_path: Path) -> None:
         load("onnx", tmp_path, repo.spec, _weights(), 1)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["gguf", "onnx"])
+@pytest.mark.parametrize("name", ["gguf", "onnx", pytest.param("openvino", marks=WITHOUT)])
 def test_adapters_where_they_cannot_be_switched(repos: dict[str, ModelFolder], name: str) -> None:
     repo = repos[name]
     adapters = {"retrieval": repo.folder, "clustering": repo.folder}

@@ -374,7 +374,10 @@ def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"backend": "cuda"}, "unknown backend 'cuda': choose from 'auto', 'gguf', 'mlx', 'onnx', 'static'"),
+        (
+            {"backend": "cuda"},
+            "unknown backend 'cuda': choose from 'auto', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
+        ),
         ({"backend": "fake"}, "unknown backend 'fake'"),
         ({"task": "retrieval"}, "unknown task 'retrieval': all-MiniLM-L6-v2 has none"),
         ({"max_tokens": 257}, "max_tokens=257: all-MiniLM-L6-v2 takes 1 to 256"),

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.architectures import outputs
 from edge_embed.backends import Batch, ImageBackend, ImageRows, Rows, TextBackend, check_no_adapters
-from edge_embed.errors import BackendError, CorruptModelError, UnsupportedModelError, listing
+from edge_embed.errors import BackendError, UnsupportedModelError, listing
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
 from .images import OnnxImageBackend
-from .names import FLAGS, HIDDEN, IMAGE_POSITIONS, IMAGE_ROWS, ONE_ROW, POOLED, TEXT_INPUTS
+from .names import FLAGS, IMAGE_POSITIONS, IMAGE_ROWS, TEXT_INPUTS
+from .outputs import choose_output
+from .padding import pad
 from .runtime import ort
 from .session import SHRINK, failure, open_session
 
@@ -49,24 +50,13 @@ class OnnxBackend:
             raise UnsupportedModelError(f"{path}: inputs {listing(fixed)} have a fixed size; export with dynamic axes")
         optional = {node.name for node in self._session.get_overridable_initializers()}
         self._takes_images = {IMAGE_ROWS, IMAGE_POSITIONS} <= optional
-        self._output = _choose_output([node.name for node in self._session.get_outputs()], path, spec)
+        self._output = choose_output([node.name for node in self._session.get_outputs()], path, spec)
 
     def forward(self, batch: Batch) -> list[Rows]:
         """Run the padded batch; a graph that pools inside gives one row for each input."""
-        lengths = np.array([len(ids) for ids in batch.ids])
-        width = int(lengths.max())
-        at = np.arange(width)
-        mask = at >= width - lengths[:, None] if self._left else at < lengths[:, None]
-        ids = np.zeros(mask.shape, np.int64)
-        ids[mask] = np.concatenate(batch.ids)
-        known: dict[str, NDArray[np.int64]] = {
-            "input_ids": ids,
-            "attention_mask": mask.astype(np.int64),
-            "token_type_ids": np.zeros_like(ids),
-            "position_ids": np.clip(mask.cumsum(axis=1) - 1, 0, None),
-        }
+        texts = pad(batch, self._left)
         feeds: dict[str, NDArray[Any]] = {
-            name: known[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
+            name: texts.inputs[name].astype(dtype, copy=False) for name, dtype in self._inputs.items()
         }
         if any(batch.image_rows):
             feeds |= self._image_feeds(batch.image_rows)
@@ -74,19 +64,10 @@ class OnnxBackend:
             if self._session is None:
                 raise BackendError("this model was closed")
             try:
-                (out,) = self._session.run([self._output], feeds, SHRINK if ids.size > SHRINK_ABOVE else None)
+                (out,) = self._session.run([self._output], feeds, SHRINK if texts.tokens > SHRINK_ABOVE else None)
             except Exception as error:  # onnxruntime's exceptions share no base class
-                raise failure(error, f"a batch of {ids.shape}") from error
-        shape, count = getattr(out, "shape", ()), len(batch.ids)
-        if len(shape) not in (2, 3) or len(out) != count or out.dtype.kind not in "fiu":
-            raise CorruptModelError(
-                f"{self._path}: the output {self._output!r} has the shape {shape} for {count} texts of {width} tokens; "
-                "a row of numbers for each text or token is needed: get or convert the model again"
-            )
-        out = out.astype(np.float32, copy=False)
-        if out.ndim == 2:
-            return [row[None] for row in out]
-        return [row[width - n :] if self._left else row[:n] for row, n in zip(out, lengths, strict=True)]
+                raise failure(error, f"a batch of {texts.shape}") from error
+        return texts.rows(out, self._path, self._output)
 
     def _image_feeds(self, image_rows: Sequence[ImageRows | None]) -> dict[str, NDArray[Any]]:
         """Return the rows of all images, and where each goes in the batch; graphs that take any are padded right."""
@@ -120,29 +101,6 @@ def _dtype(node: Any, path: Path) -> type[np.generic]:
             f"{path}: the graph takes {node.name!r} as {node.type}; it can be fed as {listing(known)}"
         )
     return known[node.type]
-
-
-def _choose_output(names: list[str], path: Path, spec: ModelSpec) -> str:
-    """Choose what a graph gives: the rows themselves, where a graph's own pooling would do other than the spec.
-
-    sentence-transformers' exports give with Dense modules what comes after them, and know nothing of a prompt. Of an
-    architecture that pools by itself, rows are of no use.
-    """
-    own = outputs(spec.architecture, "text")
-    apart = spec.dense or not spec.include_prompt
-    if apart and not any(name in names for name in HIDDEN):
-        why = "Dense modules follow its pooling" if spec.dense else "include_prompt=false pools without the prompt"
-        raise UnsupportedModelError(
-            f"{path} pools inside, and {why}: export it with an output {HIDDEN[0]!r}, or convert the checkpoint"
-        )
-    # Ours also gives out its one row in the place of every token.
-    wanted = (ONE_ROW, *own) if own else HIDDEN if apart else (ONE_ROW, *HIDDEN, *POOLED)
-    for name in wanted:
-        if name in names:
-            return name
-    if len(names) == 1 and not own:
-        return names[0]
-    raise UnsupportedModelError(f"{path}: none of the outputs {listing(names)} is one of {listing(wanted)}")
 
 
 def load(

@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_embed.architectures import tables
 from edge_embed.backends.footprint import ATTENTION_COPIES, MLP_COPIES, Footprint, Model, touched
 from edge_embed.formats.gguf import read_header
-from edge_embed.formats.onnx import read_graph
+from edge_embed.formats.onnx import Graph, read_graph
 from edge_embed.formats.safetensors import safetensors_header
 from edge_embed.spec.weights import Level, Weights
 
@@ -27,13 +27,7 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     """Predict what a graph takes for a batch of `tokens` tokens whose longest text has `longest`."""
     graph = read_graph(model.header(weights.files[0].path))
     ops = {op for node in graph.nodes for op in (node.op, *node.inside)}
-    gathers = (node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs)
-    tables = {name for name in gathers if name in graph.weights}
-    looked_up = sum(graph.weights[name].size for name in tables)
-    packed = sum(weight.size for weight in graph.weights.values()) - looked_up
-    products = (weight.shape for name, weight in graph.weights.items() if name not in tables and len(weight.shape) > 1)
-    widths = (min(shape[0], 1 << 16) if len(shape) == 3 else shape[-1] for shape in products)
-    width = max(widths, default=model.spec.width)
+    packed, looked_up, width = products_and_tables(graph, model.spec.width)
     copies = next((count for op, count in FEWER_COPIES.items() if op in ops), ATTENTION_COPIES)
     compute = 4 * tokens * (MLP_COPIES * width + copies * model.spec.width)
     if "Softmax" in ops:  # a graph with plain attention: scores of every token with every other, and their copy
@@ -43,6 +37,20 @@ def footprint(model: Model, weights: Weights, tokens: int, longest: int) -> Foot
     if "MatMulNBits" in ops:
         kept, compute = INT4_KEPT, max(compute, (INT4_LOADING - INT4_KEPT) * packed)
     return Footprint(weights=int(packed * kept) + touched(looked_up, tokens), compute=int(compute))
+
+
+def products_and_tables(graph: Graph, width: int) -> tuple[int, int, int]:
+    """Return the bytes of weights that are multiplied, of tables that are looked up, and the widest product's columns.
+
+    `width` stands for the last where a graph tells of none.
+    """
+    gathers = (node.inputs[0] for node in graph.nodes if node.op == "Gather" and node.inputs)
+    tables = {name for name in gathers if name in graph.weights}
+    looked_up = sum(graph.weights[name].size for name in tables)
+    packed = sum(weight.size for weight in graph.weights.values()) - looked_up
+    products = (weight.shape for name, weight in graph.weights.items() if name not in tables and len(weight.shape) > 1)
+    widths = (min(shape[0], 1 << 16) if len(shape) == 3 else shape[-1] for shape in products)
+    return packed, looked_up, max(widths, default=width)
 
 
 def converted_footprint(model: Model, checkpoint: Iterable[str], level: Level, tokens: int) -> Footprint:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from edge_embed import UnsupportedModelError
-from edge_embed.backends.onnx.backend import _choose_output
+from edge_embed.backends.onnx.outputs import choose_output
 from edge_embed.spec.dense import Dense
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import File
@@ -22,10 +22,10 @@ PATH = Path("model.onnx")
 def test_rows_are_taken_where_pooling_inside_would_be_another() -> None:
     """sentence-transformers exports both, and the pooled one comes after the model's Dense modules."""
     names = ["token_embeddings", "sentence_embedding"]
-    assert [_choose_output(names, PATH, spec) for spec in OTHERS] == ["token_embeddings"] * 2
+    assert [choose_output(names, PATH, spec) for spec in OTHERS] == ["token_embeddings"] * 2
     ours = ["last_hidden_state", "pooled_hidden_state"]
-    assert _choose_output(ours, PATH, SPEC) == "pooled_hidden_state"
-    assert _choose_output(["sentence_embedding"], PATH, SPEC) == "sentence_embedding"
+    assert choose_output(ours, PATH, SPEC) == "pooled_hidden_state"
+    assert choose_output(["sentence_embedding"], PATH, SPEC) == "sentence_embedding"
 
 
 @pytest.mark.parametrize(
@@ -35,4 +35,4 @@ def test_rows_are_taken_where_pooling_inside_would_be_another() -> None:
 def test_graphs_that_pool_inside_are_refused_there(spec: ModelSpec, why: str) -> None:
     for names in (["sentence_embedding"], ["output"]):
         with pytest.raises(UnsupportedModelError, match=f"pools inside, and {why}: export it with an output 'last_hi"):
-            _choose_output(names, PATH, spec)
+            choose_output(names, PATH, spec)
