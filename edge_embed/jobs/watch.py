@@ -8,6 +8,8 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from edge_embed.progress.screen import ERASE, can_redraw, cut, width_of
+
 from .compute import Outcome
 
 Show = Literal["auto", "json", "none"]
@@ -35,7 +37,7 @@ class Meter:
         self.standing = Standing(total=total)
         self._start = self._shown = time.monotonic()
         self._rows_before = 0
-        terminal = sys.stderr is not None and sys.stderr.isatty()
+        terminal = can_redraw(sys.stderr)
         self._way = None if show == "none" else "json" if show == "json" else "terminal" if terminal else "lines"
 
     def found(self, outcome: Outcome) -> None:
@@ -77,7 +79,8 @@ class Meter:
             left = self._left()
             self._write(json.dumps({**asdict(self.standing), "seconds_left": left}) + "\n")
         else:
-            self._write(f"\r\x1b[K{self._line()}" if self._way == "terminal" else f"{self._line()}\n")
+            line = self._line()
+            self._write(ERASE + cut(line, width_of(sys.stderr) - 1) if self._way == "terminal" else f"{line}\n")
 
     def _left(self) -> float | None:
         done = self.standing.rows - self._rows_before
