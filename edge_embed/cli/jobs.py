@@ -53,6 +53,12 @@ def _add_settings(run: argparse.ArgumentParser) -> None:
     group.add_argument("--overlap", type=int, metavar="N", help="tokens that a passage shares with the one before")
     group.add_argument("--format", choices=get_args(Format), help="default: npy")
     group.add_argument("--rows", type=int, metavar="N", help=f"rows of input in a part (default: {ROWS})")
+    group.add_argument(
+        "--batch-tokens",
+        type=int,
+        metavar="N",
+        help="of a call, padding included; 1: each text alone (default: as fits)",
+    )
     group.add_argument("--with-text", action="store_true", default=None, help="write rejected rows' texts beside them")
 
 
@@ -104,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
 
 SETTINGS = (
     *("task", "prompt_name", "prompt", "side", "dim", "precision", "truncation", "special_tokens", "column"),
-    *("id_column", "chunk_tokens", "overlap", "format", "rows", "with_text"),
+    *("id_column", "chunk_tokens", "overlap", "format", "rows", "batch_tokens", "with_text"),
 )
 
 

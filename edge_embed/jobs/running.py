@@ -67,6 +67,7 @@ def run(
     overlap: int = 0,
     format: Format = "npy",
     rows: int = ROWS,
+    batch_tokens: int | None = None,
     with_text: bool = False,
     kind: Kind | None = None,
     processes: int = 1,
@@ -110,6 +111,7 @@ def run(
         overlap=overlap,
         format=format,
         rows=rows,
+        batch_tokens=batch_tokens,
         with_text=with_text,
     )
     execution = Execution(

@@ -45,8 +45,9 @@ class Settings:
         """Raise InputError for values that no model can make good."""
         if self.format not in get_args(Format):
             raise InputError(f"unknown format {self.format!r}: choose from {listing(get_args(Format))}")
-        if self.rows < 1:
-            raise InputError(f"rows={self.rows} must be at least 1")
+        for name, value in (("rows", self.rows), ("batch_tokens", self.batch_tokens)):
+            if value is not None and value < 1:
+                raise InputError(f"{name}={value} must be at least 1")
         if self.chunk_tokens is None and self.overlap:
             raise InputError(f"overlap={self.overlap} needs chunk_tokens, the length of what overlaps")
         if self.chunk_tokens is not None and not 0 <= self.overlap < self.chunk_tokens:

@@ -241,6 +241,7 @@ def test_what_cannot_be_run(quick: str, lines: Path, tmp_path: Path) -> None:
         ({"chunk_tokens": 3, "overlap": 3}, "must be less"),
         ({"format": "xml"}, "choose from"),
         ({"rows": 0}, "must be at least 1"),
+        ({"batch_tokens": 0}, "must be at least 1"),
         ({"workload": "night"}, "unknown workload"),
         ({"truncate_dim": 99}, "99"),
     ):
