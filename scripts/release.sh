@@ -3,9 +3,9 @@
 #
 #   scripts/release.sh OUT     with python3 and a package index; OUT must not be there
 #
-# OUT/dist has the sdist and the wheel; OUT/about a lock of what the wheel needs with all extras but gguf, which is compiled,
-# and mlx, whose packages are a platform's, the list of these components (CycloneDX), and the changelog's section as notes.
-# Some minutes, 2 GB of /tmp.
+# OUT/dist has the sdist and the wheel; OUT/about a lock of what the wheel needs with the extras that are small and the same
+# everywhere (convert, files, images, otel, parquet, search, server), the list of these components (CycloneDX), and the
+# changelog's section as notes. Some minutes, 2 GB of /tmp.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=$(realpath -m "$1")

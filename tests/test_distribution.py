@@ -140,3 +140,5 @@ def test_nothing_of_this_machine_is_in_it(site: Path) -> None:
 def test_every_file_says_the_same_version() -> None:
     citation = re.findall(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M)
     assert citation == [VERSION]
+    changelog = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.findall(r"^## \[([\d.]+)\] - \d{4}-\d\d-\d\d$", changelog, re.M)[:1] == [VERSION]
