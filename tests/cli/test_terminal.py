@@ -172,6 +172,20 @@ def test_convert_says_what_it_made_as_json(minilm: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().err == ""
 
 
+def test_serve_says_where_as_json(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("edge_embed.server.run.serve", lambda settings, ready: ready(["http://127.0.0.1:8080"]))
+    assert main(["serve", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"serving": ["http://127.0.0.1:8080"]}
+
+
+def test_a_quiet_job_prints_its_result_alone(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in.txt").write_text("a\nb\n")
+    assert main(["-q", "run", str(tmp_path / "in.txt"), "--out", str(tmp_path / "job"), "--model", model]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith("2 vectors of 2 rows")
+    assert printed.err == ""
+
+
 def test_a_table_is_whole_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(["MB", "name"], [["1.0", "a\x1b[2J"], ["1,000.0", "x" * 200]], right={0}, colours=["red", "dim"])
     assert capsys.readouterr().out.splitlines() == [

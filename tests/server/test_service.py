@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import plistlib
 import re
@@ -207,6 +208,15 @@ def test_a_file_is_written_once_and_never_over_anothers(config: Path, capsys: py
     assert not config.exists()
 
 
+def test_a_program_is_told_the_file_and_the_commands(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["service", "install", "--user", "package:a/b", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["path"], told["written"]) == (str(config), True)
+    assert told["start"][0] == "systemctl --user daemon-reload"
+    assert main(["service", "uninstall", "--user", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(config), "stop": told["stop"]}
+
+
 def test_a_masked_unit_stays_masked(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config.parent.mkdir(parents=True)
     config.symlink_to(os.devnull)  # as systemctl mask does
@@ -257,11 +267,3 @@ def test_an_engine_needs_no_memory_that_is_writable_and_executable(converted: Pa
     if "the kernel cannot deny it" in done.stderr:
         pytest.skip("this kernel is older than 6.3")
     assert done.stdout == "384\n", done.stderr
-
-
-def test_a_shell_completes_its_actions(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["completion", "bash"]) == 0
-    (words,) = re.findall(r'^ *service\) words="(.*)" ;;$', capsys.readouterr().out, re.M)
-    assert {"install", "uninstall", "--user", "--print", "--port"} <= set(words.split())
-    assert main(["completion", "fish"]) == 0
-    assert "-n '__fish_seen_subcommand_from service' -a install\n" in capsys.readouterr().out
