@@ -41,7 +41,7 @@ class Work:
         self._failed: dict[str, str] | None = None
         try:
             self._job = OpenJob(Path(folder), ran)
-            self._chunks = read_chunks(self._job.folder.chunks, self._job.job["chunks"])
+            self._chunks = read_chunks(self._job.folder.chunks, self._job.job)
         except EdgeEmbedError as error:  # told with each chunk: an actor that cannot begin is begun again for ever
             self._failed = _told(error)
 

@@ -140,7 +140,9 @@ def _embed(job: OpenJob, chunk: Chunk, work: _Work, watch: Watch) -> Outcome:
         else:
             todo.append(n)
     name = hashlib.blake2b(b"".join(work.keys[n] for n in todo), digest_size=16).hexdigest()
-    partial = Partial(job.folder.partial(chunk.number), f"{job.hash} {chunk.hash} {name}", job.width, job.dtype)
+    partial = Partial(
+        job.folder.partial(chunk.number), f"{job.hash} {chunk.hash} {name}", len(todo), job.width, job.dtype
+    )
     done: dict[int, int] = {}
     for frame in partial.read():
         _take(work, todo, frame.positions, frame.vectors, frame.faults)

@@ -11,11 +11,10 @@ from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
 from edge_embed.pipeline.options import Options, find_templates, make_options
 
-from .folder import canonical
+from .folder import FORMAT, canonical
 from .inputs import InputFile
 from .settings import Settings
 
-FORMAT = 1
 PLACES = {"path", "reference"}  # where things lie on one machine, which another may have elsewhere
 
 

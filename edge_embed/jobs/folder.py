@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_embed.errors import CorruptModelError, InputError
+from edge_embed.errors import CorruptModelError, InputError, listing
 from edge_embed.formats.json_file import read_object
 
 from .output import opened
 
 JOB = "job.json"
+FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -108,9 +109,25 @@ def read_job(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{folder} is no job's folder: it has no {JOB}")
     try:
-        return dict(read_object(path))
+        job = read_object(path)
     except CorruptModelError as error:
         raise InputError(str(error)) from error
+    shape = {"format": int, "release": str, "model": dict, "options": dict, "inputs": list, "chunks": dict}
+    wrong = [key for key, kind in shape.items() if not isinstance(job.get(key), kind)]
+    wrong += ["inputs"] * ("inputs" not in wrong and not all(_is_input(one) for one in job["inputs"]))
+    if wrong:
+        raise InputError(f"{path} is no job's: {listing(wrong)} is missing, or of another kind")
+    if job["format"] != FORMAT:
+        raise InputError(
+            f"{path} has the format {job['format']}, this release knows {FORMAT}: run the one that made it"
+        )
+    return job
+
+
+def _is_input(one: object) -> bool:
+    """Whether a value states an input."""
+    texts = ("name", "path", "kind", "sha256")
+    return isinstance(one, dict) and all(isinstance(one.get(key), str) and "\0" not in one[key] for key in texts)
 
 
 def canonical(value: object) -> bytes:

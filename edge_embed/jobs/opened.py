@@ -35,7 +35,7 @@ class OpenJob:
         self.settings = Settings.from_json(self.job["options"])
         self.folder = JobFolder(folder, suffix_of(self.settings.format))
         self.execution, self.hash = execution, job_hash(self.job)
-        reference = execution.model or self.job["model"]["reference"]
+        reference = execution.model or str(self.job["model"].get("reference"))
         self.model = model or open_model(reference, self.settings, execution)
         try:
             now = describe_model(self.model, reference, self.settings)

@@ -79,7 +79,10 @@ def read_parquet(path: Path) -> Part:
         table = pyarrow().read_table(path, page_checksum_verification=True, use_threads=False)
     except (OSError, ValueError, pyarrow("lib").ArrowException) as error:
         raise CorruptPartError(f"{path} is damaged: {error}") from error
-    vectors = _vectors(table.column("vector").combine_chunks(), footer, json.loads(table.schema.metadata[JOB]))
+    try:
+        vectors = _vectors(table.column("vector").combine_chunks(), footer, json.loads(table.schema.metadata[JOB]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptPartError(f"{path} is no part of a job: {error!r}") from error
     rows = table.drop_columns(["vector"]).to_pylist()
     fields = [{key: value for key, value in row.items() if key != "id" or value is not None} for row in rows]
     part = Part(fields, vectors)

@@ -73,9 +73,14 @@ def read_npy(path: Path) -> Part:
     data = path.read_bytes()[:stop]
     if _digest(data) != footer.get("digest"):
         raise CorruptPartError(f"{path} is damaged: its bytes are not those that were written")
-    with path.open("rb") as file:
-        vectors = np.lib.format.read_array(file, allow_pickle=False)
-    fields = [json.loads(line) for line in data[NPY_HEADER + vectors.nbytes :].split(b"\n")[:-1]]
+    try:
+        with path.open("rb") as file:
+            vectors = np.lib.format.read_array(file, allow_pickle=False)
+        fields = [json.loads(line) for line in data[NPY_HEADER + vectors.nbytes :].split(b"\n")[:-1]]
+    except (OSError, ValueError, EOFError, MemoryError, RecursionError) as error:
+        raise CorruptPartError(f"{path} is no part of a job: {error}") from error
+    if vectors.ndim != 2 or not all(isinstance(one, dict) for one in fields):
+        raise CorruptPartError(f"{path} is no part of a job: it does not hold a row of numbers for each object")
     return Part(fields, vectors)
 
 
@@ -92,7 +97,7 @@ def _end(path: Path) -> tuple[dict[str, Any], int]:
             start = size - TAIL - length
             file.seek(start)
             footer = json.loads(file.read(length))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CorruptPartError(f"{path} cannot be read: {error}") from error
     if not isinstance(footer, dict):
         raise CorruptPartError(f"{path} has no footer: it was cut, or is no part of a job")

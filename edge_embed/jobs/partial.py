@@ -33,10 +33,10 @@ class Frame:
 
 
 class Partial:
-    """The file of a chunk's frames; `key` names what is computed: frames of anything else are dropped."""
+    """The file of a chunk's frames; `key` names what is computed, of `count` inputs: other frames are dropped."""
 
-    def __init__(self, path: Path, key: str, width: int, dtype: np.dtype[Any]) -> None:
-        self._path, self._key, self._width, self._dtype = path, key, width, dtype
+    def __init__(self, path: Path, key: str, count: int, width: int, dtype: np.dtype[Any]) -> None:
+        self._path, self._key, self._count, self._width, self._dtype = path, key, count, width, dtype
 
     def read(self) -> list[Frame]:
         """Return the frames that are whole, and cut off what follows them."""
@@ -45,11 +45,14 @@ class Partial:
         except FileNotFoundError:
             return []
         frames, end = [], 0
-        for stop, head, rows in _frames(data):
-            if head.get("key") != self._key:
-                break
-            frames.append(self._frame(head, rows))
-            end = stop
+        try:
+            for stop, head, rows in _frames(data):
+                if head.get("key") != self._key:
+                    break
+                frames.append(self._frame(head, rows))
+                end = stop
+        except (KeyError, TypeError, ValueError, AttributeError):  # written by something else
+            pass
         if end < len(data):
             os.truncate(self._path, end)
         return frames
@@ -75,12 +78,16 @@ class Partial:
                 raise InputError(f"cannot write {self._path}: {error.strerror}") from error
 
     def _frame(self, head: dict[str, Any], rows: bytes) -> Frame:
+        """Read a frame; raises ValueError and the like for one that no job wrote."""
         size = 8 + self._width * self._dtype.itemsize
         count = len(rows) // size
         positions = np.frombuffer(rows[: 8 * count], "<i8").astype(np.int64)
         vectors = np.frombuffer(rows[8 * count :], self._dtype).reshape(count, self._width)
         steps = {int(window): int(done) for window, done in head["steps"].items()}
-        return Frame(steps, positions, vectors, {int(at): Fault(*fault) for at, fault in head["faults"].items()})
+        faults = {int(at): Fault(*fault) for at, fault in head["faults"].items()}
+        if not all(0 <= at < self._count for at in (*positions.tolist(), *faults)):
+            raise ValueError("a position that there is not")
+        return Frame(steps, positions, vectors, faults)
 
 
 def _frames(data: bytes) -> Iterator[tuple[int, dict[str, Any], bytes]]:

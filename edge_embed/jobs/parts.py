@@ -39,8 +39,9 @@ def finished(folder: JobFolder, job: str, chunk: Chunk) -> dict[str, Any] | None
         footer = read_footer(path)
     except CorruptPartError:
         return None
-    same = (footer.get("job"), footer.get("chunk"), footer.get("hash")) == (job, chunk.number, chunk.hash)
-    return footer if same else None
+    counts = [footer.get(name) for name in ("vectors", "rejected")]
+    named = (footer.get("job"), footer.get("chunk"), footer.get("hash")) == (job, chunk.number, chunk.hash)
+    return footer if named and all(type(count) is int and count >= 0 for count in counts) else None
 
 
 def write_part(

@@ -53,16 +53,32 @@ def write_chunks(folder: JobFolder, inputs: Sequence[InputFile], settings: Setti
     return {"count": count, "rows": rows, "sha256": digest.hexdigest()}
 
 
-def read_chunks(path: Path, stated: dict[str, Any]) -> list[Chunk]:
-    """Read chunks.jsonl; raise InputError where it is not the one that job.json states."""
+def read_chunks(path: Path, job: dict[str, Any]) -> list[Chunk]:
+    """Read chunks.jsonl; raise InputError where it is not the one that a job states."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}") from error
-    if hashlib.sha256(data).hexdigest() != stated.get("sha256"):
+    if hashlib.sha256(data).hexdigest() != job["chunks"].get("sha256"):
         raise InputError(f"{path} was changed: delete it, and it is made again from the inputs")
-    return [_chunk(json.loads(line)) for line in data.splitlines()]
+    inputs = len(job["inputs"])
+    try:
+        return [_chunk(json.loads(line), inputs) for line in data.splitlines()]
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise InputError(f"{path} does not hold chunks: {error}") from error
 
 
-def _chunk(values: dict[str, Any]) -> Chunk:
-    return Chunk(**{**values, "files": tuple(values.get("files", ()))})
+def _chunk(values: dict[str, Any], inputs: int) -> Chunk:
+    """Read a chunk; raises TypeError or ValueError for anything else."""
+    chunk = Chunk(**{**values, "files": tuple(values.get("files", ()))})
+    numbers = (chunk.number, chunk.input, chunk.start, chunk.stop, chunk.line, chunk.rows)
+    if not all(type(number) is int and number >= 0 for number in numbers) or chunk.input >= inputs:
+        raise ValueError(f"chunk {chunk.number!r} has numbers that cannot be")
+    if not isinstance(chunk.hash, str) or not all(_is_below(name) for name in chunk.files):
+        raise ValueError(f"chunk {chunk.number} has names that cannot be")
+    return chunk
+
+
+def _is_below(name: object) -> bool:
+    """Whether a name stays in its folder."""
+    return isinstance(name, str) and "\0" not in name and not name.startswith("/") and ".." not in name.split("/")

@@ -188,8 +188,10 @@ class _Watching(Watch):
     """Count batches, and wait in the background before each."""
 
     def __init__(self, meter: Meter, background: Background | None) -> None:
-        self._background = background
-        self.after = meter.batch  # type: ignore[method-assign]
+        self._meter, self._background = meter, background
+
+    def after(self, texts: int, tokens: int) -> None:
+        self._meter.batch(texts, tokens)
 
     def before(self) -> None:
         if self._background is not None:

@@ -66,7 +66,16 @@ class Settings:
             raise InputError(
                 "the options of the job are not those that this release knows: run it with the one it names"
             )
-        return replace(cls(), **values)
+        kinds = {"bool": bool, "int": int, "str": str}
+        for field in fields(cls):
+            words = str(field.type).split(" | ")
+            kind = kinds.get(words[0], str)  # the others are closed sets of names
+            value = values[field.name]
+            if not (type(value) is kind or (value is None and words[-1] == "None")):
+                raise InputError(f"the option {field.name} of the job is {value!r:.60}: it was changed")
+        found = replace(cls(), **values)
+        found.check()
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -90,7 +90,7 @@ def _begin(
         stated = describe_model(model, execution.model, settings)
         job = describe(stated, settings, inputs, write_chunks(folder, inputs, settings))
         write_whole(folder.job, json.dumps(job, indent=1, ensure_ascii=False).encode() + b"\n")
-        return OpenJob(folder.path, execution, model), read_chunks(folder.chunks, job["chunks"])
+        return OpenJob(folder.path, execution, model), read_chunks(folder.chunks, job)
     except BaseException:
         model.close()
         raise
@@ -116,7 +116,7 @@ def _resume(
         folder.spool.with_name(AGAIN).unlink(missing_ok=True)
     if not folder.chunks.exists():
         write_chunks(folder, inputs, stated)
-    chunks = read_chunks(folder.chunks, job["chunks"])
+    chunks = read_chunks(folder.chunks, job)
     return OpenJob(folder.path, replace(execution, inputs=tuple(one.path for one in inputs))), chunks
 
 

@@ -94,7 +94,7 @@ def _opened(folder: Path) -> tuple[JobFolder, str, list[Chunk]]:
     job = read_job(folder)
     try:
         place = JobFolder(folder, suffix_of(Settings.from_json(job["options"]).format))
-        return place, job_hash(job), read_chunks(place.chunks, job["chunks"])
+        return place, job_hash(job), read_chunks(place.chunks, job)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / JOB} is not a job's: {error}") from error
 

@@ -80,7 +80,7 @@ def main() -> None:
 
 def _serve(folder: Path, execution: Execution, teller: Teller) -> None:
     with OpenJob(folder, execution) as job:
-        chunks = read_chunks(job.folder.chunks, job.job["chunks"])
+        chunks = read_chunks(job.folder.chunks, job.job)
         numbers: list[int] = []
         came = threading.Condition()
         threading.Thread(target=_listen, args=(numbers, came, teller), daemon=True).start()
