@@ -91,7 +91,7 @@ class Database:
 
     def known_files(self) -> dict[bytes, Known]:
         """Return what is known of every file, by its path."""
-        query = "SELECT key, id, size, mtime_ns, digest, fault FROM source WHERE kind = 'file'"
+        query = "SELECT CAST(key AS BLOB), id, size, mtime_ns, digest, fault FROM source WHERE kind = 'file'"
         return {key: Known(*facts) for key, *facts in self.rows(query)}
 
     def files_under(self, path: bytes) -> set[int]:

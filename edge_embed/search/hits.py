@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_embed.errors import printable
+from edge_embed.errors import SearchIndexError, printable
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,23 +60,25 @@ def read_hits(
         ids,
     )
     found = {row[0]: row[1:] for row in rows}
-    hits = []
-    for id in ids:
-        if id in found:
-            start, stop, place, text, kind, key, unit, time, metadata = found[id]
-            hits.append(
-                SearchHit(
-                    text=text,
-                    score=scores[id],
-                    path=os.fsdecode(key) if kind == "file" else None,
-                    id=key.decode("utf-8", "replace") if kind == "item" else None,
-                    line=place if unit == "line" else None,
-                    page=place if unit == "page" else None,
-                    start=start,
-                    stop=stop,
-                    literal=id in literal,
-                    time=time,
-                    metadata=json.loads(metadata) if metadata else {},
-                )
-            )
-    return hits
+    return [_hit(found[id], scores[id], id in literal) for id in ids if id in found]
+
+
+def _hit(row: Sequence[Any], score: float, literal: bool) -> SearchHit:
+    """Read a row; raise SearchIndexError for one whose values are of other types than the tables'."""
+    start, stop, place, text, kind, key, unit, time, metadata = row
+    try:
+        return SearchHit(
+            text=text,
+            score=score,
+            path=os.fsdecode(key) if kind == "file" else None,
+            id=key.decode("utf-8", "replace") if kind == "item" else None,
+            line=place if unit == "line" else None,
+            page=place if unit == "page" else None,
+            start=start,
+            stop=stop,
+            literal=literal,
+            time=time,
+            metadata=json.loads(metadata) if metadata else {},
+        )
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise SearchIndexError(f"the index is damaged: the source {key!r:.60} has {error}; make it anew") from error

@@ -151,7 +151,7 @@ class Index:
         roots = absolute(paths)
         with self._database.alone():
             self._database.put([], roots)
-            known = [path for (path,) in self._database.rows("SELECT path FROM root ORDER BY path")]
+            known = [path for (path,) in self._database.rows("SELECT CAST(path AS BLOB) FROM root ORDER BY path")]
             walk = Walk(roots or known, exclude, "" if self._database.path == MEMORY else self._database.path)
             with progress("indexing", unit="files") as step:
                 return update(self._database, self._documents, walk, commands, step)

@@ -96,5 +96,5 @@ def _fitting(
     low = [id for id in order if scores[id] < query.least and id not in literal]
     words = {*words_in(query.text or "")}
     texts = texts_of(connection, low) if words else {}
-    left_out = {id for id in low if not words or words - all_words(texts[id])}
+    left_out = {id for id in low if not words or words - all_words(texts.get(id, ""))}
     return [id for id in order if id not in left_out]

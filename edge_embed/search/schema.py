@@ -6,6 +6,7 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from edge_embed.errors import InputError, SearchIndexError
@@ -16,8 +17,8 @@ VERSION = 1  # SQLite's user_version
 WAIT = 30.0  # seconds that a writer waits for another
 # Ids of passages are never used twice, and their vectors never change: what was derived from an id stays true of it.
 TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value NOT NULL) WITHOUT ROWID;
-CREATE TABLE root (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE root (path BLOB PRIMARY KEY) STRICT, WITHOUT ROWID;
 CREATE TABLE source (
     id INTEGER PRIMARY KEY,
     kind TEXT NOT NULL CHECK (kind IN ('file', 'item')),
@@ -30,7 +31,7 @@ CREATE TABLE source (
     fault TEXT,
     metadata TEXT,
     UNIQUE (kind, key)
-);
+) STRICT;
 CREATE TABLE passage (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     source INTEGER NOT NULL REFERENCES source (id),
@@ -38,11 +39,11 @@ CREATE TABLE passage (
     stop INTEGER NOT NULL,
     place INTEGER,
     text TEXT NOT NULL
-);
+) STRICT;
 CREATE INDEX passage_source ON passage (source);
-CREATE TABLE vector (id INTEGER PRIMARY KEY, scale REAL NOT NULL, codes BLOB NOT NULL);
-CREATE TABLE sign (id INTEGER PRIMARY KEY, bits BLOB NOT NULL);
-CREATE TABLE gone (id INTEGER PRIMARY KEY);
+CREATE TABLE vector (id INTEGER PRIMARY KEY, scale REAL NOT NULL, codes BLOB NOT NULL) STRICT;
+CREATE TABLE sign (id INTEGER PRIMARY KEY, bits BLOB NOT NULL) STRICT;
+CREATE TABLE gone (id INTEGER PRIMARY KEY) STRICT;
 CREATE VIRTUAL TABLE words USING fts5(
     text, content = 'passage', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
@@ -65,7 +66,7 @@ def guarded(path: str) -> Iterator[None]:
         if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
             raise InputError(f"cannot open {path}: {error}; see its permissions and those of its folder") from error
         raise SearchIndexError(f"{path}: {error}; make the index anew") from error
-    except (sqlite3.DatabaseError, OverflowError) as error:
+    except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # the last of a message's own letters
         raise SearchIndexError(f"{path} is damaged, or no index: {error}; make the index anew") from error
 
 
@@ -86,6 +87,7 @@ def connect(path: str, create: bool) -> tuple[sqlite3.Connection, bool]:
                 file.parent.mkdir(parents=True, exist_ok=True)
     with guarded(path):
         connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        connection.text_factory = lambda data: data.decode("utf-8", "replace")
     try:
         return connection, _checked(connection, path)
     except BaseException:
@@ -107,10 +109,28 @@ def _checked(connection: sqlite3.Connection, path: str) -> bool:
             raise SearchIndexError(
                 f"{path} is an index of version {version}, this release reads version {VERSION}: make it anew"
             )
+        if tables and _own_tables(connection) != _expected():
+            raise SearchIndexError(f"{path} is damaged: it has other tables than an index; make the index anew")
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -16384")
         return bool(tables)
+
+
+def _own_tables(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Read how tables were made, but for those that SQLite makes itself; a view or a trigger would be none of ours."""
+    query = (
+        "SELECT type, name, sql FROM sqlite_master WHERE type NOT IN ('table', 'index') "
+        "OR (name NOT LIKE 'sqlite_%' AND name NOT LIKE 'words_%')"
+    )
+    return {*connection.execute(query)}
+
+
+@cache
+def _expected() -> set[tuple[str, str, str]]:
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        create_tables(connection)
+        return _own_tables(connection)
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

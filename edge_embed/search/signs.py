@@ -62,7 +62,7 @@ def build(connection: sqlite3.Connection, meta: Meta, generation: int) -> Signs:
 
 def laid_out(bits: list[bytes], length: int) -> NDArray[np.uint64]:
     """Lay rows of bits out by columns; one of another length counts as zeros."""
-    whole = b"".join(row if len(row) == length else bytes(length) for row in bits)
+    whole = b"".join(row if isinstance(row, bytes) and len(row) == length else bytes(length) for row in bits)
     return columns(np.frombuffer(whole, np.uint8).reshape(len(bits), length))
 
 

@@ -40,8 +40,10 @@ def read_status(database: Database) -> Status:
     """Count what there is."""
     meta = database.meta
     kinds = dict(database.rows("SELECT kind, count(*) FROM source WHERE fault IS NULL GROUP BY kind"))
-    faults = database.rows("SELECT key, fault FROM source WHERE fault IS NOT NULL ORDER BY key")
-    roots = database.rows("SELECT path FROM root ORDER BY path")
+    faults = database.rows(
+        "SELECT CAST(key AS BLOB), CAST(fault AS TEXT) FROM source WHERE fault IS NOT NULL ORDER BY key"
+    )
+    roots = database.rows("SELECT CAST(path AS BLOB) FROM root ORDER BY path")
     return Status(
         path=database.path,
         model=meta.model or meta.name,

@@ -57,13 +57,13 @@ def by_letters(connection: sqlite3.Connection, query: str, filters: Filters) -> 
         return []
     found = _match(connection, f'"{" ".join(words)}" *', LITERAL, filters)
     texts = texts_of(connection, found)
-    return [id for id in found if literal.casefold() in texts[id].casefold()]
+    return [id for id in found if literal.casefold() in texts.get(id, "").casefold()]
 
 
 def texts_of(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, str]:
     """Read passages' texts."""
     marks = ",".join("?" * len(ids))
-    return dict(connection.execute(f"SELECT id, text FROM passage WHERE id IN ({marks})", ids))
+    return dict(connection.execute(f"SELECT id, CAST(text AS TEXT) FROM passage WHERE id IN ({marks})", ids))
 
 
 def _match(connection: sqlite3.Connection, expression: str, count: int, filters: Filters) -> list[int]:
