@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .running import Summary, run
+    from .embed_files import run
+    from .running import Summary
 
 __all__ = ["Summary", "run"]
+_LAZY = {"Summary": ".running", "run": ".embed_files"}
 
 
 def __getattr__(name: str) -> Any:
     """Import what runs jobs when it is asked for, since it brings NumPy and the tokenizers with it."""
-    if name not in __all__:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    return getattr(importlib.import_module(".running", __name__), name)
+    return getattr(importlib.import_module(_LAZY[name], __name__), name)
