@@ -10,8 +10,8 @@
 # products), cortex-a72 a Pi 4 (none). `all` runs every test that PyTorch is not imported for, which takes hours; a TEST
 # is a file below tests/. SUITE=bookworm takes Debian 12. Emulation tells nothing of speed.
 set -euo pipefail
-fast="pipeline/test_batches device test_embedder images/test_sources spec/test_model pipeline/test_tokenizer formats
-    test_vectors test_errors server/test_sockets server/test_service"
+fast="pipeline/test_batches device test_embedder images/test_sources spec/test_model pipeline/test_tokenizer
+    test_errors server/test_sockets server/test_service"
 pi=scripts/emulated_pi
 
 if [ "${1:-}" = --inside ]; then # as root of namespaces of our own
@@ -36,7 +36,6 @@ if [ "${1:-}" = --inside ]; then # as root of namespaces of our own
     else
         ip link set lo up
         emulated "source $pi/commands.sh && page after 'edge-embed doctor'"
-        # shellcheck disable=SC2046,SC2086 # words
         emulated "EDGE_EMBED_SELFTEST=always .venv/bin/python -m pytest -q -p no:cacheprovider $*"
         emulated "EDGE_EMBED_SELFTEST=always .venv/bin/python $pi/load_levels.py /mnt"
     fi
@@ -50,7 +49,7 @@ model=$(realpath "$2")
 export QEMU_CPU=${3:-cortex-a76}
 shift $(($# > 2 ? 3 : 2))
 if [ "$*" = all ]; then
-    tests=$(grep -rLE '\b(torch|transformers|tiny|oracle|playwright)\b' tests --include='test_*.py')
+    tests=$(grep -rLE '\b(torch|(sentence_)?transformers|tiny|oracle|playwright)\b' tests --include='test_*.py')
 else
     tests=$(for name in ${*:-$fast}; do ls -d "tests/${name%.py}.py" 2>/dev/null || ls -d "tests/$name"; done)
 fi
