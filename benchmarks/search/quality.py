@@ -39,7 +39,8 @@ def run(args: argparse.Namespace) -> Report:
     texts, documents, relevant = read(args.set)
     table = Table("dims", "search", "nDCG@10", "recall@10 of float32")
     figures = {}
-    with Embedder(args.model, task=args.task) as model:
+    spec = {"matryoshka_dims": args.dims} if args.dims else None  # whether its folder says so or not
+    with Embedder(args.model, task=args.task, spec=spec) as model:
         queries, stored = model.encode_query(texts), model.encode_document(documents)
         for dims in args.dims or [model.dim]:
             pair = normalize(queries[:, :dims]), normalize(stored[:, :dims])
