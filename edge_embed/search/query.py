@@ -17,6 +17,7 @@ from .scan import Scanner
 from .words import all_words, by_letters, by_words, texts_of, words_in
 
 LEAST, MOST, EACH = 100, 400, 10  # candidates: so many for each hit that is asked for, within bounds
+ENOUGH = 256  # bits that tell passages well apart: the fewer there are, the more candidates
 BY_WORDS = 100  # passages that BM25 gives
 RANK = 60  # of reciprocal rank fusion (Cormack et al. 2009): how little the first ranks stand out
 
@@ -38,7 +39,7 @@ class Query:
 def answer(connection: sqlite3.Connection, scanner: Scanner, meta: Meta, query: Query) -> list[SearchHit]:
     """Search, within a transaction that reads and for which the scanner is refreshed."""
     allowed = _allowed(connection, query)
-    count = min(max(LEAST, EACH * query.top), max(MOST, query.top))
+    count = min(max(LEAST, EACH * query.top), max(MOST, query.top)) * max(1, ENOUGH // meta.dims)
     near = scanner.nearest(words_of(query.vector), count, allowed).tolist()
     worded: list[int] = []
     literal: list[int] = []
