@@ -1,6 +1,7 @@
 """Embeds random token ids of the lengths it is asked for, for speed.shapes.
 
-    python -m benchmarks.engines.shapes edge LEVEL FOLDER | torch DTYPE FOLDER | openvino MODEL.xml FOLDER
+    python -m benchmarks.engines.shapes edge LEVEL FOLDER | edge-openvino LEVEL FOLDER
+    python -m benchmarks.engines.shapes torch DTYPE FOLDER | openvino MODEL.xml FOLDER
 
 A request is a list of lengths in tokens.
 """
@@ -17,27 +18,35 @@ import numpy as np
 from benchmarks.worker import serve
 
 Ids = list[np.ndarray[Any, np.dtype[np.int32]]]
+Open = Callable[[str, Path], Callable[[Ids], object]]
 
 
-def edge(level: str, folder: Path) -> Callable[[Ids], object]:
-    """Open our graph through the backend, and batch as the pipeline does."""
-    from edge_embed.backends import Batch
-    from edge_embed.backends.onnx.backend import OnnxBackend
+def edge(level: str, folder: Path, engine: str = "onnx") -> Callable[[Ids], object]:
+    """Open our graph through a backend, and batch as the pipeline does."""
+    from edge_embed.backends import Batch, load
     from edge_embed.device.machine import usable_cpus
     from edge_embed.layouts.onnx import NAMES as ONNX_NAMES
+    from edge_embed.layouts.onnx import PORTABLE
     from edge_embed.pipeline.batches import make_batches
     from edge_embed.selection.choose import BATCH_TOKENS
     from edge_embed.spec.model import ModelSpec
+    from edge_embed.spec.weights import File, Weights
 
     spec = ModelSpec(name="shape", architecture="-", dim=1, max_tokens=1, pooling="last", normalize=True)
     name = ONNX_NAMES[level][0] if level in ONNX_NAMES else f"{level}.onnx"
-    backend = OnnxBackend(folder / "onnx" / name, spec, usable_cpus())
+    graph = File(path=f"onnx/{PORTABLE[level] if engine == 'openvino' else name}")
+    backend = load(engine, folder, spec, Weights(format="onnx", level=level, files=(graph,)), usable_cpus())
 
     def run(ids: Ids) -> object:
         batches = make_batches([len(row) for row in ids], BATCH_TOKENS)
         return [backend.forward(Batch([ids[n] for n in batch])) for batch in batches]
 
     return run
+
+
+def edge_on_openvino(level: str, folder: Path) -> Callable[[Ids], object]:
+    """Open our graph in standard operators through OpenVINO."""
+    return edge(level, folder, "openvino")
 
 
 def pad(ids: Ids) -> tuple[Any, Any]:
@@ -79,8 +88,9 @@ def main() -> None:
     """Load the engine and serve."""
     engine, which, folder = sys.argv[1:]
     rng = np.random.default_rng(0)
+    engines: dict[str, Open] = {"edge": edge, "edge-openvino": edge_on_openvino, "torch": torch, "openvino": openvino}
     serve(
-        {"edge": edge, "torch": torch, "openvino": openvino}[engine](which, Path(folder)),
+        engines[engine](which, Path(folder)),
         prepare=lambda lengths: [rng.integers(4, 16000, length).astype(np.int32) for length in lengths],
     )
 

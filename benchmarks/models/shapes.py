@@ -27,15 +27,17 @@ def write_checkpoint(shape: str, folder: Path) -> None:
     model.to(torch.bfloat16).save_pretrained(folder)
 
 
-def write_graphs(checkpoint: Path, levels: list[str], out: Path, pooling: Literal["last", "mean"]) -> None:
-    """Write a checkpoint as our graphs, one for each level, into out/onnx."""
+def write_graphs(
+    checkpoint: Path, levels: list[str], out: Path, pooling: Literal["last", "mean"], portable: bool = False
+) -> None:
+    """Write a checkpoint as our graphs, one for each level, into out/onnx; `portable`: in standard operators too."""
     from edge_embed_convert.checkpoint.source import Tensors
     from edge_embed_convert.onnx.export import to_onnx
 
     config = json.loads((checkpoint / "config.json").read_text())
     tensors = Tensors([checkpoint / "model.safetensors"])
     for level in levels:
-        to_onnx(config, tensors, level, out, pooling=pooling)
+        to_onnx(config, tensors, level, out, pooling=pooling, portable=portable)
 
 
 def write_dynamic(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Tokens per second at the real shapes of v5-text-nano and -small, random weights, against PyTorch and others.
 
     python -m benchmarks speed.shapes nano      edge_embed's levels against PyTorch float32 and bfloat16
+    python -m benchmarks speed.shapes nano --torch --levels int8 --openvino-levels int8 --cases 512 2048 8192
     python -m benchmarks speed.shapes small --openvino MODEL.xml --peer-python PATH     with an OpenVINO model as well
 
 Token ids in, one vector for each text out, so tokenisation plays no part. Engines take turns, one process each, the
@@ -27,9 +28,12 @@ CASES = {
     "16": [16],
     "64": [64] * 8,
     "256": [256] * 4,
+    "512": [512] * 2,
     "2048": [2048],
+    "8192": [8192],
     "mixed": [12, 18, 25, 33, 47, 64, 90, 130, 180, 250],
 }
+USUAL = ["16", "64", "256", "2048", "mixed"]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +41,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("shape", choices=SHAPES, help="whose sizes the random weights have")
     add("--levels", nargs="*", default=["float32", "int8", "int4"], help="edge_embed's levels")
-    add("--cases", nargs="*", default=list(CASES), choices=list(CASES), help="lengths of the texts, in tokens")
+    add("--cases", nargs="*", default=USUAL, choices=list(CASES), help="lengths of the texts, in tokens")
     add("--torch", nargs="*", default=["float32", "bfloat16"], help="PyTorch's types; none: without PyTorch")
+    add("--openvino-levels", nargs="*", default=[], help="levels that OpenVINO runs as our own engine")
     add("--openvino", help="an OpenVINO model of the same shape, inputs input_ids and attention_mask")
     add("--dynamic", action="store_true", help="ONNX Runtime's dynamic quantisation, too")
     add("--all-rows", action="store_true", help="int8 with the last layer computed for every token, too")
@@ -63,6 +68,10 @@ def engines(args: argparse.Namespace, folder: Path) -> dict[str, partial[Worker]
     write_graphs(folder, args.levels, folder, "last")
     edge, peer = partial(Worker, "shapes", "edge"), partial(Worker, "shapes", python=args.peer_python)
     found = {f"edge_embed {level}": partial(edge, level, folder) for level in args.levels}
+    if args.openvino_levels:
+        write_graphs(folder, args.openvino_levels, folder / "portable", "last", portable=True)
+        start = partial(Worker, "shapes", "edge-openvino", python=args.peer_python)
+        found |= {f"edge_embed {x} on OpenVINO": partial(start, x, folder / "portable") for x in args.openvino_levels}
     found |= {f"PyTorch {dtype}": partial(peer, "torch", dtype, folder) for dtype in args.torch}
     if args.all_rows:
         write_graphs(folder, ["int8"], folder / "all-rows", "mean")
