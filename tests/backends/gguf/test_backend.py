@@ -182,7 +182,9 @@ def test_opening_and_closing_does_not_grow(models: tuple[Path, dict[str, Model]]
     for _ in range(100):
         once()
     gc.collect()
-    assert resident() - before < 3000, "kB; measured: 100 to 400, one context alone has 1,000 and more"
+    assert resident() - before < 20_000, (
+        "kB; a hundred contexts have 100,000 and more; the heap of a long run moves by 4,000"
+    )
 
 
 def test_a_closed_model_says_so(models: tuple[Path, dict[str, Model]]) -> None:
@@ -239,7 +241,7 @@ def test_files_that_cannot_be_loaded(models: tuple[Path, dict[str, Model]], tmp_
 
 def test_another_release_is_refused() -> None:
     check_version(PINNED)
-    with pytest.raises(MissingDependencyError, match=r"0\.3\.99 is installed, .* pip install 'llama-cpp-python=="):
+    with pytest.raises(MissingDependencyError, match=r"0\.3\.99 is installed, .* pip install llama-cpp-python=="):
         check_version("0.3.99")
 
 
