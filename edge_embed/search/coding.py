@@ -32,11 +32,11 @@ def code(vectors: NDArray[np.float32]) -> list[Coded]:
 
 
 def decode(rows: Sequence[tuple[float, bytes]], dims: int) -> NDArray[np.float32]:
-    """Return unit vectors (n, dims) of (scale, codes); rows of another length are zeros, which nothing is near to."""
+    """Return unit vectors (n, dims) of (scale, codes); damaged rows are zeros, which nothing is near to."""
     whole = [codes if isinstance(codes, bytes) and len(codes) == dims else bytes(dims) for _, codes in rows]
     codes = np.frombuffer(b"".join(whole), np.int8).reshape(len(rows), dims).astype(np.float32)
-    scales = np.array([scale if isinstance(scale, float) else 0 for scale, _ in rows], np.float32)
-    return codes * np.where(np.isfinite(scales), scales, 0)[:, None]
+    scales = np.array([scale if isinstance(scale, float) and 0 <= scale <= 1 else 0 for scale, _ in rows], np.float32)
+    return codes * scales[:, None]
 
 
 def words_of(vector: NDArray[np.float32]) -> NDArray[np.uint64]:
