@@ -16,7 +16,7 @@ from edge_embed.backends import Batch, ImageBackend, Rows, TextBackend, check_no
 from edge_embed.backends import load_images as load_image_part
 from edge_embed.backends.fork import settle
 from edge_embed.backends.onnx.padding import PaddedTexts, pad
-from edge_embed.errors import BackendError, CorruptModelError, OutOfMemoryError, UnsupportedModelError
+from edge_embed.errors import BackendError, CorruptModelError, InputError, OutOfMemoryError, UnsupportedModelError
 from edge_embed.spec.model import ModelSpec
 from edge_embed.spec.weights import Weights
 
@@ -35,6 +35,7 @@ class OpenVinoBackend:
         self._home = settle("OpenVINO", threads)
         self._lock = threading.Lock()
         self._path, self._left = path, spec.padding_side == "left"
+        self._longest = spec.max_tokens
         self._session: Session | None = open_session(path, spec, threads)
 
     def forward(self, batch: Batch) -> list[Rows]:
@@ -44,6 +45,11 @@ class OpenVinoBackend:
             raise UnsupportedModelError(
                 f'{self._path}: OpenVINO reads no images among the tokens here: use backend="onnx"'
             )
+        for index, ids in enumerate(batch.ids):  # beyond a table's end OpenVINO reads on, or refuses, as it happens
+            if len(ids) > self._longest:
+                raise InputError(
+                    f"input {batch.index(index)} has {len(ids)} tokens; the model takes 1 to {self._longest}"
+                )
         texts = pad(batch, self._left)
         with self._lock:
             if self._session is None:
