@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from .settings import Execution
+
 NICE = 10
 LOOK, WAIT = 5.0, 10.0  # seconds between two looks, and before one who waits looks again
 BUSY = 0.5  # CPUs that others use
@@ -67,6 +69,11 @@ class Background:
             return os.getloadavg()[0]
         except (OSError, AttributeError):
             return 0.0
+
+
+def waiting(execution: Execution) -> Background | None:
+    """Return what a job in the background waits by; None for one in the foreground."""
+    return Background() if execution.workload == "background" else None
 
 
 def on_battery(root: Path = ROOT) -> bool:

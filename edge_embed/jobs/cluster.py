@@ -20,12 +20,12 @@ from edge_embed.errors import BackendError, EdgeEmbedError, MissingDependencyErr
 from edge_embed.records.row import Chunk
 from edge_embed.remedies.installing import install_extra
 
-from .background import Background
+from .background import waiting
 from .compute import Outcome, Watch, compute_chunk
 from .opened import OpenJob
 from .plan import read_chunks
 from .settings import Execution
-from .workers import AGAIN, error_of
+from .workers import AGAIN, error_of, told
 
 LEFT = 1.0  # CPUs of the cluster that actors leave to Ray's own tasks, without which nothing hands them chunks
 WAVE = 10_000  # chunks that Ray is handed at once: each is an object of its, which the driver keeps track of
@@ -37,13 +37,13 @@ class Work:
 
     def __init__(self, folder: str, execution: dict[str, Any]) -> None:
         ran = Execution.from_json(execution)
-        self._watch = _Waiting(Background()) if ran.workload == "background" else Watch()
+        self._watch = Watch(waiting(ran))
         self._failed: dict[str, str] | None = None
         try:
             self._job = OpenJob(Path(folder), ran)
             self._chunks = read_chunks(self._job.folder.chunks, self._job.job)
         except EdgeEmbedError as error:  # told with each chunk: an actor that cannot begin is begun again for ever
-            self._failed = _told(error)
+            self._failed = told(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """Compute a batch of one number; what came of it is JSON, since rows of Ray have few types."""
@@ -61,18 +61,8 @@ class Work:
         try:
             outcome = compute_chunk(self._job, self._chunks[number], self._watch)
         except EdgeEmbedError as error:
-            return {"error": _told(error)}
+            return {"error": told(error)}
         return {"outcome": None if outcome is None else asdict(outcome)}
-
-
-class _Waiting(Watch):
-    """Wait while the machine is wanted."""
-
-    def __init__(self, background: Background) -> None:
-        self._background = background
-
-    def before(self) -> None:
-        self._background.wait()
 
 
 def run_on_ray(folder: Path, chunks: Sequence[Chunk], execution: Execution) -> Iterator[Outcome]:
@@ -83,9 +73,9 @@ def run_on_ray(folder: Path, chunks: Sequence[Chunk], execution: Execution) -> I
     """
     with _cluster() as ray:
         execution = _placed(execution, float(ray.cluster_resources().get("CPU", 0)), len(chunks))
-        waiting = [chunk.number for chunk in chunks]
-        while waiting:
-            wave, waiting = waiting[:WAVE], waiting[WAVE:]
+        left = [chunk.number for chunk in chunks]
+        while left:
+            wave, left = left[:WAVE], left[WAVE:]
             others = []
             for number, said in _computed(ray, folder, wave, execution):
                 if "error" in said:
@@ -94,8 +84,8 @@ def run_on_ray(folder: Path, chunks: Sequence[Chunk], execution: Execution) -> I
                     others.append(number)
                 else:
                     yield Outcome(**said["outcome"])
-            time.sleep(AGAIN if others and not waiting else 0)
-            waiting += others
+            time.sleep(AGAIN if others and not left else 0)
+            left += others
 
 
 def _computed(
@@ -156,10 +146,6 @@ def _cluster() -> Iterator[Any]:
         context.enable_progress_bars = before
         if ours:
             ray.shutdown()
-
-
-def _told(error: EdgeEmbedError) -> dict[str, str]:
-    return {"message": str(error), "kind": type(error).__name__}
 
 
 def _last_line(error: BaseException) -> str:

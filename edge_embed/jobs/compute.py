@@ -16,6 +16,7 @@ from edge_embed.pipeline.texts import text_fault
 from edge_embed.pipeline.windows import TruncationReport
 from edge_embed.records.row import Chunk, Fault, Input, Row
 
+from .background import Background
 from .embed import Computed, embed
 from .folder import claimed
 from .opened import OpenJob
@@ -58,10 +59,15 @@ class _Work:
 
 
 class Watch:
-    """Whom to tell of batches; this one does nothing."""
+    """Whom to tell of batches: this one tells nobody, and waits before each while the background says so."""
+
+    def __init__(self, background: Background | None = None) -> None:
+        self._background = background
 
     def before(self) -> None:
         """Come before each batch; may wait, or raise to stop."""
+        if self._background is not None:
+            self._background.wait()
 
     def after(self, texts: int, tokens: int) -> None:
         """Come after each batch, with the numbers of its texts and tokens."""
@@ -70,8 +76,8 @@ class Watch:
 def compute_chunk(job: OpenJob, chunk: Chunk, watch: Watch | None = None) -> Outcome | None:
     """Make a chunk's part, unless it is there; None where another process is at it.
 
-    Raises InputError for an
-    input that was changed or a disk that is full, BackendError; whatever happens, a part is whole or absent.
+    Raises InputError for an input that was changed or a disk that is full, BackendError; whatever happens, a part is
+    whole or absent.
     """
     partial = job.folder.partial(chunk.number)
     with claimed(partial) as mine:

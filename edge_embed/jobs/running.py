@@ -12,7 +12,7 @@ from edge_embed.errors import InputError, TruncationWarning, warn
 from edge_embed.records.row import Chunk
 from edge_embed.records.source import Kind
 
-from .background import Background
+from .background import Background, waiting
 from .cluster import run_on_ray
 from .compute import Outcome, Watch, compute_chunk
 from .folder import JobFolder
@@ -97,33 +97,30 @@ def _counted(outcomes: Iterator[Outcome], meter: Meter) -> Iterator[Outcome]:
 
 
 class _Watching(Watch):
-    """Count batches, and wait in the background before each."""
+    """Count batches."""
 
     def __init__(self, meter: Meter, background: Background | None) -> None:
-        self._meter, self._background = meter, background
+        super().__init__(background)
+        self._meter = meter
 
     def after(self, texts: int, tokens: int) -> None:
         self._meter.batch(texts, tokens)
 
-    def before(self) -> None:
-        if self._background is not None:
-            self._background.wait()
-
 
 def _alone(job: OpenJob, todo: Sequence[Chunk], meter: Meter) -> Iterator[Outcome]:
     """Compute chunks in this process; one that another process is at is asked for again when the others are done."""
-    watch = _Watching(meter, Background() if job.execution.workload == "background" else None)
-    waiting = list(todo)
-    while waiting:
+    watch = _Watching(meter, waiting(job.execution))
+    left = list(todo)
+    while left:
         others = []
-        for chunk in waiting:
+        for chunk in left:
             outcome = compute_chunk(job, chunk, watch)
             if outcome is None:
                 others.append(chunk)
             else:
                 yield outcome
-        waiting = others
-        time.sleep(AGAIN if waiting else 0)
+        left = others
+        time.sleep(AGAIN if left else 0)
 
 
 def _limit(execution: Execution, rows: int) -> float | None:

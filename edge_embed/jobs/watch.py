@@ -1,4 +1,4 @@
-"""How far a job is, for people on a terminal or in a log, and for machines; and waiting while the laptop is wanted."""
+"""How far a job is, for people on a terminal or in a log, and for machines."""
 
 from __future__ import annotations
 

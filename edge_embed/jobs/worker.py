@@ -18,11 +18,12 @@ from typing import Any, TextIO
 
 from edge_embed.errors import EdgeEmbedError
 
-from .background import Background
+from .background import Background, waiting
 from .compute import Watch, compute_chunk
 from .opened import OpenJob
 from .plan import read_chunks
 from .settings import Execution
+from .workers import told
 
 EVERY = 0.2  # seconds between two words about batches
 
@@ -31,7 +32,8 @@ class Teller(Watch):
     """Tell of batches, not of each, and stop when nobody listens any more."""
 
     def __init__(self, out: TextIO, background: Background | None) -> None:
-        self._out, self._background = out, background
+        super().__init__(background)
+        self._out = out
         self._texts = self._tokens = 0
         self._told = 0.0
         self.alone = False
@@ -40,8 +42,7 @@ class Teller(Watch):
         """Wait while the machine is wanted; end with whoever started this."""
         if self.alone:
             raise BrokenPipeError
-        if self._background is not None:
-            self._background.wait()
+        super().before()
 
     def after(self, texts: int, tokens: int) -> None:
         """Tell of a batch, or keep it for the next word."""
@@ -69,11 +70,11 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is not for the driver
     order = json.loads(sys.stdin.readline())
     execution = Execution.from_json(order["execution"])
-    teller = Teller(out, Background() if execution.workload == "background" else None)
+    teller = Teller(out, waiting(execution))
     try:
         _serve(Path(order["folder"]), execution, teller)
     except EdgeEmbedError as error:
-        teller.say("error", message=str(error), kind=type(error).__name__)
+        teller.say("error", **told(error))
     except BrokenPipeError:
         os._exit(1)  # the driver is gone: its pipe cannot be flushed
 

@@ -130,6 +130,11 @@ def _lost(worker: Worker, waiting: deque[Chunk], deaths: dict[int, int]) -> None
         waiting.appendleft(worker.chunk)
 
 
+def told(error: EdgeEmbedError) -> dict[str, str]:
+    """Return what another process makes the error of again, by `error_of`."""
+    return {"message": str(error), "kind": type(error).__name__}
+
+
 def error_of(word: Mapping[str, Any]) -> EdgeEmbedError:
     """Return the error that another process told of."""
     kind = getattr(errors, word["kind"], EdgeEmbedError)

@@ -35,7 +35,7 @@ from .remote import encode_query
 from .schema import MEMORY, connect
 from .status import Status, read_status
 from .update import Report, update
-from .walk import Walk, absolute
+from .walk import Walk, absolute, existing
 
 MOST_HITS = 1000
 
@@ -148,7 +148,7 @@ class Index:
         without a file, SearchIndexError while another process does the same.
         """
         commands = [parse_command(command) for command in extract]
-        roots = absolute(paths)
+        roots = existing(paths)
         with self._database.alone():
             self._database.put([], roots)
             known = [path for (path,) in self._database.rows("SELECT CAST(path AS BLOB) FROM root ORDER BY path")]
@@ -186,7 +186,7 @@ class Index:
         """
         if not 1 <= top <= MOST_HITS:
             raise InputError(f"top={top} must be from 1 to {MOST_HITS}")
-        left_out = {number for path in without for number in self._database.files_under(_absolute(path))}
+        left_out = {number for path in without for number in self._database.files_under(absolute(path))}
         asked = Query(
             vector=self._vector(query, server),
             text=query if isinstance(query, str) and hybrid else None,
@@ -201,7 +201,7 @@ class Index:
         rows = self._database.rows(
             "SELECT v.scale, v.codes FROM vector AS v JOIN passage AS p ON p.id = v.id JOIN source AS s "
             "ON s.id = p.source WHERE s.kind = 'file' AND s.key = ?",
-            _absolute(path),
+            absolute(path),
         )
         if not rows:
             raise InputError(f"{os.fspath(path)} has no passages in {self._database.path}: index it first")
@@ -224,8 +224,8 @@ class Index:
             found = self._database.rows(f"SELECT s.id FROM source AS s WHERE 1{filters.sql}", *filters.values)
             numbers |= {number for (number,) in found}
         for path in paths:
-            numbers |= self._database.files_under(_absolute(path))
-        self._database.remove(numbers, [_absolute(path) for path in paths])
+            numbers |= self._database.files_under(absolute(path))
+        self._database.remove(numbers, [absolute(path) for path in paths])
         self._database.tidy()
         return len(numbers)
 
@@ -285,7 +285,3 @@ class Index:
         if vector.shape != (self.meta.dims,) or not np.isfinite(vector).all():
             raise InputError(f"the query has shape {vector.shape}, expected finite numbers ({self.meta.dims},)")
         return vector
-
-
-def _absolute(path: str | bytes | os.PathLike[str]) -> bytes:
-    return os.path.abspath(os.path.expanduser(os.fsencode(path)))

@@ -66,3 +66,9 @@ def read_number(connection: sqlite3.Connection, key: str) -> int:
     """Read a number that changes as the index does: `generation` of the derived file, 0 where there was none yet."""
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return int(row[0]) if row is not None and isinstance(row[0], int) else 0
+
+
+def last_passage(connection: sqlite3.Connection) -> int:
+    """Return the highest number that a passage ever had, removed ones among them; 0 before the first."""
+    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passage'").fetchone()
+    return row[0] if row else 0

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_embed.vectors import differing, nearest
 
 from . import signs as signs_file
-from .meta import Meta, read_number
+from .meta import Meta, last_passage, read_number
 from .schema import MEMORY
 from .signs import Signs
 
@@ -24,8 +24,7 @@ FEW = 4  # where filters leave less than one in so many, only those are compared
 def is_stale(connection: sqlite3.Connection) -> bool:
     """Whether so much has come or gone since the columns were written that it is time to do so again."""
     columns, covered = (read_number(connection, name) for name in ("columns", "covered"))
-    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passage'").fetchone()
-    if (last[0] if last else 0) - covered > max(TAIL, SHARE * columns):
+    if last_passage(connection) - covered > max(TAIL, SHARE * columns):
         return True
     (gone,) = connection.execute("SELECT count(*) FROM gone").fetchone()
     return bool(gone > max(TAIL, GONE * columns))

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_embed.vectors import columns
 
-from .meta import Meta
+from .meta import Meta, last_passage
 
 MAGIC = b"EEBITS1\n"
 HEADER = struct.Struct("<8s32sQQIIII")  # magic, uuid, generation, rows, words, dims, crc32 of the rest, of this
@@ -118,8 +118,7 @@ def read(connection: sqlite3.Connection, index: str, meta: Meta, generation: int
 
 def _agrees(connection: sqlite3.Connection, signs: Signs, meta: Meta) -> bool:
     """Compare some passages, the last ones among them, with the database, which may be an older copy of itself."""
-    last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'passage'").fetchone()
-    if signs.covered > (last[0] if last else 0):
+    if signs.covered > last_passage(connection):
         return False
     rows = np.unique(np.linspace(0, len(signs.ids) - 1, SAMPLE).astype(np.int64))
     rows = np.union1d(rows, np.arange(max(0, len(signs.ids) - SAMPLE), len(signs.ids)))

@@ -137,11 +137,16 @@ def _left_out(path: bytes, pattern: re.Pattern[str]) -> bool:
     return bool(pattern.match(text) or pattern.match(text.rpartition(os.sep)[2]))
 
 
-def absolute(paths: Sequence[str | bytes | os.PathLike[str]]) -> list[bytes]:
-    """Return absolute paths' bytes; raise InputError for one that leads nowhere."""
+def absolute(path: str | bytes | os.PathLike[str]) -> bytes:
+    """Return a path's bytes from the root on, `~` read as a home."""
+    return os.path.abspath(os.path.expanduser(os.fsencode(path)))
+
+
+def existing(paths: Sequence[str | bytes | os.PathLike[str]]) -> list[bytes]:
+    """Return absolute paths; raise InputError for one that leads nowhere."""
     found = []
     for path in paths:
-        whole = os.path.abspath(os.path.expanduser(os.fsencode(path)))
+        whole = absolute(path)
         if not os.path.exists(whole):
             raise InputError(f"there is no file or folder {os.fsdecode(whole)}")
         found.append(whole)

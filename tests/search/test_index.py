@@ -28,11 +28,6 @@ NOTES = [
 
 
 @pytest.fixture
-def model(tiny_tokenizer: Path) -> Embedder:
-    return fake_model(tiny_tokenizer)
-
-
-@pytest.fixture
 def index(model: Embedder, tmp_path: Path) -> Iterator[Index]:
     with Index.open(tmp_path / "i.db", model) as index:
         index.add(NOTES)

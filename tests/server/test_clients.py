@@ -22,12 +22,9 @@ from cohere.core.api_error import ApiError
 from huggingface_hub import InferenceClient, close_session
 
 from edge_embed import Embedder
-from edge_embed.backends.fake import FakeBackend
-from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.server.gather import gather
 from edge_embed.vectors import Precision
 
-from support.fake import SPEC
 from support.service import Running, running
 
 TEXTS = ["the cat sat", "a dog ran", "the cat ran home"]
@@ -37,15 +34,6 @@ TEXTS = ["the cat sat", "a dog ran", "the cat ran home"]
 def service(tiny_tokenizer: Path) -> Iterator[Running]:
     with running(tiny_tokenizer, paths=gather()) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def embedder(tiny_tokenizer: Path) -> Iterator[Embedder]:
-    """Return what the service's model is, in process."""
-    with Embedder.from_parts(
-        SPEC, TextTokenizer(tiny_tokenizer, SPEC.max_tokens, "text"), FakeBackend(SPEC.dim)
-    ) as own:
-        yield own
 
 
 def equal(got: Sequence[Sequence[float]], expected: Any) -> bool:

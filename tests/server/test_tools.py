@@ -19,12 +19,9 @@ import pytest
 from PIL import Image
 
 from edge_embed import Embedder
-from edge_embed.backends.fake import FakeBackend
-from edge_embed.pipeline.tokenizer import TextTokenizer
 from edge_embed.server.gather import gather
 
 from support.drawings import photograph
-from support.fake import SPEC
 from support.seeing import SEES, SeeingLoader, seeing
 from support.service import Running, model, running
 
@@ -39,14 +36,6 @@ def service(tiny_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     keys.write_text(f"{KEY}\n")
     with running(tiny_tokenizer, paths=gather(), api_key_file=keys) as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def embedder(tiny_tokenizer: Path) -> Iterator[Embedder]:
-    with Embedder.from_parts(
-        SPEC, TextTokenizer(tiny_tokenizer, SPEC.max_tokens, "text"), FakeBackend(SPEC.dim)
-    ) as own:
-        yield own
 
 
 def post(service: Running, path: str, body: object, headers: dict[str, str]) -> Any:
