@@ -32,7 +32,7 @@ def edge(level: str, folder: Path, engine: str = "onnx") -> Callable[[Ids], obje
     from edge_embed.spec.model import ModelSpec
     from edge_embed.spec.weights import File, Weights
 
-    spec = ModelSpec(name="shape", architecture="-", dim=1, max_tokens=1, pooling="last", normalize=True)
+    spec = ModelSpec(name="shape", architecture="-", dim=1, max_tokens=1 << 17, pooling="last", normalize=True)
     name = ONNX_NAMES[level][0] if level in ONNX_NAMES else f"{level}.onnx"
     graph = File(path=f"onnx/{PORTABLE[level] if engine == 'openvino' else name}")
     backend = load(engine, folder, spec, Weights(format="onnx", level=level, files=(graph,)), usable_cpus())
