@@ -26,6 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("base", type=Path, help="the checkpoint's folder")
     parser.add_argument("eval", type=Path, help="queries, documents and which belongs to which, as JSON lines")
+    parser.add_argument("--openvino", action="store_true", help="int8 on OpenVINO, too")
 
 
 def run(args: argparse.Namespace) -> Report:
@@ -34,8 +35,12 @@ def run(args: argparse.Namespace) -> Report:
     vectors: dict[str, tuple[Vectors, Vectors]] = {}
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        (folder,) = convert(args.base, Path(scratch), [f"onnx:{level}" for level in LEVELS], task="retrieval")
+        levels = [f"onnx:{level}" for level in LEVELS]
+        (folder,) = convert(args.base, Path(scratch), levels, task="retrieval", portable=args.openvino)
         for level in LEVELS:
-            with Embedder(f"{folder}:{level}") as model:
+            with Embedder(f"{folder}:{level}", backend="onnx") as model:
                 vectors[level] = model.encode_query(queries), model.encode_document(documents)
+        if args.openvino:
+            with Embedder(f"{folder}:int8", backend="openvino") as model:
+                vectors["int8 on OpenVINO"] = model.encode_query(queries), model.encode_document(documents)
     return compare_levels(args.base.name, vectors, relevant)

@@ -17,6 +17,7 @@ from edge_embed.errors import CorruptModelError, UnsupportedModelError, listing
 from edge_embed.formats.onnx import read_graph
 from edge_embed.spec.model import ModelSpec
 
+from .attention import has_bfloat16, use_bfloat16_attention
 from .products import use_integer_kernels
 from .runtime import openvino
 
@@ -55,7 +56,8 @@ def open_session(path: Path, spec: ModelSpec, threads: int) -> Session:
         inputs = {port.any_name: _dtype(port, path) for port in model.inputs}
         words = _words(model)
         output = _keep_output(model, path, spec)
-        use_integer_kernels(model)
+        if use_integer_kernels(model) and has_bfloat16(core):
+            use_bfloat16_attention(model)
         compiled = core.compile_model(model, "CPU", {**SETTINGS, "INFERENCE_NUM_THREADS": threads})
         request = compiled.create_infer_request()
         request.infer({name: np.zeros((1, 1), dtype) for name, dtype in inputs.items()})
