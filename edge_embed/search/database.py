@@ -77,7 +77,7 @@ class Database:
         """Give back the room of what was removed, and write the derived file anew."""
         with self._lock:
             with store.writing(self._connection, self.path):
-                self._scanner.compact(self._connection)
+                self._scanner.compact(self._connection, anew=True)
                 self._connection.execute("INSERT INTO words (words) VALUES ('optimize')")
             with guarded(self.path):
                 self._connection.execute("VACUUM")

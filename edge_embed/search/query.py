@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from .coding import decode, words_of
 from .filters import Filters
+from .frequency import count_words
 from .hits import SearchHit, read_hits
 from .meta import Meta
 from .scan import Scanner
@@ -41,13 +42,15 @@ def answer(connection: sqlite3.Connection, scanner: Scanner, meta: Meta, query: 
     allowed = _allowed(connection, query)
     count = min(max(LEAST, EACH * query.top), max(MOST, query.top)) * max(1, ENOUGH // meta.dims)
     near = scanner.nearest(words_of(query.vector), count, allowed).tolist()
+    scores = cosines(connection, query.vector, near, meta.dims)
+    by_vector = sorted(scores, key=lambda id: -scores[id])
     worded: list[int] = []
     literal: list[int] = []
     if query.text is not None:
-        worded = by_words(connection, query.text, max(BY_WORDS, query.top), query.filters)
-        literal = by_letters(connection, query.text, query.filters)
-    scores = cosines(connection, query.vector, {*near, *worded, *literal}, meta.dims)
-    by_vector = sorted((id for id in near if id in scores), key=lambda id: -scores[id])
+        counts = count_words(connection, words_in(query.text))
+        worded = by_words(connection, counts, max(BY_WORDS, query.top), query.filters, by_vector)
+        literal = by_letters(connection, query.text, counts, query.filters, by_vector)
+        scores |= cosines(connection, query.vector, {*worded, *literal} - scores.keys(), meta.dims)
     fused = fuse([by_vector, worded])
     first = frozenset(literal)
     order = sorted({*fused, *first}, key=lambda id: (id not in first, -fused.get(id, 0.0), -scores.get(id, 0.0), id))

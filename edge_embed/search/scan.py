@@ -37,8 +37,8 @@ class Scanner:
         self._path, self._meta = path, meta
         self._stamp: tuple[int, int] | None = None
         self._base: Signs | None = None
-        self._dead: NDArray[np.intp] = np.empty(0, np.intp)
         self._tail = Signs(0, np.empty(0, np.int64), np.empty((0, 0), np.uint64))
+        self._dead: list[NDArray[np.intp]] = []  # rows of the columns and of the tail
 
     def refresh(self, connection: sqlite3.Connection) -> None:
         """Read what has changed since; within a transaction that reads."""
@@ -47,14 +47,21 @@ class Scanner:
             return
         generation = read_number(connection, "generation")
         if self._base is None or self._base.generation != generation:
-            self._base = self._open(connection, generation)
-        gone = np.array(connection.execute("SELECT id FROM gone ORDER BY id").fetchall(), np.int64).reshape(-1)
-        self._dead = _rows_of(self._base.ids, gone)
+            self._use(self._open(connection, generation))
+        assert self._base is not None
+        # Ids only grow, and what belongs to one never changes: rows that were read once stay right.
         newer = "SELECT id, bits FROM sign WHERE id > ? ORDER BY id"
-        rows = connection.execute(newer, (self._base.covered,)).fetchall()
+        rows = connection.execute(newer, (max(self._base.covered, self._tail.covered),)).fetchall()
         ids = np.array([id for id, _ in rows], np.int64)
-        self._tail = Signs(generation, ids, signs_file.laid_out([bits for _, bits in rows], self._meta.bits))
+        added = signs_file.laid_out([bits for _, bits in rows], self._meta.bits)
+        self._tail = self._tail.followed_by(Signs(generation, ids, added))
+        gone = np.array(connection.execute("SELECT id FROM gone ORDER BY id").fetchall(), np.int64).reshape(-1)
+        self._dead = [_rows_of(part.ids, gone) for part in (self._base, self._tail)]
         self._stamp = stamp
+
+    def _use(self, base: Signs) -> None:
+        empty = Signs(base.generation, base.ids[:0], base.words[:, :0])
+        self._base, self._tail, self._stamp = base, empty, None
 
     def _open(self, connection: sqlite3.Connection, generation: int) -> Signs:
         if self._path == MEMORY:
@@ -66,19 +73,27 @@ class Scanner:
                 signs_file.write(found, self._path, self._meta)
         return found
 
-    def compact(self, connection: sqlite3.Connection) -> None:
-        """Write the columns anew, in a new generation; within a transaction that writes.
+    def compact(self, connection: sqlite3.Connection, anew: bool = False) -> None:
+        """Write the columns in a new generation; within a transaction that writes.
 
-        A kill before its end leaves a file of a generation that the database does not have: it is made again.
+        They are the former ones with what has come since, or, `anew`, are gathered from the database. A kill before
+        the end leaves a file of a generation that the database does not have: it is made again.
         """
         generation = read_number(connection, "generation") + 1
-        made = signs_file.build(connection, self._meta, generation)
+        if anew:
+            made = signs_file.build(connection, self._meta, generation)
+        else:
+            self.refresh(connection)
+            assert self._base is not None
+            parts = zip((self._base, self._tail), self._dead, strict=True)
+            base, tail = (part.without(dead, generation) for part, dead in parts)
+            made = base.followed_by(tail)
         if self._path != MEMORY and not signs_file.write(made, self._path, self._meta):
             return
         connection.execute("DELETE FROM gone")
         numbers = {"generation": generation, "covered": made.covered, "columns": len(made.ids)}
         connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", numbers.items())
-        self._base, self._stamp = made, None
+        self._use(made)
 
     def nearest(
         self, query: NDArray[np.uint64], count: int, allowed: NDArray[np.int64] | None = None
@@ -86,8 +101,8 @@ class Scanner:
         """Return the ids of `count` passages whose signs differ least from a query's; of `allowed` ones, ascending."""
         assert self._base is not None
         parts = [
-            _nearest(query, self._base, self._dead, allowed, count),
-            _nearest(query, self._tail, self._dead[:0], allowed, count),
+            _nearest(query, signs, dead, allowed, count)
+            for signs, dead in zip((self._base, self._tail), self._dead, strict=True)
         ]
         ids, distances = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         order = np.lexsort((ids, distances))[:count]

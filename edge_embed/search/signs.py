@@ -39,6 +39,17 @@ class Signs:
         """The last id that is in it: later ones are still to be added."""
         return int(self.ids[-1]) if len(self.ids) else 0
 
+    def followed_by(self, later: Signs) -> Signs:
+        """Join with those of higher ids."""
+        if not len(later.ids):
+            return self
+        ids, words = np.concatenate([self.ids, later.ids]), np.concatenate([self.words, later.words], axis=1)
+        return Signs(self.generation, ids, words)
+
+    def without(self, rows: NDArray[np.intp], generation: int) -> Signs:
+        """Leave rows out, in a new generation."""
+        return Signs(generation, np.delete(self.ids, rows), np.delete(self.words, rows, axis=1))
+
 
 def place_of(index: str) -> Path:
     """Return where an index's signs are kept."""

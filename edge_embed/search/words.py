@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from .filters import Filters
+from .frequency import COUNTED, expression, quoted
+from .meta import last_passage
 
 MOST_WORDS = 32  # of a query that are looked up
-LITERAL = 50  # passages that may be put first since they hold the query itself
-SMALL = 10_000  # passages of which all may be ranked
-SAMPLE, MANY = 1000, 0.2  # the last passages, and the share of them that has a word which tells little
+LITERAL = 500  # passages that may be put first since they hold the query itself
+SMALL, SHORT = 100_000, 4  # passages above which words of fewer letters are not the beginning of others
 WORD = re.compile(r"[^\W_]+")
 
 
@@ -33,29 +34,38 @@ def literal_in(query: str) -> str | None:
     return None if not text or text.isalpha() else text
 
 
-def by_words(connection: sqlite3.Connection, query: str, count: int, filters: Filters) -> list[int]:
-    """Return the ids of passages with any of the query's words, the best by BM25 first."""
-    words = _telling(connection, words_in(query))
-    return _match(connection, " OR ".join(f'"{word}"' for word in words), count, filters) if words else []
+def by_words(
+    connection: sqlite3.Connection, counts: Mapping[str, int], count: int, filters: Filters, near: Sequence[int]
+) -> list[int]:
+    """Return the ids of passages with any of a query's words, of known frequency, the best by BM25 first.
+
+    Where all the words are frequent, those of `near` that have most of them come first, and no others.
+    """
+    match = expression(connection, counts)
+    if match is None:
+        texts = texts_of(connection, near)
+        held = {id: len(counts.keys() & all_words(texts.get(id, ""))) for id in near}
+        return sorted(filter(held.__getitem__, near), key=lambda id: -held[id])
+    return _match(connection, match, filters, "rank", count) if match else []
 
 
-def _telling(connection: sqlite3.Connection, words: list[str]) -> list[str]:
-    """Leave out words that many passages have, which tell little and take nearly all of the time; keep one at least."""
-    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM passage").fetchone()
-    if last < SMALL or len(words) < 2:
-        return words
-    query = "SELECT count(*) FROM words WHERE words MATCH ? AND rowid > ?"
-    counts = {word: connection.execute(query, (f'"{word}"', last - SAMPLE)).fetchone()[0] for word in words}
-    return [word for word in words if counts[word] <= MANY * SAMPLE] or [min(words, key=lambda word: counts[word])]
+def by_letters(
+    connection: sqlite3.Connection, query: str, counts: Mapping[str, int], filters: Filters, near: Sequence[int]
+) -> list[int]:
+    """Return the ids of passages that hold the query's letters, in upper or lower case, from a word's beginning on.
 
-
-def by_letters(connection: sqlite3.Connection, query: str, filters: Filters) -> list[int]:
-    """Return the ids of passages that hold the query's letters, in upper or lower case, from a word's beginning on."""
+    The last word may be the beginning of one: in a large index only if it is no short one, with which too many begin.
+    Where all the words are frequent, only `near` is read.
+    """
     literal = literal_in(query)
     words = WORD.findall(literal or "")
     if literal is None or not words:
         return []
-    found = _match(connection, f'"{" ".join(words)}" *', LITERAL, filters)
+    found = near
+    if min(counts.get(word.casefold(), 0) for word in words) <= COUNTED:
+        open_end = len(words[-1]) >= SHORT or last_passage(connection) < SMALL
+        match = quoted(" ".join(words)) + " *" * open_end
+        found = _match(connection, match, filters, "rowid DESC", LITERAL)  # to know the best all would have to be read
     texts = texts_of(connection, found)
     return [id for id in found if literal.casefold() in texts.get(id, "").casefold()]
 
@@ -66,12 +76,7 @@ def texts_of(connection: sqlite3.Connection, ids: Sequence[int]) -> dict[int, st
     return dict(connection.execute(f"SELECT id, CAST(text AS TEXT) FROM passage WHERE id IN ({marks})", ids))
 
 
-def _match(connection: sqlite3.Connection, expression: str, count: int, filters: Filters) -> list[int]:
-    if not filters.conditions:
-        query = "SELECT rowid FROM words WHERE words MATCH ? ORDER BY rank LIMIT ?"
-        return [id for (id,) in connection.execute(query, (expression, count))]
-    query = (
-        "SELECT w.rowid FROM words AS w JOIN passage AS p ON p.id = w.rowid JOIN source AS s ON s.id = p.source "
-        f"WHERE words MATCH ?{filters.sql} ORDER BY w.rank LIMIT ?"
-    )
-    return [id for (id,) in connection.execute(query, (expression, *filters.values, count))]
+def _match(connection: sqlite3.Connection, match: str, filters: Filters, order: str, count: int) -> list[int]:
+    joined = "JOIN passage AS p ON p.id = w.rowid JOIN source AS s ON s.id = p.source" if filters.conditions else ""
+    query = f"SELECT w.rowid FROM words AS w {joined} WHERE words MATCH ?{filters.sql} ORDER BY w.{order} LIMIT ?"
+    return [id for (id,) in connection.execute(query, (match, *filters.values, count))]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edge_embed import Embedder, Index, InputError, SearchIndexError
-from edge_embed.search import schema, signs, words
+from edge_embed.search import frequency, schema, signs, words
 from edge_embed.search.coding import Coded, code
 from edge_embed.search.filters import Filters
 from edge_embed.search.store import Passage, Source
@@ -338,11 +338,40 @@ def test_codes_are_of_length_one() -> None:
     assert abs(np.linalg.norm(np.frombuffer(one.codes, np.int8) * one.scale) - 1) < 1e-6
 
 
-def test_frequent_words_are_passed_over_in_large_indexes(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "SMALL", 50)
-    monkeypatch.setattr(words, "SAMPLE", 40)
+def test_few_passages_are_ranked_by_words_in_large_indexes(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frequency, "RANKED", 10)
+    monkeypatch.setattr(frequency, "COUNTED", 60)
     with Index.open(":memory:", model) as index:
-        index.add([{"id": n, "text": f"the word {'rare' if n == 7 else 'other'} {n}"} for n in range(100)])
+        index.add(
+            {"id": n, "text": f"the {'odd' if n % 3 else 'third'} {'odd' if n % 5 else 'fifth'} word {n}"}
+            for n in range(100)
+        )
         connection = index._database._connection
-        found = [words.by_words(connection, query, 100, Filters()) for query in ("the rare", "word the", "the")]
-    assert [len(ids) for ids in found] == [1, 100, 100]
+        near = [id for (id,) in connection.execute("SELECT id FROM passage ORDER BY id LIMIT 7")]
+
+        def found(query: str) -> list[int]:
+            counts = frequency.count_words(connection, words.words_in(query))
+            return [id - near[0] for id in words.by_words(connection, counts, 100, Filters(), near)]
+
+        assert found("the 7 unknown") == [7]
+        assert sorted(found("7 8")) == [7, 8]
+        assert found("8 9 third") == [9, 8]  # the frequent one adds to the score
+        assert sorted(found("third fifth")) == [*range(0, 100, 15)]  # both together
+        assert found("the word") == [*range(7)]  # those nearest by meaning, since all have them
+        assert found("odd fifth") == [5, 0, 1, 2, 3, 4, 6]
+        assert found("unknown") == []
+
+
+def test_letters_are_found_wherever_they_end(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Index.open(":memory:", model) as index:
+        index.add([{"id": n, "text": text} for n, text in enumerate(["on the island", "on the is", "off the isle"])])
+
+        def found(query: str) -> set[str | None]:
+            return {hit.id for hit in index.search(query, least=-1) if hit.literal}
+
+        assert found("the is") == {"0", "1", "2"}
+        monkeypatch.setattr(words, "SMALL", 3)
+        assert found("the is") == {"1"}
+        assert found("the isla") == {"0"}
+        monkeypatch.setattr(words, "COUNTED", 1)
+        assert found("on the") == {"0", "1"}  # in what is near
