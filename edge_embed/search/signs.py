@@ -44,11 +44,12 @@ class Signs:
         if not len(later.ids):
             return self
         ids, words = np.concatenate([self.ids, later.ids]), np.concatenate([self.words, later.words], axis=1)
-        return Signs(self.generation, ids, words)
+        return Signs(self.generation, ids, np.ascontiguousarray(words))
 
     def without(self, rows: NDArray[np.intp], generation: int) -> Signs:
         """Leave rows out, in a new generation."""
-        return Signs(generation, np.delete(self.ids, rows), np.delete(self.words, rows, axis=1))
+        words = np.ascontiguousarray(np.delete(self.words, rows, axis=1))
+        return Signs(generation, np.delete(self.ids, rows), words)
 
 
 def place_of(index: str) -> Path:

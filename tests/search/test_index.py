@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.search.made import open_new
 from edge_embed import Embedder, Index, InputError, SearchIndexError
 from edge_embed.search import frequency, schema, signs, words
 from edge_embed.search.coding import Coded, code
@@ -272,6 +273,27 @@ def test_bits_and_codes_find_what_float32_finds_through_changes(tmp_path: Path, 
     with Index.open(tmp_path / "v.db", model) as index:
         check(index)
         assert place.exists()
+
+
+def test_the_derived_file_is_carried_on_as_it_would_be_gathered_anew(tmp_path: Path) -> None:
+    """Vectors of more than 64 bits, so that there are several columns; with removals from what is old and new."""
+    rows = np.random.default_rng(7).standard_normal((9000, 200), np.float32)
+    database = open_new(tmp_path / "v.db", 200)
+    for start in (0, 4500, 4600):
+        entries = [
+            (Source(kind="item", key=str(n).encode(), time=0.0), [Passage(0, 1, None, "a")], [coded])
+            for n, coded in enumerate(code(rows[start : start + 4500]), start)
+        ]
+        database.put(entries)
+        database.tidy()
+    database.remove(range(1, 9000, 2))
+    database.tidy()
+    carried = signs.place_of(database.path).read_bytes()
+    database.compact()
+    anew = signs.place_of(database.path).read_bytes()
+    assert carried[signs.HEADER.size :] == anew[signs.HEADER.size :]
+    assert len(anew) == signs.HEADER.size + 8 * (1 + 4) * 4500
+    database.close()
 
 
 def test_an_older_copy_beside_a_newer_derived_file(tmp_path: Path, model: Embedder) -> None:
