@@ -12,7 +12,7 @@ from haystack import Document, component, default_from_dict, default_to_dict
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
 
-from ._opening import config_of, open_model
+from ._opening import check_options, config_of, open_model
 
 
 class _Component:
@@ -22,6 +22,7 @@ class _Component:
     """
 
     def __init__(self, model: str | Embedder, options: dict[str, Any] | None = None) -> None:
+        check_options(options)  # now, not when the pipeline warms up
         self._model, self._options = model, options
         self._embedder: Embedder | None = model if isinstance(model, Embedder) else None
 

@@ -32,6 +32,10 @@ class EdgeEmbeddingFunction(TextEmbeddingFunction):
 
     _embedder: Embedder | None = PrivateAttr(default=None)
 
+    def __init__(self, **fields: Any) -> None:
+        config_of(fields.get("model", ""), fields.get("options"))  # a table notes what it is made with
+        super().__init__(**fields)
+
     def ndims(self) -> int:
         """Return the vectors' dimensions."""
         return self._opened().dim
@@ -46,7 +50,6 @@ class EdgeEmbeddingFunction(TextEmbeddingFunction):
 
     def _opened(self) -> Embedder:
         if self._embedder is None:
-            config_of(self.model, self.options)
             self._embedder = open_model(self.model, self.options)
         return self._embedder
 

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from edge_embed.embedder import Embedder
 from edge_embed.spec.model import Side
 
-from ._opening import DEFAULT, open_model
+from ._opening import DEFAULT, check_options, open_model
 
 
 class TextEmbedder(TransformerMixin, BaseEstimator):
@@ -55,6 +55,7 @@ class TextEmbedder(TransformerMixin, BaseEstimator):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
+        check_options(self.options)  # what is unknown may be a secret, and is not written down
         return {name: value for name, value in super().__getstate__().items() if name != "_open"}
 
     def _opened(self) -> Embedder:

@@ -237,3 +237,72 @@ def test_sklearn(reference: str, embedder: Embedder) -> None:
     drinks = ["tea", "coffee", "a glass of milk", "a bus", "a train", "the tram"]
     pipeline = make_pipeline(TextEmbedder(reference), LogisticRegression()).fit(drinks, [1, 1, 1, 0, 0, 0])
     assert pipeline.predict(["water to drink", "my car"]).tolist() == [1, 0]
+
+
+SECRET = "hf_never_written_down"
+
+
+def _haystack(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.haystack import EdgeDocumentEmbedder
+
+    return EdgeDocumentEmbedder(model, options).to_dict()
+
+
+def _llama_index(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.llama_index import EdgeEmbedding
+
+    return EdgeEmbedding(model, options=options).to_dict()
+
+
+def _chroma(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.chroma import EdgeEmbeddingFunction
+
+    return EdgeEmbeddingFunction(model, options).get_config()
+
+
+def _lancedb(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.lancedb import EdgeEmbeddingFunction
+
+    return EdgeEmbeddingFunction.create(model=model, options=options).safe_model_dump()
+
+
+def _sklearn(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.sklearn import TextEmbedder
+
+    return pickle.dumps(TextEmbedder(model, options=options))
+
+
+def _langchain(model: str, options: dict[str, Any]) -> Any:
+    from langchain_core.load import dumpd
+
+    from edge_embed.integrations.langchain import EdgeEmbeddings
+
+    return dumpd(EdgeEmbeddings(model, **options))
+
+
+def _sentence_transformers(model: str, options: dict[str, Any]) -> Any:
+    from edge_embed.integrations.sentence_transformers import SentenceTransformer
+
+    return pickle.dumps(SentenceTransformer(model, **options))
+
+
+@pytest.mark.parametrize(
+    ("package", "write"),
+    [
+        ("haystack", _haystack),
+        ("llama_index.core", _llama_index),
+        ("chromadb", _chroma),
+        ("lancedb", _lancedb),
+        ("sklearn", _sklearn),
+        ("langchain_core", _langchain),
+        ("edge_embed", _sentence_transformers),
+    ],
+)
+def test_what_is_written_down_holds_known_options_alone(package: str, write: Any, reference: str) -> None:
+    pytest.importorskip(package, reason=TOLD)
+    assert write(reference, {"threads": 1})
+    with pytest.raises(InputError, match="unknown option 'thread'; did you mean 'threads'"):
+        write(reference, {"thread": 1})
+    with pytest.raises(InputError, match=r"token.*HF_TOKEN") as refused:
+        write(reference, {"token": SECRET})
+    assert SECRET not in str(refused.value)
