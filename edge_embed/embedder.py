@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from edge_embed.backends import ImageBackend, TextBackend
+from edge_embed.device.background import BATTERY_BELOW
 from edge_embed.device.machine import resident_peak
 from edge_embed.images.sources import ImageSources
 from edge_embed.loading.load import LoadedModel, load_model, switch_task
-from edge_embed.loading.request import LoadRequest, load_request
+from edge_embed.loading.request import LoadRequest, ModelWorkload, load_request
 from edge_embed.notebooks.html import facts_html
 from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE
@@ -21,28 +22,29 @@ from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer, Truncation
 from edge_embed.records.whole import read_inputs
 from edge_embed.selection.choose import BATCH_TOKENS
-from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import ModelSpec, Pooling, Side
 from edge_embed.vectors import Array, Precision
 
 from .errors import InputError
 
-BackendName = Literal["auto", "gguf", "mlx", "onnx", "openvino", "static"]
+BackendName = Literal["auto", "fastest", "gguf", "mlx", "onnx", "openvino", "static"]
 
 
 class Embedder(Encoder):
     """A loaded model that turns texts and images into vectors.
 
     `model` is `PLACE[:LEVEL][@REVISION]`: a local folder, .onnx or .gguf file, `user/repo`, or `package:NAME/FOLDER`;
-    LEVEL is one of ONNX (float32 to int4), GGUF (F32 to IQ1_S) or MLX (float32 to 4bit). `task` picks one of a base's
+    LEVEL is one of ONNX (float32 to int4), GGUF (F32 to IQ1_S) or MLX (float32 to 4bit). `backend` "fastest" converts
+    weights without a LEVEL to ONNX, once, where that runs faster here, and else is "auto". `task` picks one of a base's
     adapters, and with a suffix (`retrieval.query`, `retrieval.passage`) the prompt that `encode` uses. `max_tokens`
     shortens the model's own limit, `truncate_dim` the vectors of every call. `max_memory` (bytes, or "1GB") bounds the
     process's memory by smaller batches. Where no level is named, `workload` says for which use the fastest weights are
-    chosen: "bulk", or "single" texts. `offline` forbids the network; `image_sources` says where images may come from.
-    What spells a special token in a text, such as [PAD], becomes that token, as in sentence-transformers; with
-    `special_tokens="text"` it is read as text, which a service should ask for. A prompt's own tokens remain tokens.
-    `pooling` and `prompts`, prefixes or templates with `{text}` by name, win over what the folder says or leaves open;
-    `spec` does so with any key of edge_embed.json.
+    chosen: "bulk", or "single" texts; "background" is bulk in one thread of low priority, which waits while others use
+    the processor, while it is hot, and below `battery_below` per cent of a battery. `offline` forbids the network;
+    `image_sources` says where images may come from. What spells a special token in a text, such as [PAD], becomes that
+    token, as in sentence-transformers; with `special_tokens="text"` it is read as text, which a service should ask for.
+    A prompt's own tokens remain tokens. `pooling` and `prompts`, prefixes or templates with `{text}` by name, win over
+    what the folder says or leaves open; `spec` does so with any key of edge_embed.json.
 
     Copies and pickles hold these arguments alone, and open the model again. Raises InputError or ModelError.
 
@@ -64,7 +66,8 @@ class Embedder(Encoder):
         max_tokens: int | None = None,
         truncate_dim: int | None = None,
         max_memory: int | str | None = None,
-        workload: Workload = "bulk",
+        workload: ModelWorkload = "bulk",
+        battery_below: int = BATTERY_BELOW,
         threads: int | None = None,
         cache_dir: str | os.PathLike[str] | None = None,
         offline: bool | None = None,
@@ -82,6 +85,7 @@ class Embedder(Encoder):
             max_tokens=max_tokens,
             max_memory=max_memory,
             workload=workload,
+            battery_below=battery_below,
             threads=threads,
             cache_dir=cache_dir,
             offline=offline,
@@ -111,6 +115,7 @@ class Embedder(Encoder):
             pipeline=Pipeline(spec, tokenizer, backend, vision),
             batch_tokens=BATCH_TOKENS,
             level=type(backend).__name__,
+            backend=type(backend).__name__,
             why=f"{type(backend).__name__}, given by the caller",
         )
         return self
@@ -182,12 +187,21 @@ class Embedder(Encoder):
 
     @property
     def level(self) -> str:
-        """Which weights were loaded: `format:level`, and the backend where its name is not the format's.
+        """Which weights were loaded: `format:level`.
 
         >>> model.level
         'onnx:int8'
         """
         return self._opened.level
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend that runs them.
+
+        >>> model.backend
+        'onnx'
+        """
+        return self._opened.backend
 
     def explain(self) -> str:
         """Say in a few lines what was loaded and why.

@@ -31,7 +31,8 @@ from edge_embed.layouts.folder import ModelFolder
 from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.onnx import find_onnx
 from edge_embed.pipeline.batches import make_batches
-from edge_embed.selection.choose import BATCH_TOKENS, Constraints, choose
+from edge_embed.selection.choice import Constraints
+from edge_embed.selection.choose import BATCH_TOKENS, choose
 from edge_embed.selection.speed import Candidate, Workload, estimate
 from edge_embed.spec.golden import Fidelity
 from edge_embed.spec.model import ModelSpec

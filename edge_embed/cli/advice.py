@@ -12,9 +12,9 @@ from typing import Any, get_args
 from edge_embed.errors import InputError
 from edge_embed.loading.find import explain_place, find_model
 from edge_embed.loading.request import load_request
-from edge_embed.selection.choose import BATCH_TOKENS, MIN_BATCH_TOKENS, choose
+from edge_embed.selection.choose import BATCH_TOKENS, choose
 from edge_embed.selection.doctor import diagnose
-from edge_embed.selection.memory import MemoryPlan, memory_plan, memory_plans
+from edge_embed.selection.memory import MIN_BATCH_TOKENS, MemoryPlan, memory_plan, memory_plans
 from edge_embed.selection.speed import Workload
 
 from .demo import passages
@@ -95,16 +95,19 @@ def _print_table(plans: list[MemoryPlan], limit: int | None) -> None:
 def _doctor(args: argparse.Namespace) -> None:
     """Print one paragraph, or JSON for a ticket; of a model, what would be chosen and why."""
     diagnosis = diagnose()
-    chosen = None
+    chosen = fastest = None
     if args.model:
         request = load_request(args.model, workload=args.workload, cache_dir=args.cache_dir)
         with find_model(request, look=True) as found:
-            choice = choose(found.model, replace(request.constraints, measure=False))
+            constraints = replace(request.constraints, measure=False)
+            choice, other = (choose(found.model, replace(constraints, converting=one)) for one in (False, True))
+            fastest = f"{other.name}, {other.why}" if other.instead else None
             chosen = f"{choice.name} ({choice.why}){explain_place(request, found)}"
     if args.json:
-        print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen}, indent=2))
+        print(json.dumps(diagnosis.to_json() | {"model": args.model, "choice": chosen, "fastest": fastest}, indent=2))
         return
     sentence = f" Of {args.model}, {chosen} would be loaded." if chosen else ""
+    sentence += f' backend="fastest" would load {fastest}.' if fastest else ""
     print(textwrap.fill(diagnosis.paragraph() + sentence, 100, break_long_words=False, break_on_hyphens=False))
 
 

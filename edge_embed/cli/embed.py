@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_embed.backends.facts import names
+from edge_embed.backends.facts import FASTEST, names
 from edge_embed.errors import InputError, listing, printable
 from edge_embed.jobs.output import STANDARD_OUTPUT, SUFFIXES, Format, check_output, opened, write
 from edge_embed.jobs.records import Record
@@ -29,6 +29,7 @@ from .texts import Remembered, lines_of, records_of
 if TYPE_CHECKING:
     from edge_embed.embedder import Embedder
 
+BACKEND = "fastest: as ONNX, converted once, where that is faster here"
 SHOWN, WIDTH = 4, 40  # numbers of a vector and letters of its text that a summary shows
 
 
@@ -67,7 +68,7 @@ def configure(commands: Any, default: str) -> None:
         command.add_argument(
             "--task", help="one of the model's tasks, or retrieval.query or .passage for that side's prompt"
         )
-        command.add_argument("--backend", default="auto", choices=["auto", *names()])
+        command.add_argument("--backend", default="auto", choices=["auto", FASTEST, *names()], help=BACKEND)
         command.add_argument("--threads", type=int, metavar="N", help="default: every CPU that may be used")
         command.add_argument("--max-memory", metavar="SIZE", help="such as 512MB or 1GB; smaller batches keep to it")
         command.add_argument("--offline", action="store_true", default=None, help="never use the network")

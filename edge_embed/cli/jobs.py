@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
+from edge_embed.device.priority import lower
 from edge_embed.errors import InputError, printable
 from edge_embed.jobs.settings import ROWS, Execution, Format, JobEngine, JobWorkload, Settings, parse_shard, parse_share
 from edge_embed.jobs.watch import Show
@@ -16,6 +17,8 @@ from edge_embed.pipeline.tokenizer import Truncation
 from edge_embed.records.source import Kind
 from edge_embed.spec.model import Side
 from edge_embed.vectors import Precision
+
+from .battery import add_battery
 
 REJECTED = 3  # the exit code of a job that is done and has no vector for some rows
 
@@ -80,8 +83,9 @@ def _add_execution(run: argparse.ArgumentParser, default: str) -> None:
     group.add_argument("--no-dedupe", action="store_true", help="compute a text as often as it occurs")
     group.add_argument("--max-rejected", metavar="N", help="stop when more rows are rejected: a number, or 1%%")
     group.add_argument(
-        "--workload", default="bulk", choices=get_args(JobWorkload), help="background: wait while others need the CPU"
+        "--workload", default="bulk", choices=get_args(JobWorkload), help="background: be last, and wait for room"
     )
+    add_battery(group)
     group.add_argument("--engine", default="local", choices=get_args(JobEngine), help="ray: processes on a cluster")
     group.add_argument("--cpus", type=float, metavar="N", help="of one of Ray's processes (default: an even share)")
     group.add_argument("--gpus", type=float, metavar="N", help="of one of Ray's processes (default: none)")
@@ -96,6 +100,8 @@ def _run(args: argparse.Namespace) -> int:
         raise InputError("name the job's folder: --out DIR")
     from edge_embed.jobs.running import run_job
 
+    if args.workload == "background":
+        lower(whole=True)
     going_on = not args.inputs
     settings = None if going_on and (args.out / "job.json").exists() and not _given(args) else _settings(args)
     model = args.model or (None if settings is None else args.default_model)
@@ -132,6 +138,7 @@ def _execution(args: argparse.Namespace, model: str | None) -> Execution:
         dedupe=not args.no_dedupe,
         max_rejected=None if args.max_rejected is None else parse_share(args.max_rejected),
         workload=args.workload,
+        battery_below=args.battery_below,
         engine=args.engine,
         cpus=args.cpus,
         gpus=args.gpus,

@@ -8,18 +8,20 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from edge_embed.errors import InputError, printable
+
+from .battery import add_battery
 
 if TYPE_CHECKING:
     from edge_embed.search.hits import SearchHit
     from edge_embed.search.index import Index
 
+Workload = Literal["bulk", "background"]
 VARIABLE = "EDGE_EMBED_INDEX"
 SHOWN = 240  # letters of a passage on a terminal
 LISTED = 20  # files without text that are named, unless all are asked for
-NICE = 10  # what --watch adds to its own niceness: whoever works at the machine comes first
 LEAST_PAUSE, PAUSES = 2.0, 20  # seconds between two looks, and how many times a look's own time
 
 
@@ -39,7 +41,13 @@ def configure(commands: Any, default: str) -> None:
         metavar="COMMAND",
         help="prints the text of a file, as in 'pandoc -t plain {}' or '.docx,.odt=pandoc -t plain {}'; may recur",
     )
-    index.add_argument("--watch", action="store_true", help="go on looking for changes, with low priority")
+    index.add_argument("--watch", action="store_true", help="go on looking for changes, in the background")
+    index.add_argument(
+        "--workload",
+        choices=get_args(Workload),
+        help="background: be last, and wait for room (default: with --watch, else bulk)",
+    )
+    add_battery(index)
     index.add_argument("--status", action="store_true", help="only say what is in the index, and what was left out")
     index.add_argument("--compact", action="store_true", help="only give back the room of what was removed")
     index.add_argument("--remove", type=Path, action="append", default=[], metavar="PATH", help="forget it; may recur")
@@ -98,19 +106,23 @@ def _index(args: argparse.Namespace) -> None:
 
 
 def _opened(path: Path, args: argparse.Namespace) -> Index:
+    from edge_embed.device.priority import lower
     from edge_embed.embedder import Embedder
     from edge_embed.search.chunk import TOKENS
     from edge_embed.search.extract import check_splitting
     from edge_embed.search.index import Index
 
     check_splitting()
-    if args.watch and hasattr(os, "nice"):
-        os.nice(NICE)
+    workload: Workload = args.workload or ("background" if args.watch else "bulk")
+    if workload == "background":
+        lower(whole=True)
     if path.exists() and args.model is None:
         if args.task or args.dims or args.chunk_tokens:
             raise InputError(f"--task, --dims and --chunk-tokens are a new index's, and {path} exists")
-        return Index.open(path, create=False)
-    model = Embedder(args.model or args.default_model, task=args.task)
+        return Index.open(path, create=False, workload=workload, battery_below=args.battery_below)
+    model = Embedder(
+        args.model or args.default_model, task=args.task, workload=workload, battery_below=args.battery_below
+    )
     try:
         index = Index.open(path, model, dims=args.dims, chunk_tokens=args.chunk_tokens or TOKENS)
     except BaseException:

@@ -1,49 +1,85 @@
-"""Waiting while the machine is wanted for something else, or runs on its battery."""
+"""Waiting while the machine is wanted for something else, is hot, or runs down its battery."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from .settings import Execution
+from edge_embed.errors import InputError
 
-NICE = 10
+from .battery import charge
+from .heat import hot
+
 LOOK, WAIT = 5.0, 10.0  # seconds between two looks, and before one who waits looks again
 BUSY = 0.5  # CPUs that others use
+COOLER = 5.0  # degrees below a sensor's bound, before what waited goes on
+BATTERY_BELOW = 40  # per cent
 ROOT = Path("/")
+logger = logging.getLogger(__name__)
+
+
+def check_battery(battery_below: int) -> None:
+    """Raise InputError for what is no per cent."""
+    if not 0 <= battery_below <= 100:
+        raise InputError(f"battery_below={battery_below} must be from 0, which never waits, to 100")
 
 
 class Background:
-    """Let a job be the last that gets the processor, and hold it while others use more than half a CPU."""
+    """Say when there is room for work that can wait; for all threads of a process.
 
-    def __init__(self, root: Path = ROOT, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._root, self._sleep = root, sleep
+    There is none while others use more than half a CPU, while a sensor is at the bound from which the machine slows
+    down, and while it runs on a battery with less than `battery_below` per cent.
+    """
+
+    def __init__(
+        self,
+        battery_below: int = BATTERY_BELOW,
+        root: Path = ROOT,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self._battery_below, self._root = battery_below, root
+        self._stopped, self._lock = threading.Event(), threading.Lock()
+        self._sleep = sleep or self._stopped.wait
         self._looked = time.monotonic()
         self._before = self._used()
-        with contextlib.suppress(OSError, AttributeError):  # Windows has none
-            os.nice(max(0, NICE - os.nice(0)))
 
     def wait(self) -> None:
-        """Return when the machine is free; looks every few seconds only."""
-        if time.monotonic() - self._looked < LOOK:
-            return
-        while self.busy():
-            self._sleep(WAIT)
+        """Return when there is room, or after `stop`; looks every few seconds only."""
+        with self._lock:
+            if time.monotonic() - self._looked < LOOK:
+                return
+            waited = False
+            while not self._stopped.is_set() and (reason := self.reason(waited)):
+                if not waited:
+                    logger.info("waiting: %s", reason)
+                waited = True
+                self._sleep(WAIT)
 
-    def busy(self) -> bool:
-        """Whether the machine runs on its battery, or others have used more than half a CPU since the last look."""
+    def stop(self) -> None:
+        """Let those go on who wait, and nobody wait any more."""
+        self._stopped.set()
+
+    def reason(self, waited: bool = False) -> str | None:
+        """Say why there is no room; None where there is. Counts what others did since the last look.
+
+        What `waited` until now goes on when a hot sensor is somewhat cooler than the bound at which it stopped.
+        """
         before, seconds = self._before, max(1e-3, time.monotonic() - self._looked)
         self._looked, self._before = time.monotonic(), self._used()
-        if on_battery(self._root):
-            return True
+        left = charge(self._root)
+        if left is not None and left < self._battery_below:
+            return f"the battery has {left:.0f} %, less than {self._battery_below}"
+        if sensor := hot(self._root, COOLER if waited else 0.0):
+            return sensor
         if before is None or self._before is None:
-            return self._load() > BUSY + 1
-        return (self._before - before) / seconds > BUSY
+            return "others use the processor" if self._load() > BUSY + 1 else None
+        used = (self._before - before) / seconds
+        return f"others use {used:.1f} CPUs" if used > BUSY else None
 
     def _used(self) -> float | None:
         """Return the seconds of CPU that all but this job's processes have used since the start of the machine."""
@@ -69,23 +105,3 @@ class Background:
             return os.getloadavg()[0]
         except (OSError, AttributeError):
             return 0.0
-
-
-def waiting(execution: Execution) -> Background | None:
-    """Return what a job in the background waits by; None for one in the foreground."""
-    return Background() if execution.workload == "background" else None
-
-
-def on_battery(root: Path = ROOT) -> bool:
-    """Whether a battery is being used up; False where there is none, or the system does not tell."""
-    if sys.platform == "darwin" and root == ROOT:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            told = subprocess.run(["pmset", "-g", "batt"], capture_output=True, text=True, timeout=5, check=True)
-            return "Battery Power" in told.stdout
-    for path in (root / "sys/class/power_supply").glob("*/status"):
-        with contextlib.suppress(OSError):
-            if path.read_text("ascii", errors="replace").strip() == "Discharging":
-                scope = path.with_name("scope")
-                if not (scope.exists() and scope.read_text("ascii", errors="replace").strip() == "Device"):
-                    return True  # not that of a mouse
-    return False

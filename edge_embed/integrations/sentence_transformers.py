@@ -213,8 +213,9 @@ class SentenceTransformer:
 
     @property
     def model_card_data(self) -> Card:
-        """What evaluations write down of the model; the name holds the level, since results are kept by it."""
-        return Card(f"edge_embed/{self.embedder.spec.name}-{self.embedder.level.replace(':', '-')}")
+        """What evaluations write down of the model; its name has backend and level, since results are kept by it."""
+        level = self.embedder.level.rpartition(":")[2]
+        return Card(f"edge_embed/{self.embedder.spec.name}-{self.embedder.backend}-{level}")
 
     def eval(self) -> Self:
         """Return the model, which is never trained."""
@@ -238,9 +239,7 @@ class SentenceTransformer:
         self._metric = METRICS[word]
 
     def _open(self, more: dict[str, Any]) -> Embedder:
-        if isinstance(self._model, Embedder):
-            return open_model(self._model, {**self._options, **more})
-        return Embedder(self._model, **{**self._options, **more})
+        return open_model(self._model, {**self._options, **more})
 
     def _encode_side(self, inputs: Any, name: str | None, options: dict[str, Any], side: str) -> Any:
         if name is None and options.get("prompt") is None and side in self.prompts:

@@ -20,7 +20,6 @@ from edge_embed.errors import BackendError, EdgeEmbedError, MissingDependencyErr
 from edge_embed.records.row import Chunk
 from edge_embed.remedies.installing import install_extra
 
-from .background import waiting
 from .compute import Outcome, Watch, compute_chunk
 from .opened import OpenJob
 from .plan import read_chunks
@@ -37,7 +36,7 @@ class Work:
 
     def __init__(self, folder: str, execution: dict[str, Any]) -> None:
         ran = Execution.from_json(execution)
-        self._watch = Watch(waiting(ran))
+        self._watch = Watch()
         self._failed: dict[str, str] | None = None
         try:
             self._job = OpenJob(Path(folder), ran)

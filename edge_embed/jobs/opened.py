@@ -92,5 +92,12 @@ class OpenJob:
 
 
 def open_model(reference: str, settings: Settings, execution: Execution) -> Embedder:
-    """Open the model as a job asks for it."""
-    return Embedder(reference, task=settings.task, threads=execution.threads, special_tokens=settings.special_tokens)
+    """Open the model as a job asks for it; in the background it waits by itself."""
+    return Embedder(
+        reference,
+        task=settings.task,
+        workload=execution.workload,
+        battery_below=execution.battery_below,
+        threads=execution.threads,
+        special_tokens=settings.special_tokens,
+    )

@@ -12,7 +12,6 @@ from edge_embed.errors import InputError, TruncationWarning, warn
 from edge_embed.records.row import Chunk
 from edge_embed.records.source import Kind
 
-from .background import Background, waiting
 from .cluster import run_on_ray
 from .compute import Outcome, Watch, compute_chunk
 from .folder import JobFolder
@@ -99,8 +98,7 @@ def _counted(outcomes: Iterator[Outcome], meter: Meter) -> Iterator[Outcome]:
 class _Watching(Watch):
     """Count batches."""
 
-    def __init__(self, meter: Meter, background: Background | None) -> None:
-        super().__init__(background)
+    def __init__(self, meter: Meter) -> None:
         self._meter = meter
 
     def after(self, texts: int, tokens: int) -> None:
@@ -109,7 +107,7 @@ class _Watching(Watch):
 
 def _alone(job: OpenJob, todo: Sequence[Chunk], meter: Meter) -> Iterator[Outcome]:
     """Compute chunks in this process; one that another process is at is asked for again when the others are done."""
-    watch = _Watching(meter, waiting(job.execution))
+    watch = _Watching(meter)
     left = list(todo)
     while left:
         others = []

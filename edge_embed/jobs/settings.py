@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from edge_embed.device.background import BATTERY_BELOW, check_battery
 from edge_embed.errors import InputError, listing
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Truncation
@@ -82,7 +83,7 @@ class Settings:
 class Execution:
     """How a job is run, which changes no byte of its parts.
 
-    `cpus` and `gpus` are what one of Ray's processes takes.
+    `cpus` and `gpus` are what one of Ray's processes takes. `battery_below`, per cent, is for work in the background.
     `shard` (I, N) takes the chunks whose number leaves I when divided by N. `max_rejected` is a number of rows, or a
     share of all of them if less than 1. `inputs` are where the files lie on this machine, in the job's order.
     """
@@ -94,6 +95,7 @@ class Execution:
     dedupe: bool = True
     max_rejected: float | None = None
     workload: JobWorkload = "bulk"
+    battery_below: int = BATTERY_BELOW
     engine: JobEngine = "local"
     cpus: float | None = None
     gpus: float | None = None
@@ -106,6 +108,7 @@ class Execution:
             raise InputError(f"processes={self.processes} must be at least 1")
         if self.workload not in get_args(JobWorkload):
             raise InputError(f"unknown workload {self.workload!r}: choose from {listing(get_args(JobWorkload))}")
+        check_battery(self.battery_below)
         if self.engine not in get_args(JobEngine):
             raise InputError(f"unknown engine {self.engine!r}: choose from {listing(get_args(JobEngine))}")
         if self.engine == "local" and (self.cpus or self.gpus):

@@ -16,9 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TextIO
 
+from edge_embed.device.priority import lower
 from edge_embed.errors import EdgeEmbedError
 
-from .background import Background, waiting
 from .compute import Watch, compute_chunk
 from .opened import OpenJob
 from .plan import read_chunks
@@ -31,18 +31,16 @@ EVERY = 0.2  # seconds between two words about batches
 class Teller(Watch):
     """Tell of batches, not of each, and stop when nobody listens any more."""
 
-    def __init__(self, out: TextIO, background: Background | None) -> None:
-        super().__init__(background)
+    def __init__(self, out: TextIO) -> None:
         self._out = out
         self._texts = self._tokens = 0
         self._told = 0.0
         self.alone = False
 
     def before(self) -> None:
-        """Wait while the machine is wanted; end with whoever started this."""
+        """End with whoever started this."""
         if self.alone:
             raise BrokenPipeError
-        super().before()
 
     def after(self, texts: int, tokens: int) -> None:
         """Tell of a batch, or keep it for the next word."""
@@ -70,7 +68,9 @@ def main() -> None:
     os.dup2(2, 1)  # what libraries print is not for the driver
     order = json.loads(sys.stdin.readline())
     execution = Execution.from_json(order["execution"])
-    teller = Teller(out, waiting(execution))
+    if execution.workload == "background":
+        lower(whole=True)
+    teller = Teller(out)
     try:
         _serve(Path(order["folder"]), execution, teller)
     except EdgeEmbedError as error:

@@ -111,8 +111,9 @@ def run_workers(folder: Path, chunks: Sequence[Chunk], execution: Execution, met
 
 
 def _shared(execution: Execution, processes: int) -> Execution:
-    """Give each process its share of the threads."""
-    threads = execution.threads or max(1, this_device().threads // processes)
+    """Give each process its share of the threads, and in the background one."""
+    share = 1 if execution.workload == "background" else max(1, this_device().threads // processes)
+    threads = execution.threads or share
     return replace(execution, processes=processes, threads=threads)
 
 

@@ -263,7 +263,7 @@ def _wanted_format(request: LoadRequest) -> Format:
     own, level = named_format(request.reference.place), request.reference.level
     if implied := format_of(level):
         return implied
-    return own if own and _runnable(own) else best_format(level, request.workload)
+    return own if own and _runnable(own) and not request.converting else best_format(level, request.workload)
 
 
 def _runnable(format: Format) -> bool:

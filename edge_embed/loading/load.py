@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
+from edge_embed.backends.background import CallersThread, LowThread
 from edge_embed.backends.facts import facts, running
 from edge_embed.device.machine import this_device
 from edge_embed.errors import (
@@ -30,11 +32,13 @@ from edge_embed.pipeline.pipeline import Pipeline
 from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
-from edge_embed.selection.choose import Choice, as_read_by, batch_budget, choose
+from edge_embed.selection.choice import Choice
+from edge_embed.selection.choose import as_read_by, batch_budget, choose
 from edge_embed.selection.quicker import quicker
 from edge_embed.spec.model import ModelSpec, with_task
 from edge_embed.spec.weights import Weights, image_level, image_part
 
+from .faster import faster
 from .find import FoundModel, explain_place, find_model
 from .integrity import DamagedConversionError, hashed_meanwhile
 from .prepare import discard, prepare, prepare_image_part
@@ -53,13 +57,15 @@ UNTESTABLE = {
 class LoadedModel:
     """A loaded model; `spec` is as its folder says, before task and length were set, `level` such as onnx:int8.
 
-    `quicker` says what would run the same weights faster here, if something would.
+    `backend` is the name of the one that runs the weights. `quicker` says what would run them faster here, if
+    something would.
     """
 
     spec: ModelSpec
     pipeline: Pipeline
     batch_tokens: int
     level: str
+    backend: str
     why: str
     quicker: str | None = None
 
@@ -67,10 +73,23 @@ class LoadedModel:
 def load_model(request: LoadRequest, before_opening: Callable[[], object] = lambda: None) -> LoadedModel:
     """Find the model, choose its weights, fetch or convert them, and, after what is to come before, load them.
 
+    With `converting` a conversion that cannot be made, or not be opened, gives way to what the folder has.
     Weights that fail their self-test are passed over for others of the folder, unless a level was named. A damaged
     conversion of our own cache is made anew, once; not one that was named by its path, which may have lost its source.
     Raises InputError or ModelError; then nothing stays loaded.
     """
+    if not request.converting:
+        return _load_undamaged(request, before_opening)
+    try:
+        return _load_undamaged(request, before_opening)
+    except EdgeEmbedError as error:
+        failure = error
+    loaded = _load_undamaged(replace(request, converting=False), before_opening)
+    warn(f"{loaded.why} is used as it is, not as ONNX: {failure}", FallbackWarning)
+    return replace(loaded, why=f"{loaded.why}; not as ONNX: {failure}")
+
+
+def _load_undamaged(request: LoadRequest, before_opening: Callable[[], object]) -> LoadedModel:
     try:
         return _load_model(request, before_opening)
     except DamagedConversionError as error:
@@ -163,8 +182,9 @@ def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tup
     if not choice.ready:
         task = with_task(model.spec, request.task).task if model.tasks else None
         portable = facts(choice.backend).portable
-        model = prepare(model, choice.weights.name, request.own_cache, task, request.spec, portable)
-        return model, replace(choice, weights=as_read_by(choice.backend, model.spec.weights[0], model))
+        made = prepare(model, choice.weights.name, request.own_cache, task, request.spec, portable)
+        ready = replace(choice, weights=as_read_by(choice.backend, made.spec.weights[0], made))
+        return faster(model, choice.instead, made, ready, request) if choice.instead else (made, ready)
     if _part(choice.weights) not in map(_part, model.spec.weights):  # the checkpoint itself, perhaps with images
         model = model.with_weights((*model.spec.weights, choice.weights, *choice.image))
     return model, choice
@@ -185,13 +205,16 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
     batch_tokens = batch_budget(model, choice, spec.max_tokens, request.max_memory)
     with ExitStack() as opened:
         hashing = opened.enter_context(hashed_meanwhile(model, model.files_of(weights), request.own_cache))
-        backend = load(choice.backend, model.folder, spec, weights, request.threads, model.adapters)
+        thread = LowThread(request.battery_below) if request.background else CallersThread()
+        opened.callback(thread.close)
+        load_text = partial(load, choice.backend, model.folder, spec, weights, request.threads, model.adapters)
+        backend = thread.run(load_text)
         opened.callback(backend.close)
         tokenizer = _tokenizer(model, spec, weights, backend, request.special_tokens)
         head = read_head(model.folder, spec, backend)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache, head)
-        vision = _open_vision(model, spec, choice, tokenizer, request)
+        vision = _open_vision(model, spec, choice, tokenizer, request, thread)
         if vision is not None:
             opened.callback(vision.close)
         hashing.finish()
@@ -199,9 +222,10 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         opened.pop_all()  # it stays open
     return LoadedModel(
         spec=base,
-        pipeline=Pipeline(spec, tokenizer, backend, vision, request.threads, head.layers),
+        pipeline=Pipeline(spec, tokenizer, thread.text(backend), vision, request.threads, head.layers),
         batch_tokens=batch_tokens,
-        level=choice.name,
+        level=weights.name,
+        backend=choice.backend,
         why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
         quicker=quicker(choice.backend, spec.architecture, this_device().features),
     )
@@ -219,7 +243,12 @@ def _warn_of_loss(spec: ModelSpec, weights: Weights) -> None:
 
 
 def _open_vision(
-    model: ModelFolder, spec: ModelSpec, choice: Choice, tokenizer: Tokenizer, request: LoadRequest
+    model: ModelFolder,
+    spec: ModelSpec,
+    choice: Choice,
+    tokenizer: Tokenizer,
+    request: LoadRequest,
+    thread: CallersThread | LowThread,
 ) -> ImageBackend | None:
     """Load the image part that goes with the text part's weights; None where there is none."""
     found = _image_part(model, choice.weights, request)
@@ -229,14 +258,15 @@ def _open_vision(
         tokenizer.token_id(spec.image_token)  # before anything is loaded: is there such a token?
     folder, part = found
     runs = running(part.format)
-    vision = load_images(choice.backend if choice.backend in runs else runs[0], folder, spec, part, request.threads)
+    name = choice.backend if choice.backend in runs else runs[0]
+    vision = thread.run(partial(load_images, name, folder, spec, part, request.threads))
     try:
         check_images_once(folder, spec, part, vision, request.own_cache)
         _warn_of_loss(spec, part)
     except BaseException:
         vision.close()
         raise
-    return vision
+    return thread.images(vision)
 
 
 def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> tuple[Path, Weights] | None:

@@ -6,17 +6,20 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from edge_embed.backends.facts import check
+from edge_embed.backends.facts import FASTEST, check
+from edge_embed.device.background import BATTERY_BELOW, check_battery
 from edge_embed.device.machine import this_device
 from edge_embed.errors import InputError, listing
 from edge_embed.hub.reference import Reference, parse
 from edge_embed.pipeline.special_tokens import SpecialTokens, check_special_tokens
-from edge_embed.selection.choose import Constraints
+from edge_embed.selection.choice import Constraints
 from edge_embed.selection.memory import size_in_bytes
-from edge_embed.selection.speed import Workload, check_workload
+from edge_embed.selection.speed import Workload
 from edge_embed.spec.model import IMAGE, TEXT, Pooling
+
+ModelWorkload = Literal["bulk", "single", "background"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +27,21 @@ class LoadRequest:
     """Which model to load, and how; `load_request` fills it from what a user says.
 
     `max_memory` is the user's own limit in bytes, `memory_limit` that or else the machine's. `own_cache` is where what
-    we make of downloads is kept. `spec` holds keys of edge_embed.json that win over what the folder says.
+    we make of downloads is kept. `spec` holds keys of edge_embed.json that win over what the folder says. With
+    `converting` what the folder has is converted to ONNX where that is faster here. With `background` the engine comes
+    after other programs, and waits below `battery_below` per cent of a battery.
     """
 
     reference: Reference
     backend: str = "auto"
+    converting: bool = False
     task: str | None = None
     max_tokens: int | None = None
     max_memory: int | None = None
     memory_limit: int | None = None
     workload: Workload = "bulk"
+    background: bool = False
+    battery_below: int = BATTERY_BELOW
     threads: int
     cache_dir: Path | None = None
     own_cache: Path
@@ -48,14 +56,15 @@ class LoadRequest:
 
     @property
     def constraints(self) -> Constraints:
-        """What decides between the weights of one folder."""
+        """What decides between the weights of one folder: the same ones in the background as otherwise."""
         return Constraints(
             backend=self.backend,
+            converting=self.converting,
             level=self.reference.level,
             memory_limit=self.memory_limit,
             max_tokens=self.max_tokens,
             workload=self.workload,
-            threads=self.threads,
+            threads=this_device().threads if self.background else self.threads,
             cache_folder=self.own_cache,
         )
 
@@ -68,7 +77,8 @@ def load_request(
     revision: str | None = None,
     max_tokens: int | None = None,
     max_memory: int | str | None = None,
-    workload: Workload = "bulk",
+    workload: ModelWorkload = "bulk",
+    battery_below: int = BATTERY_BELOW,
     threads: int | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     offline: bool | None = None,
@@ -79,8 +89,9 @@ def load_request(
 ) -> LoadRequest:
     """Check the arguments and fill in what this machine and the environment say; raise InputError for a wrong one."""
     check_workload(workload)
+    check_battery(battery_below)
     check_special_tokens(special_tokens)
-    if backend != "auto":
+    if backend not in ("auto", FASTEST):
         check(backend)
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} must be at least 1")
@@ -88,19 +99,28 @@ def load_request(
     limit = size_in_bytes(max_memory) if max_memory is not None else None
     return LoadRequest(
         reference=parse(model, revision),
-        backend=backend,
+        backend="auto" if backend == FASTEST else backend,
+        converting=backend == FASTEST,
         task=task,
         max_tokens=max_tokens,
         max_memory=limit,
         memory_limit=limit or device.memory_limit,
-        workload=workload,
-        threads=threads or device.threads,
+        workload="bulk" if workload == "background" else workload,
+        background=workload == "background",
+        battery_below=battery_below,
+        threads=threads or (1 if workload == "background" else device.threads),
         cache_dir=_expanded(cache_dir) if cache_dir is not None else None,
         own_cache=own_cache(cache_dir),
         offline=offline,
         special_tokens=special_tokens,
         spec=_stated(spec or {}, pooling, prompts),
     )
+
+
+def check_workload(workload: str) -> None:
+    """Raise InputError for what is none of the three."""
+    if workload not in get_args(ModelWorkload):
+        raise InputError(f"unknown workload {workload!r}: choose from {listing(get_args(ModelWorkload))}")
 
 
 def _stated(spec: Mapping[str, Any], pooling: Pooling | None, prompts: Mapping[str, str] | None) -> Mapping[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime
 import os
 import threading
-from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -14,8 +14,10 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_embed.device.background import BATTERY_BELOW
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
+from edge_embed.loading.request import ModelWorkload
 from edge_embed.progress import progress
 
 from . import space
@@ -49,8 +51,10 @@ class Index:
     '1'
     """
 
-    def __init__(self, database: Database, model: Embedder | None, own: bool) -> None:
-        self._database, self._model, self.owns_model = database, model, own
+    def __init__(
+        self, database: Database, model: Embedder | None, own: bool, make: Callable[..., Embedder] = Embedder
+    ) -> None:
+        self._database, self._model, self.owns_model, self._make = database, model, own, make
         self._lock = threading.Lock()
 
     @classmethod
@@ -62,25 +66,29 @@ class Index:
         create: bool = True,
         dims: int | None = None,
         chunk_tokens: int = TOKENS,
+        workload: ModelWorkload = "bulk",
+        battery_below: int = BATTERY_BELOW,
     ) -> Self:
         """Open an index's file, ":memory:" for none, or make it; closing it leaves an Embedder that was given open.
 
         `model` may be left out where the file exists: then the model that made it is opened when it is needed. `dims`
-        (Matryoshka) and `chunk_tokens`, the length of a passage, are a new index's. Raises InputError for what cannot
-        be opened or made, SearchIndexError for a file that is damaged or of another vector space.
+        (Matryoshka) and `chunk_tokens`, the length of a passage, are a new index's; `workload` and `battery_below` are
+        Embedder's, for a model that is opened here. Raises InputError for what cannot be opened or made,
+        SearchIndexError for a file that is damaged or of another vector space.
         """
         name = os.path.abspath(os.fspath(path)) if os.fspath(path) != MEMORY else MEMORY
         if chunk_tokens < 1:
             raise InputError(f"chunk_tokens={chunk_tokens} must be at least 1")
+        make = partial(Embedder, workload=workload, battery_below=battery_below)
         connection, exists = connect(name, create)
         opened: Embedder | None = None
         try:
             if not exists and model is None:
                 raise InputError(f"{name} is a new index: say which model it is for")
-            opened = None if model is None or isinstance(model, Embedder) else Embedder(model)
+            opened = None if model is None or isinstance(model, Embedder) else make(model)
             used = model if isinstance(model, Embedder) else opened
             meta = space.prepare(connection, exists, name, used, dims, chunk_tokens)
-            return cls(Database(name, connection, meta), used, opened is not None)
+            return cls(Database(name, connection, meta), used, opened is not None, make)
         except BaseException:
             connection.close()
             if opened is not None:
@@ -107,7 +115,7 @@ class Index:
         """
         with self._lock:
             if self._model is None:
-                self._model, self.owns_model = space.reopen(self.meta, self._database.path), True
+                self._model, self.owns_model = space.reopen(self.meta, self._database.path, self._make), True
             return self._model
 
     @cached_property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,11 +68,11 @@ def prepare(
     return meta
 
 
-def reopen(meta: Meta, path: str) -> Embedder:
-    """Open the model that an index was made with; raise as Embedder does, or SearchIndexError."""
+def reopen(meta: Meta, path: str, make: Callable[..., Embedder] = Embedder) -> Embedder:
+    """Open the model that an index was made with by `make`; raise as Embedder does, or SearchIndexError."""
     if not meta.model:
         raise InputError(f"{path} does not say how {meta.name} is opened: give the model")
-    model = Embedder(meta.model, task=meta.task or None)
+    model = make(meta.model, task=meta.task or None)
     try:
         check(meta, model, path)
     except BaseException:

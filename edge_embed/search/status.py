@@ -48,7 +48,7 @@ def read_status(database: Database) -> Status:
         path=database.path,
         model=meta.model or meta.name,
         fingerprint=meta.fingerprint,
-        level=meta.level,
+        level=meta.level.partition(" ")[0],  # 0.2 put the engine behind it, where that was not the format's own
         dims=meta.dims,
         chunk_tokens=meta.chunk_tokens,
         reference=meta.reference,

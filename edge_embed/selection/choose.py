@@ -3,66 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from functools import cache, partial
-from pathlib import Path
 
 from edge_embed.backends.facts import by_preference, check, facts, running
 from edge_embed.errors import InputError, QualityWarning, listing, warn
 from edge_embed.layouts.folder import ModelFolder
-from edge_embed.layouts.mlx import checkpoint_as_mlx
 from edge_embed.layouts.onnx import in_standard_operators
-from edge_embed.spec.weights import LEVELS, REPOSITORY_SUFFIXES, Format, Level, Weights, highest_precision
+from edge_embed.spec.weights import REPOSITORY_SUFFIXES, Format, Level, Weights, highest_precision
 
-from .memory import CONVERTED, memory_plan, memory_plans
+from .choice import FOR, Choice, Constraints
+from .converted import checkpoint_as_it_is, converted, faster_converted, quickest
+from .memory import CONVERTED, MIN_BATCH_TOKENS, memory_plan
 from .speed import Candidate, Ranking, Workload, estimate, estimated_speed, rank
 
 BATCH_TOKENS = 1024  # int8 all-MiniLM-L6-v2 lost a tenth at 2048, a quarter at 8192; speed.texts --batch-tokens
-MIN_BATCH_TOKENS = 16  # a batch that a budget may shrink to
-TIE = 0.95  # of the best speed; among levels that are as fast as that the one of highest precision is taken
-LARGEST, LARGEST_OF_GGUF = 4, 32  # times a checkpoint's size that a conversion may take in memory, whatever its level
-FOR: dict[Workload, str] = {"bulk": "in bulk", "single": "for single texts"}
 Rank = Callable[[Sequence[Candidate]], Ranking]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Constraints:
-    """What decides between a folder's weights: what was named, memory in bytes, tokens of the longest text, workload.
-
-    `threads` and `cache_folder` are for measuring, and `measure` says whether that is wanted.
-    """
-
-    backend: str = "auto"
-    level: Level | None = None
-    memory_limit: int | None = None
-    max_tokens: int | None = None
-    workload: Workload = "bulk"
-    threads: int = 1
-    cache_folder: Path | None = None
-    measure: bool = True
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What will be loaded: weights (without files: to be converted first), by which backend, and why, in one line.
-
-    `image` is the image part in the same files, where a checkpoint is loaded as it is.
-    """
-
-    weights: Weights
-    backend: str
-    why: str
-    image: tuple[Weights, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """`format:level`, and the backend where it is not the one that the format is named by."""
-        return Candidate(self.weights, self.backend).name
-
-    @property
-    def ready(self) -> bool:
-        """Whether the files exist already."""
-        return bool(self.weights.files)
 
 
 def choose(model: ModelFolder, constraints: Constraints, ranking: Rank | None = None) -> Choice:
@@ -79,8 +34,10 @@ def choose(model: ModelFolder, constraints: Constraints, ranking: Rank | None = 
         best = highest_precision([candidate.weights for candidate in existing])
         return Choice(best, next(c.backend for c in existing if c.weights == best), "named")
     if existing:
-        return _fastest(model, existing, constraints, ranking or partial(_rank, model, constraints))
-    choice = _checkpoint_as_it_is(model, constraints) or _converted(model, constraints)
+        there = _fastest(model, existing, constraints, ranking or partial(_rank, model, constraints))
+        faster = faster_converted(model, there, constraints) if constraints.converting else None
+        return faster or there
+    choice = checkpoint_as_it_is(model, constraints) or converted(model, constraints)
     if choice is None:
         raise InputError(
             f"{model.folder} has no {constraints.level or 'weights'} for backend {constraints.backend!r}; it has "
@@ -156,7 +113,7 @@ def _fastest(model: ModelFolder, existing: list[Candidate], constraints: Constra
         return Choice(good[0].weights, good[0].backend, why + rest)
     found = ranking(good)
     how = "measured here" if found.measured else "by what such machines gave"
-    best = _quickest(good, found)
+    best = quickest(good, found)
     names = listing(candidate.name for candidate in good)
     return Choice(best.weights, best.backend, f"the fastest {FOR[constraints.workload]} of {names}, {how}{rest}")
 
@@ -208,63 +165,6 @@ def _rank(model: ModelFolder, constraints: Constraints, candidates: Sequence[Can
         constraints.workload,
         measure=constraints.measure,
     )
-
-
-def _quickest(candidates: Sequence[Candidate], found: Ranking) -> Candidate:
-    """Return, of those that are nearly as fast as the fastest, the one of highest precision."""
-    fastest = max(found.speeds.get(candidate.name, 0.0) for candidate in candidates)
-    near = [candidate for candidate in candidates if found.speeds.get(candidate.name, 0.0) >= TIE * fastest]
-    best = highest_precision([candidate.weights for candidate in near])
-    return next(candidate for candidate in near if candidate.weights == best)
-
-
-def _checkpoint_as_it_is(model: ModelFolder, constraints: Constraints) -> Choice | None:
-    """Choose the checkpoint itself, where the backend that was named runs it so at the level that was named."""
-    merged = model.adapter is not None or model.tasks_within
-    if model.checkpoint is None or not model.original or merged or constraints.backend == "auto":
-        return None
-    if not facts(constraints.backend).reads_checkpoints:
-        return None
-    text, *image = checkpoint_as_mlx(model.files, model.checkpoint)
-    if constraints.level not in (None, text.level):
-        return None
-    return Choice(text, constraints.backend, "the checkpoint itself", tuple(image))
-
-
-def _converted(model: ModelFolder, constraints: Constraints) -> Choice | None:
-    """Choose what the checkpoint will be converted to: the level that was named, else the fastest that fits."""
-    names = [
-        name
-        for name in by_preference()
-        if constraints.backend in ("auto", name) and facts(name).converts and model.converts_to(facts(name).format)
-    ]
-    target = next((n for n in names if constraints.level is None or constraints.level in LEVELS[facts(n).format]), None)
-    if model.checkpoint is None or target is None:
-        return None
-    format = facts(target).format
-    levels = [constraints.level] if constraints.level else facts(target).converts
-    options = [Candidate(Weights(format=format, level=level, files=()), target) for level in levels]
-    if constraints.memory_limit is not None and constraints.level is None and format == CONVERTED:
-        options = _converted_within(model, options, constraints, constraints.memory_limit)
-    best = _quickest(options, estimate(options, constraints.workload))
-    return Choice(best.weights, best.backend, f"converted from {model.checkpoint}")
-
-
-def _converted_within(
-    model: ModelFolder, options: list[Candidate], constraints: Constraints, limit: int
-) -> list[Candidate]:
-    """Keep the conversions that fit the memory; where none does, the one level that takes the least.
-
-    A checkpoint on a hub that is small enough fits at any level, and its header need not be read.
-    """
-    names, most = model.checkpoint_files, LARGEST if model.original else LARGEST_OF_GGUF
-    if not all(map(model.files.has, names)) and most * sum(model.files.sizes[name] or 0 for name in names) <= limit:
-        return options
-    plans = memory_plans(model.with_weights(()), constraints.max_tokens, MIN_BATCH_TOKENS)
-    sizes = {plan.candidate: plan.total for plan in plans}
-    fitting = [option for option in options if sizes[option.weights.name] <= limit]
-    smallest = min(sizes, key=lambda name: sizes[name]).partition(":")[2]
-    return fitting or [replace(options[0], weights=replace(options[0].weights, level=smallest))]
 
 
 def _loss(weights: Weights, limit: int) -> str:

@@ -13,7 +13,7 @@ from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import Device, this_device
 from edge_embed.remedies.installing import install_extra
 
-from .quicker import GAIN
+from .quicker import COMMAND, GAIN
 
 GB = 1 << 30
 
@@ -65,7 +65,9 @@ def advise(device: Device, found: tuple[Engine, ...]) -> list[str]:
         if device.features & VNNI:
             advice.append("int8 ONNX weights are the fastest here: the processor has VNNI; name them as MODEL:int8.")
             if gguf is not None and gguf.version:
-                advice.append(f'They are {GAIN} as GGUF weights: backend="onnx" converts a GGUF file, once.')
+                advice.append(
+                    f'They are {GAIN} as GGUF weights ({COMMAND}): backend="fastest" converts a GGUF file, once.'
+                )
         else:
             advice.append("Without VNNI int8 takes the exact, slower kernels: compare MODEL:int8 with MODEL:float32.")
     elif device.system == "Linux":

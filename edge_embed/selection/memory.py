@@ -16,6 +16,7 @@ from edge_embed.spec.weights import Format, Weights, image_part
 
 from .image_memory import ImageTower, max_image_rows, read_tower
 
+MIN_BATCH_TOKENS = 16  # a batch that a budget may shrink to
 UNITS = {"": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 TOKENIZER_COPIES, TOKENIZER_CODE = 9, 7 << 20  # times the size of tokenizer.json (10 MB take 90), and its code
 CONVERTED: Format = (

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from edge_embed.backends import Batch, load
 from edge_embed.backends.facts import Machine, facts
 from edge_embed.device.cpu import VNNI
 from edge_embed.device.machine import this_device
-from edge_embed.errors import CorruptModelError, EdgeEmbedError, InputError, listing
+from edge_embed.errors import CorruptModelError, EdgeEmbedError
 from edge_embed.formats.json_file import read_object
 from edge_embed.hub.notes import replace_text
 from edge_embed.layouts.folder import ModelFolder
@@ -56,12 +56,6 @@ class Ranking:
     measured: bool
 
 
-def check_workload(workload: str) -> None:
-    """Raise InputError for what is neither `bulk` nor `single`."""
-    if workload not in get_args(Workload):
-        raise InputError(f"unknown workload {workload!r}: choose from {listing(get_args(Workload))}")
-
-
 def estimated_speed(candidate: Candidate, workload: Workload = "bulk") -> float:
     """Return how fast a candidate is on machines like this one, relative to float32 in ONNX Runtime."""
     speed = facts(candidate.backend).speed(_machine(), candidate.weights.level)
@@ -89,15 +83,28 @@ def rank(
     estimates = estimate(candidates, workload)
     close = sorted(candidates, key=lambda one: -estimates.speeds[one.name])[:MOST]
     close = [one for one in close if estimates.speeds[one.name] >= CLOSE * max(estimates.speeds.values())]
-    if os.environ.get(SWITCH) == "off" or len(close) < 2:
+    if len(close) < 2:
         return estimates
-    note = cache / "tuned" / f"{_key(model, close, threads, workload)}.json"
-    known = _noted(note, close)
-    missing = [one for one in close if one.name not in known]  # all, or what failed: memory may have been short then
+    return compare([(model, one) for one in close], threads, cache, workload, measure) or estimates
+
+
+def compare(
+    places: Sequence[tuple[ModelFolder, Candidate]],
+    threads: int,
+    cache: Path,
+    workload: Workload = "bulk",
+    measure: bool = True,
+) -> Ranking | None:
+    """Measure candidates, each in its folder, or take what was measured before; None where neither is to be had."""
+    if os.environ.get(SWITCH) == "off":
+        return None
+    note = cache / "tuned" / f"{_key(places, threads, workload)}.json"
+    known = _noted(note, [one for _, one in places])
+    missing = [place for place in places if place[1].name not in known]  # all, or what failed, perhaps for the moment
     if missing and not measure:
-        return estimates
-    found = dict.fromkeys((one.name for one in missing), 0.0)
-    for one in [*missing, *reversed(missing)]:  # each twice, so that what disturbs one moment decides nothing
+        return None
+    found = dict.fromkeys((one.name for _, one in missing), 0.0)
+    for model, one in [*missing, *reversed(missing)]:  # each twice, so that what disturbs one moment decides nothing
         found[one.name] = max(found[one.name], _measure(model, one, threads, workload))
     if any(found.values()):
         _keep(note, known | {name: speed for name, speed in found.items() if speed})
@@ -151,11 +158,11 @@ def _fastest_call(call: Callable[[], object]) -> float:
     return min(taken)
 
 
-def _key(model: ModelFolder, candidates: Sequence[Candidate], threads: int, workload: Workload) -> str:
+def _key(places: Sequence[tuple[ModelFolder, Candidate]], threads: int, workload: Workload) -> str:
     """Name what was measured: shape and levels of the model, engines' releases, machine, threads and workload."""
-    device = this_device()
-    sizes = [sum(model.files.sizes.get(file.path) or 0 for file in one.weights.files) for one in candidates]
-    engines = [facts(one.backend).version for one in candidates]
-    shape = (model.spec.architecture, model.spec.dim, [one.name for one in candidates], sizes)
+    device, spec = this_device(), places[0][0].spec
+    sizes = [sum(model.files.sizes.get(file.path) or 0 for file in one.weights.files) for model, one in places]
+    engines = [facts(one.backend).version for _, one in places]
+    shape = (spec.architecture, spec.dim, [one.name for _, one in places], sizes)
     text = repr((shape, engines, device.processor, sorted(device.features), device.cpus, threads, workload))
     return hashlib.sha256(text.encode()).hexdigest()[:24]

@@ -62,16 +62,11 @@ class Card:
 
     name: str
     spec: ModelSpec
-    level: str  # such as onnx:int8, or onnx:int8 on openvino
+    level: str  # such as onnx:int8
     bytes: int  # of its weights
     created: int  # seconds since the epoch: the weights' own date
     loaded: bool
     expires: float | None = None  # seconds since the epoch, when it will be unloaded if nothing asks for it
-
-    @property
-    def weights(self) -> str:
-        """Format and level, such as onnx:int8, whichever engine runs them."""
-        return self.level.partition(" ")[0]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,9 @@ from edge_embed.errors import InputError
 from edge_embed.layouts.folder import ModelFolder
 from edge_embed.loading.load import files_of, find_and_choose
 from edge_embed.loading.request import LoadRequest, load_request
-from edge_embed.selection.choose import BATCH_TOKENS, MIN_BATCH_TOKENS, Choice, batch_budget
-from edge_embed.selection.memory import CONVERTED, memory_plan, memory_plans
+from edge_embed.selection.choice import Choice
+from edge_embed.selection.choose import BATCH_TOKENS, batch_budget
+from edge_embed.selection.memory import CONVERTED, MIN_BATCH_TOKENS, memory_plan, memory_plans
 from edge_embed.spec.model import ModelSpec
 
 from .settings import Settings

@@ -26,6 +26,10 @@ class Embeds(Protocol):
     def level(self) -> str:
         """Which weights it has, such as onnx:int8."""
 
+    @property
+    def backend(self) -> str:
+        """Which backend runs them."""
+
 
 class Engine(Protocol):
     """A loaded model and its queue."""

@@ -117,7 +117,7 @@ class Residence:
             raise unavailable(f"the model {self.name} cannot be loaded; the server's log says why") from error
         self.spec = engine.embedder.spec
         self.level = engine.embedder.level
-        self.backend = self.level.partition(":")[0]
+        self.backend = engine.embedder.backend
         self.engine = engine
         logger.info("%s is loaded: %s, %.1f s", self.name, self.level, time.monotonic() - began)
         self._watch_idle()

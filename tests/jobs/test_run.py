@@ -20,6 +20,7 @@ import pytest
 from edge_embed import Embedder, InputError, TruncationWarning
 from edge_embed.backends.fake import FakeBackend, FakeImageBackend
 from edge_embed.cli.main import main
+from edge_embed.device.background import Background
 from edge_embed.errors import CorruptModelError
 from edge_embed.jobs import opened as opened_job
 from edge_embed.jobs import run, start
@@ -58,13 +59,20 @@ def test_vectors_and_rows_in_order(quick: str, lines: Path, tmp_path: Path, expe
     assert (again.computed, again.vectors) == (0, 60)
 
 
-def test_the_same_bytes_however_it_is_run(quick: str, lines: Path, tmp_path: Path) -> None:
+def test_the_same_bytes_however_it_is_run(
+    quick: str, lines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(Background, "wait", lambda self: asked.append(True))
     plain = run(lines, tmp_path / "plain", model=quick, rows=8)
     assert plain.vectors == 60
     hashes = {digest(tmp_path / "plain")}
     run(lines, tmp_path / "apart", model=quick, rows=8, dedupe=False)
     run(lines, tmp_path / "two", model=quick, rows=8, processes=2)
     run(lines, tmp_path / "cached", model=quick, rows=8, cache=tmp_path / "cache")
+    assert not asked
+    run(lines, tmp_path / "background", model=quick, rows=8, workload="background", battery_below=0)
+    assert len(asked) >= 8  # before each batch, of which a part has one at least
     second = run(lines, tmp_path / "from-cache", model=quick, rows=8, cache=tmp_path / "cache")
     assert second.computed == 0
     first = run(lines, tmp_path / "shards", model=quick, rows=8, shard=(1, 2))
@@ -75,7 +83,8 @@ def test_the_same_bytes_however_it_is_run(quick: str, lines: Path, tmp_path: Pat
     (tmp_path / "moved").mkdir()
     moved = shutil.move(copied, tmp_path / "moved" / "in.jsonl")
     run(moved, tmp_path / "other-place", model=quick, rows=8)
-    hashes |= {digest(tmp_path / name) for name in ("apart", "two", "cached", "from-cache", "shards", "other-place")}
+    names = ("apart", "two", "cached", "background", "from-cache", "shards", "other-place")
+    hashes |= {digest(tmp_path / name) for name in names}
     assert len(hashes) == 1
     assert verify(tmp_path / "two").vectors == 60
 
@@ -243,6 +252,7 @@ def test_what_cannot_be_run(quick: str, lines: Path, tmp_path: Path) -> None:
         ({"rows": 0}, "must be at least 1"),
         ({"batch_tokens": 0}, "must be at least 1"),
         ({"workload": "night"}, "unknown workload"),
+        ({"battery_below": -1}, "battery_below=-1 must be from 0"),
         ({"truncate_dim": 99}, "99"),
     ):
         with pytest.raises(InputError, match=message):

@@ -16,7 +16,8 @@ from edge_embed.layouts.facts import PATH, facts_of, facts_of_folder
 from edge_embed.layouts.folder import read_folder
 from edge_embed.layouts.listing import Listing
 from edge_embed.layouts.originals import checkpoint_files
-from edge_embed.selection.choose import Constraints, choose
+from edge_embed.selection.choice import Constraints
+from edge_embed.selection.choose import choose
 from edge_embed.selection.memory import memory_plan
 from edge_embed.spec.weights import Level
 

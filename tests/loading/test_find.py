@@ -18,7 +18,8 @@ from edge_embed.layouts.listing import Listing
 from edge_embed.loading.find import FoundModel, explain_place, places
 from edge_embed.loading.request import load_request
 from edge_embed.selection import speed
-from edge_embed.selection.choose import Constraints, best_format, choose
+from edge_embed.selection.choice import Constraints
+from edge_embed.selection.choose import best_format, choose
 
 from support.engines import change_facts, set_speed
 from support.fake import SPEC

@@ -13,7 +13,8 @@ from edge_embed.cli.main import main
 from edge_embed.errors import CorruptModelError, InputError, ModelNotFoundError
 from edge_embed.layouts.folder import read_folder
 from edge_embed.loading.conversions import conversions
-from edge_embed.selection.choose import Constraints, choose
+from edge_embed.selection.choice import Constraints
+from edge_embed.selection.choose import choose
 from edge_embed_convert import convert
 from edge_embed_convert.calibrate import read_texts
 from edge_embed_convert.gguf.file import write_file

@@ -21,8 +21,9 @@ from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
 from edge_embed.selection import choose as choose_module
 from edge_embed.selection import speed
-from edge_embed.selection.choose import MIN_BATCH_TOKENS, Choice, Constraints, choose
-from edge_embed.selection.memory import MemoryPlan, memory_plans
+from edge_embed.selection.choice import Choice, Constraints
+from edge_embed.selection.choose import choose
+from edge_embed.selection.memory import MIN_BATCH_TOKENS, MemoryPlan, memory_plans
 from edge_embed.selection.speed import Candidate, Ranking
 from edge_embed.spec.golden import Fidelity
 from edge_embed.spec.weights import File, Weights, format_of
@@ -97,7 +98,7 @@ def test_the_workload_decides(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch
     with Embedder(repo.folder, workload="single", cache_dir=tmp_path) as model:
         assert "for single texts of 'onnx:float32', 'onnx:int8', measured here" in model.explain()
     assert len([*tmp_path.glob("tuned/*.json")]) == 1
-    with pytest.raises(InputError, match="unknown workload 'queries': choose from 'bulk', 'single'"):
+    with pytest.raises(InputError, match="unknown workload 'queries': choose from 'background', 'bulk', 'single'"):
         Embedder(repo.folder, workload="queries")  # type: ignore[arg-type]
 
 

@@ -26,7 +26,8 @@ from edge_embed.device.machine import this_device
 from edge_embed.formats.onnx import read_graph
 from edge_embed.layouts.folder import ModelFolder, read_folder
 from edge_embed.layouts.listing import Listing
-from edge_embed.selection.choose import Constraints, choose
+from edge_embed.selection.choice import Constraints
+from edge_embed.selection.choose import choose
 from edge_embed.selection.image_memory import PACKED, SESSION, ImageTower, max_image_rows
 from edge_embed.selection.memory import memory_plan, memory_plans, size_in_bytes
 from edge_embed.spec.image import ImageSpec

@@ -175,7 +175,7 @@ def _loaded(card: Card) -> dict[str, Any]:
 
 
 def _details(card: Card) -> dict[str, Any]:
-    format, _, level = card.weights.partition(":")
+    format, _, level = card.level.partition(":")
     family = card.spec.architecture
     return {
         "parent_model": "",

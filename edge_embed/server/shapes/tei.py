@@ -108,7 +108,7 @@ def info(cards: Sequence[Card], body: bytes, parameters: Parameters) -> bytes:
         {
             "model_id": card.name,
             "model_sha": card.spec.revision,
-            "model_dtype": card.weights.rpartition(":")[2],
+            "model_dtype": card.level.rpartition(":")[2],
             "model_type": {"embedding": {"pooling": card.spec.pooling}},
             "max_input_length": card.spec.max_tokens,
             "max_client_batch_size": MOST_INPUTS,
