@@ -12,8 +12,9 @@ from edge_embed.backends import ImageBackend, TextBackend
 from edge_embed.device.background import BATTERY_BELOW
 from edge_embed.device.machine import resident_peak
 from edge_embed.images.sources import ImageSources
-from edge_embed.loading.load import LoadedModel, load_model, switch_task
+from edge_embed.loading.load import LoadedModel, load_model
 from edge_embed.loading.request import LoadRequest, ModelWorkload, load_request
+from edge_embed.loading.switch import switch_task
 from edge_embed.notebooks.html import facts_html
 from edge_embed.pipeline.encoder import Encoder
 from edge_embed.pipeline.options import ANY_SOURCE

@@ -17,7 +17,7 @@ import pytest
 
 from edge_embed import BackendError, Embedder, InputError, TruncationWarning
 from edge_embed.backends import Batch
-from edge_embed.backends.facts import names
+from edge_embed.backends.facts import FASTEST, names
 from edge_embed.backends.fake import FakeBackend, row_of
 from edge_embed.embedder import BackendName
 from edge_embed.pipeline import inputs as inputs_module
@@ -61,7 +61,7 @@ def test_encoding_methods_take_the_same_options() -> None:
     assert stream.pop("show_progress_bar").endswith("= False")  # what an iterator is for is not known
     for other in (image, stream):
         assert all(encode[key] == value for key, value in other.items() if key not in ("inputs", "images", "errors"))
-    assert set(get_args(BackendName)) == {"auto", *names()}
+    assert set(get_args(BackendName)) == {"auto", FASTEST, *names()}
 
 
 def test_vectors_are_normalised_as_the_model_was_trained(fake: Embedder) -> None:

@@ -33,14 +33,14 @@ ALL = LEVELS
 # blur of an image no later layer can sharpen.
 IMAGE_LEVELS = {"int4": "int8"}
 SMOOTHED = ("int8",)  # int4 rounds activations in blocks of 32, where smoothing gained nothing on the miniatures
-# Measured for int8 on all-MiniLM-L6-v2: 0.9961 and 0.9810 over the probes, which are mostly in languages that it was
-# never trained on. The least is of a text of two signs, 0.9770 on aarch64 and here too where weights of norms change by
-# 1e-7: what is rounded one step elsewhere early on comes out as another rounding of all that follows, with a cosine of
-# 0.9990 in the mean. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py).
+# Measured for int8 on all-MiniLM-L6-v2: 0.9961 in the mean, and over the probes, which are mostly in languages that it
+# was never trained on, 0.9810 ("?!"), 0.9817 ("yes"), 0.9838 (""), 0.9903 and more. Where weights of norms change by
+# 1e-7, or on aarch64, "?!" alone comes out at 0.9770. Where the scales of one layer are too large by a tenth, three lie
+# below 0.98. int4: 0.9886 and 0.981 on the trained miniatures (tests/convert/onnx/test_levels.py).
 BOUNDS = {
     "float32": Bound(mean=0.999999, min=0.99999),
     "float16": Bound(mean=0.9999, min=0.999),
-    "int8": Bound(mean=0.995, min=0.97),
+    "int8": Bound(mean=0.995, min=0.98, outliers=1, outlier=0.95),
     "int4": Bound(mean=0.97, min=0.9),
 }
 

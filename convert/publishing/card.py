@@ -104,7 +104,7 @@ def _table(spec: ModelSpec, results: Results) -> list[str]:
         size = sum(file.size or 0 for file in weights.files) / 1e6
         loss, bound = results[weights.part, weights.level].loss, exporter(weights.format).BOUNDS[weights.level]
         cells = [f"`{weights.name}`", f"`{weights.files[0].path}`", f"{size:.1f}"]
-        cells += [f"{loss.mean:.5f} ({bound.mean})", f"{loss.min:.5f} ({bound.min})"]
+        cells += [f"{loss.mean:.5f} ({bound.mean})", f"{loss.min:.5f} ({bound.least})"]
         rows.append(f"| {' | '.join(cells)} |")
     lost = [(weights.name, weights.fidelity.accepted) for weights in spec.weights if weights.fidelity]
     accepted = [f"`{name}` lies below the bound of its level: {loss}.\n" for name, loss in lost if loss is not None]

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 METRICS: dict[str, Metric] = {"cosine": "cosine", "dot": "dot"}
 NOT_OURS = ("modules", "model_kwargs", "tokenizer_kwargs", "processor_kwargs", "config_kwargs", "model_card_data")
 Output = Literal["sentence_embedding"]
+Pool = dict[Literal["input", "output", "processes"], Any]
 
 
 @dataclass(frozen=True)
@@ -116,9 +117,11 @@ class SentenceTransformer:
         precision: Precision | None = "float32",
         convert_to_numpy: bool = True,
         convert_to_tensor: bool = False,
-        device: str | None = None,
+        device: str | Sequence[str] | None = None,
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
+        pool: Pool | None = None,
+        chunk_size: int | None = None,
         *,
         sentences: Any = None,
         **others: Any,
@@ -126,13 +129,14 @@ class SentenceTransformer:
         """Embed one text -> (dim,), or several -> (n, dim): an array, a tensor, or a list of tensors.
 
         Vectors have length 1 where the model has the module for it, or with `normalize_embeddings`. `int8` and `uint8`
-        are scaled by the range of these vectors, as there. Raises InputError for what is not known here.
+        are scaled by the range of these vectors, as there. A `pool` and `chunk_size` change nothing. Raises InputError
+        for what is not known here.
         """
         given = sentences if inputs is None else inputs
         if given is None or output_value != "sentence_embedding" or batch_size < 1:
             raise InputError("encode takes texts, batch_size of 1 or more, and output_value='sentence_embedding' alone")
         _refuse(others, "the engine uses the threads that it was given")
-        check_device(device)
+        _check_devices(device)
         one = is_one(given)
         rows = self.embedder.encode(
             [as_input(value) for value in ([given] if one else given)],
@@ -151,6 +155,23 @@ class SentenceTransformer:
     def encode_document(self, inputs: Any = None, prompt_name: str | None = None, **options: Any) -> Any:
         """Embed documents: `encode` with the prompt of that name, unless another is given."""
         return self._encode_side(inputs, prompt_name, options, "document")
+
+    def start_multi_process_pool(self, target_devices: Sequence[str] | None = None) -> Pool:
+        """Return a pool of no processes: the engine uses the cores by itself, and one copy of the model does.
+
+        Raises InputError for a device that no engine here has. Files are embedded in several processes by
+        `edge_embed.jobs.run(processes=...)`.
+        """
+        _check_devices(target_devices)
+        return {"input": None, "output": None, "processes": []}
+
+    @staticmethod
+    def stop_multi_process_pool(pool: Pool) -> None:
+        """Do nothing."""
+
+    def encode_multi_process(self, sentences: Sequence[str], pool: Pool, **options: Any) -> Any:
+        """Embed texts: `encode` by its older name."""
+        return self.encode(sentences, pool=pool, **options)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
         """Compare each of n vectors with each of m -> (n, m), by `similarity_fn_name`."""
@@ -262,3 +283,8 @@ def _refuse(given: Mapping[str, Any], instead: str) -> None:
     names = [name for name, value in given.items() if value]
     if names:
         raise InputError(f"{', '.join(names)}: not taken here; {instead}")
+
+
+def _check_devices(given: str | Sequence[str] | None) -> None:
+    for device in given if isinstance(given, list | tuple) else [given]:
+        check_device(device)

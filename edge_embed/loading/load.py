@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from edge_embed.backends import ImageBackend, OwnVocabulary, SwitchesTasks, TextBackend, load, load_images
+from edge_embed.backends import ImageBackend, OwnVocabulary, TextBackend, load, load_images
 from edge_embed.backends.background import CallersThread, LowThread
 from edge_embed.backends.facts import facts, running
 from edge_embed.device.machine import this_device
@@ -142,39 +142,6 @@ def find_and_choose(request: LoadRequest) -> Iterator[tuple[FoundModel, Choice]]
 def files_of(model: ModelFolder, choice: Choice) -> list[str]:
     """List the files that a choice needs, the one to open last."""
     return model.files_of(choice.weights) if choice.ready else model.checkpoint_files
-
-
-def switch_task(loaded: LoadedModel, request: LoadRequest, task: str) -> LoadedModel:
-    """Return the model with another task: its adapter where the backend has it loaded, else the task's own weights.
-
-    What was opened for the former task is closed when the new one's files lie ready, so that memory holds one of them;
-    if those cannot be opened, it is opened again. Raises InputError for an unknown task.
-    """
-    spec, pipeline = with_task(loaded.spec, task), loaded.pipeline
-    assert spec.task is not None
-    if isinstance(pipeline.backend, SwitchesTasks):
-        pipeline.backend.use_task(spec.task)
-    elif spec.task != pipeline.spec.task:
-        return _change(pipeline, request, task)
-    spec = replace(pipeline.spec, task=spec.task, default_prompt=spec.default_prompt)
-    return replace(loaded, pipeline=replace(pipeline, spec=spec))
-
-
-def _change(pipeline: Pipeline, request: LoadRequest, task: str) -> LoadedModel:
-    """Close the pipeline, and load another task's; whatever fails, the pipeline is open after it."""
-    closed = False
-
-    def make_room() -> None:
-        nonlocal closed
-        closed = True
-        pipeline.close()
-
-    try:
-        return load_model(replace(request, task=task), make_room)
-    except EdgeEmbedError:
-        if closed:
-            vars(pipeline).update(vars(load_model(request).pipeline))
-        raise
 
 
 def _made_ready(model: ModelFolder, choice: Choice, request: LoadRequest) -> tuple[ModelFolder, Choice]:

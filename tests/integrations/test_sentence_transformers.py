@@ -163,7 +163,8 @@ def test_what_is_refused_at_the_start(converted: Path, options: dict[str, Any], 
     [
         ({"output_value": "token_embeddings"}, "output_value='sentence_embedding' alone"),
         ({"batch_size": 0}, "batch_size of 1 or more"),
-        ({"pool": {"input": 1}}, "pool: not taken here; the engine uses the threads"),
+        ({"io_binding": True}, "io_binding: not taken here; the engine uses the threads"),
+        ({"device": ["cpu", "cuda:0"]}, "device='cuda:0'"),
         ({"device": "cuda:0"}, "device='cuda:0'"),
         ({"truncate_dim": 100}, "100"),
         ({"precision": "int4"}, "precision"),
@@ -173,6 +174,19 @@ def test_what_is_refused_in_a_call(ours: Any, options: dict[str, Any], message: 
     with pytest.raises(InputError) as caught:
         ours.encode(TEXTS, **options)
     assert message in str(caught.value)
+
+
+def test_a_pool_holds_no_processes(ours: Any) -> None:
+    """Code that starts one gets the vectors that it asks for, from the engine that uses all cores by itself."""
+    pool = ours.start_multi_process_pool(["cpu", "cpu"])
+    plain = ours.encode(TEXTS)
+    np.testing.assert_array_equal(ours.encode(TEXTS, pool=pool, chunk_size=2), plain)
+    np.testing.assert_array_equal(ours.encode_multi_process(TEXTS, pool), plain)
+    np.testing.assert_array_equal(ours.encode_query(TEXTS, device=["cpu", "cpu"]), ours.encode_query(TEXTS))
+    assert not pool["processes"]
+    ours.stop_multi_process_pool(pool)
+    with pytest.raises(InputError, match="device='cuda:1'"):
+        ours.start_multi_process_pool(["cuda:1"])
 
 
 def test_an_open_embedder_is_taken_as_it_is(fake: Embedder) -> None:
