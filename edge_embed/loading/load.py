@@ -29,7 +29,6 @@ from edge_embed.pipeline.bare_tokenizer import BareTokenizer
 from edge_embed.pipeline.filled import text_tokenizer
 from edge_embed.pipeline.head import read_head
 from edge_embed.pipeline.pipeline import Pipeline
-from edge_embed.pipeline.special_tokens import SpecialTokens
 from edge_embed.pipeline.tokenizer import Tokenizer
 from edge_embed.pipeline.vocabulary import VocabularyTokenizer
 from edge_embed.selection.choice import Choice
@@ -177,7 +176,7 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         load_text = partial(load, choice.backend, model.folder, spec, weights, request.threads, model.adapters)
         backend = thread.run(load_text)
         opened.callback(backend.close)
-        tokenizer = _tokenizer(model, spec, weights, backend, request.special_tokens)
+        tokenizer = _tokenizer(model, spec, weights, backend, request)
         head = read_head(model.folder, spec, backend)
         if not UNTESTABLE & request.spec.keys():
             check_once(model.folder, spec, weights, tokenizer, backend, request.own_cache, head)
@@ -251,14 +250,15 @@ def _image_part(model: ModelFolder, weights: Weights, request: LoadRequest) -> t
 
 
 def _tokenizer(
-    model: ModelFolder, spec: ModelSpec, weights: Weights, backend: TextBackend, special_tokens: SpecialTokens
+    model: ModelFolder, spec: ModelSpec, weights: Weights, backend: TextBackend, request: LoadRequest
 ) -> Tokenizer:
     """Return the folder's tokenizer.json, or else the vocabulary that the backend's weights came with."""
+    special_tokens = request.special_tokens
     if weights.format == "static":
         drop = spec.architecture == MODEL2VEC
         return BareTokenizer(model.tokenizer, spec.max_tokens, special_tokens, drop_unknown=drop)
     if model.tokenizer.is_file():
-        return text_tokenizer(model.tokenizer, spec, special_tokens)
+        return text_tokenizer(model.tokenizer, spec, special_tokens, request.own_cache)
     if not isinstance(backend, OwnVocabulary):
         raise UnsupportedModelError(f"{model.folder} has no tokenizer.json, and its weights bring no vocabulary")
     return VocabularyTokenizer(backend, spec.max_tokens, special_tokens)

@@ -46,8 +46,10 @@ class FilledTokenizer(TextTokenizer):
         return np.pad(ids, (0, self._length - len(ids)), constant_values=self._filler)
 
 
-def text_tokenizer(path: Path, spec: ModelSpec, special_tokens: SpecialTokens = "tokens") -> TextTokenizer:
-    """Open a tokenizer.json as a spec says that its model reads texts."""
+def text_tokenizer(
+    path: Path, spec: ModelSpec, special_tokens: SpecialTokens = "tokens", cache: Path | None = None
+) -> TextTokenizer:
+    """Open a tokenizer.json as a spec says that its model reads texts; see `TextTokenizer` for the cache."""
     if spec.fill is None:
-        return TextTokenizer(path, spec.max_tokens, special_tokens, lower_case=spec.lower_case)
+        return TextTokenizer(path, spec.max_tokens, special_tokens, lower_case=spec.lower_case, cache=cache)
     return FilledTokenizer(path, spec.max_tokens, special_tokens, fill=spec.fill, lower_case=spec.lower_case)

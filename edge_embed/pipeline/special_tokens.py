@@ -30,12 +30,17 @@ class HiddenNames:
     """Spells the special tokens of a prompt with the names that stand for them; of none, leaves a prompt as it is."""
 
     def __init__(self, tokens: Iterable[str] = ()) -> None:
-        words = sorted(tokens, key=len, reverse=True)  # of two that begin alike the longer one counts
-        self._pattern = re.compile("|".join(map(re.escape, words))) if words else None
+        self.tokens = sorted(tokens, key=len, reverse=True)  # of two that begin alike the longer one counts
+        self._pattern = re.compile("|".join(map(re.escape, self.tokens))) if self.tokens else None
 
     def __call__(self, prompt: str) -> str:
         """Replace each special token in a prompt by its hidden name."""
         return prompt if self._pattern is None else self._pattern.sub(lambda found: _hidden(found[0]), prompt)
+
+
+def source_of(path: Path, special_tokens: SpecialTokens) -> tuple[str | None, HiddenNames]:
+    """Return what is to be read in place of a tokenizer.json's text, if anything is, and how prompts are spelled."""
+    return hide_special_tokens(path) if special_tokens == "text" else (with_closing_token(path), HiddenNames())
 
 
 def hide_special_tokens(path: Path) -> tuple[str, HiddenNames]:

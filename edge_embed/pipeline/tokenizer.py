@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
 
-from .guarded import GuardedTokenizer, as_ids
-from .special_tokens import HiddenNames, SpecialTokens, hide_special_tokens
+from .compact.tokenizer import open_tokenizer
+from .guarded import as_ids
+from .special_tokens import SpecialTokens
 
 Truncation = Literal["end", "start", "middle", "error"]
 Ids = NDArray[np.int32]
@@ -81,7 +82,8 @@ class TextTokenizer:
     """Tokenise texts inside a prompt template and fit them to a length.
 
     `special_tokens` says how to read what spells one in a text; a template's own are tokens in any case.
-    `changed` is read in place of the file's text; with `lower_case` texts are lowered first.
+    `changed` is read in place of the file's text; with `lower_case` texts are lowered first. Where both are left out,
+    a large vocabulary is kept in `cache` as tables, which are mapped the next time.
     """
 
     def __init__(
@@ -91,10 +93,10 @@ class TextTokenizer:
         special_tokens: SpecialTokens = "tokens",
         changed: str | None = None,
         lower_case: bool = False,
+        cache: Path | None = None,
     ) -> None:
-        source, self._spell = (None, HiddenNames()) if special_tokens == "tokens" else hide_special_tokens(path)
-        self._tokenizer = GuardedTokenizer(path, changed or source, lower_case)
         self.max_tokens = max_tokens
+        self._tokenizer, self._spell = open_tokenizer(path, special_tokens, changed, lower_case, cache)
 
     def tokenize(
         self, texts: Sequence[str], template: str = TEXT, truncation: Truncation = "end", first: int = 0
@@ -106,8 +108,8 @@ class TextTokenizer:
         """
         spelled = self._spell(template)
         short = [n for n, text in enumerate(texts) if len(text) <= PIECE]
-        encodings = self._tokenizer.encode_batch_fast([spelled.replace(TEXT, texts[n]) for n in short])
-        whole = {n: encoding.ids for n, encoding in zip(short, encodings, strict=True)}
+        found = self._tokenizer.ids([spelled.replace(TEXT, texts[n]) for n in short])
+        whole = dict(zip(short, found, strict=True))
         rows = (whole.get(n) for n in range(len(texts)))
         return fit_rows(
             rows, lambda n, row: self._fit(texts[n], template, truncation), self.max_tokens, truncation, first
@@ -135,7 +137,7 @@ class TextTokenizer:
 
     def token_id(self, token: str) -> int:
         """Return the id of a special token; raise UnsupportedModelError when it is none."""
-        return single_id(self._tokenizer.encode(self._spell(token), add_special_tokens=False).ids, token)
+        return single_id(self._tokenizer.ids([self._spell(token)], add_special_tokens=False)[0], token)
 
     def fill(self, ids: Ids) -> Ids:
         """Return a text's ids as they are: see `FilledTokenizer`."""
@@ -183,7 +185,7 @@ class TextTokenizer:
             )
         total = len(content)
         if more:
-            inner = (self._tokenizer.encode_batch_fast([piece], add_special_tokens=False)[0].ids for piece in more[:-1])
+            inner = (self._tokenizer.ids([piece], add_special_tokens=False)[0] for piece in more[:-1])
             for ids in itertools.chain(inner, [last]):
                 content, total = keep_ends(content + ids, room), total + len(ids)
         return left + truncate(content, room, truncation) + right, total + len(left) + len(right)
@@ -209,7 +211,7 @@ class TextTokenizer:
 
     def _opening(self, spelled: str) -> list[int]:
         """Return the ids before the text of a template that no text changes."""
-        one, other = (self._tokenizer.encode(spelled.replace(TEXT, probe)).ids for probe in PROBES)
+        one, other = self._tokenizer.ids([spelled.replace(TEXT, probe) for probe in PROBES])
         return one[: common_prefix(one, other)]
 
 

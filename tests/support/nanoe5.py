@@ -41,6 +41,14 @@ def packed_file() -> Path | None:
     return Path(found.origin).parent / "e5-small-q4.bin" if found and found.origin else None
 
 
+def write_tokenizer(packed: Path, path: Path) -> Path:
+    """Write the tokenizer.json alone."""
+    reader = _Reader(memoryview(packed.read_bytes()), 8)
+    reader.take("7i"), reader.take("fi")
+    _tokenizer(reader).save(str(path))
+    return path
+
+
 def widen(packed: Path, folder: Path) -> Path:
     """Write a checkpoint in the original's layout, float32, into a folder of the original's name, and return that."""
     data = memoryview(packed.read_bytes())
