@@ -74,6 +74,12 @@ def test_imports_run_down_the_storeys() -> None:
     assert not upward
 
 
+def test_the_page_shows_the_same_storeys() -> None:
+    first = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", (ROOT / "docs/architecture.md").read_text("utf-8"), re.M)
+    rows = [{name.removesuffix("/").removesuffix(".py") for name in re.findall("`([^`]+)`", row)} for row in first]
+    assert rows == [row for storeys in STOREYS.values() for row in storeys]
+
+
 def test_no_two_files_import_each_other() -> None:
     graphlib.TopologicalSorter({module: imports(module) - {module} for module in MODULES}).prepare()
 

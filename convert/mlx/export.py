@@ -30,6 +30,7 @@ from ..checkpoint.source import Source
 from ..checkpoint.watched import watched
 from ..export import Bound, Export, describe
 from .rounding import quantise
+from .tokenizer_class import say_tokenizer_class
 
 FULL = ("float32", "bfloat16", "float16")
 BITS = {"8bit": 8, "4bit": 4}
@@ -75,6 +76,7 @@ def write(export: Export) -> list[Weights]:
     part = build(name, config)
     if _named_as_models(name):
         _change_config(export.folder, tie_word_embeddings=True)  # there is no head, and mlx-lm would look for one
+    say_tokenizer_class(export.folder, name)
     full = sorted(set(export.levels) & set(FULL), key=FULL.index)
     weights = []
     for level in export.levels:
