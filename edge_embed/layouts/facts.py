@@ -31,7 +31,7 @@ def facts_of(repository: str) -> dict[str, Any]:
     Every entry counts of which a pattern fits; a later one wins. A suffix that names the format is passed over.
     """
     name = plain(repository)
-    return _merged(entry for entry in _entries() if any(fnmatchcase(name, pattern) for pattern in entry["match"]))
+    return _merged(entry for entry in _entries() if any(_fits(name, pattern) for pattern in entry["match"]))
 
 
 def facts_of_folder(folder: Path, model_type: object, dim: object) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def facts_of_folder(folder: Path, model_type: object, dim: object) -> dict[str, 
         for entry in _entries()
         if model_type in entry["model_type"] and dim in (None, _dim(entry, name, dim))
         for pattern in entry["match"]
-        if fnmatchcase(name, pattern.partition("/")[2])
+        if _fits(name, pattern.partition("/")[2])
     ]
     if fitting:
         _tell(folder, fitting[0][0])
@@ -69,7 +69,12 @@ def known_repositories() -> dict[str, int]:
 def _dim(entry: dict[str, Any], name: str, default: object) -> object:
     """Return the width of the model of a name, where the entry states it."""
     dims: dict[str, int] = entry.get("dims", {})
-    return next((dim for pattern, dim in dims.items() if fnmatchcase(name, pattern)), default)
+    return next((dim for pattern, dim in dims.items() if _fits(name, pattern)), default)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name fits a pattern; of most, the beginning tells, and no regular expression is compiled for them."""
+    return name.startswith(re.split(r"[*?[]", pattern, maxsplit=1)[0]) and fnmatchcase(name, pattern)
 
 
 @cache

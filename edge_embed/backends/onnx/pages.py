@@ -32,7 +32,7 @@ def drop_mapped(graph: Path) -> int:
     except OSError:  # a kernel without it, or a sandbox: the pages stay
         return 0
     for line in lines:
-        if found := SPAN.fullmatch(line):
+        if not line.endswith(" kB") and (found := SPAN.fullmatch(line)):  # most lines are numbers, thousands of them
             mapping = found if found["name"] in files else None
         elif mapping and (written := WRITTEN.fullmatch(line)) and int(written["size"]) == 0:
             start, end = int(mapping["start"], 16), int(mapping["end"], 16)
