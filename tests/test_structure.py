@@ -22,7 +22,8 @@ STOREYS = {
         {"loading"},
         {"embedder"},
         {"batching"},
-        {"server", "jobs", "search", "integrations", "compat"},
+        {"jobs", "search", "integrations", "compat"},
+        {"server"},
         {"cli"},
     ],
     "edge_embed_convert": [

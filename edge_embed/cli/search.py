@@ -183,6 +183,7 @@ def _upkeep(index: Index, args: argparse.Namespace) -> None:
 
 
 def _search(args: argparse.Namespace) -> None:
+    from edge_embed.search.hits import to_json
     from edge_embed.search.index import Index
 
     given = [one for one in (args.query, args.like, args.image) if one is not None]
@@ -206,7 +207,7 @@ def _search(args: argparse.Namespace) -> None:
         reference = index.meta.reference
         best = hits or index.search(query, top=1, least=-1, **limits)
     if args.json:
-        print(json.dumps({"reference": reference, "hits": [hit.to_json() for hit in hits]}, ensure_ascii=False))
+        print(json.dumps(to_json(hits, reference), ensure_ascii=False))
         return
     for hit in hits:
         _print(hit)

@@ -32,6 +32,9 @@ def configure(commands: Any, default: str) -> None:
 def add_options(serve: argparse.ArgumentParser, default: str) -> None:
     """Add what a service is told to a command's parser."""
     serve.add_argument("models", nargs="*", metavar="MODEL[=NAME]", help=f"the first is the default one; {default}")
+    serve.add_argument(
+        "--index", action="append", default=[], metavar="FILE[=NAME]", help="of `index`, to be searched; may recur"
+    )
     where = serve.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="an address of this machine (default: %(default)s)")
     where.add_argument("--port", type=int, default=8080, help="0 finds a free one (default: %(default)s)")
@@ -84,6 +87,7 @@ def read(args: argparse.Namespace) -> Settings:
             raise InputError(f"--{name.replace('_', '-')} {getattr(args, name)} must be at least 1")
     return Settings(
         models=args.models or [args.default_model],
+        index=args.index,
         host=args.host,
         port=args.port,
         uds=args.uds,

@@ -35,13 +35,16 @@ class Known(NamedTuple):
 
 
 class Database:
-    """A connection with a lock, so that threads take turns; processes do by SQLite's own."""
+    """A connection with a lock, so that threads take turns; processes do by SQLite's own.
 
-    def __init__(self, path: str, connection: sqlite3.Connection, meta: Meta) -> None:
+    Without `writes` the derived file is read, and never written.
+    """
+
+    def __init__(self, path: str, connection: sqlite3.Connection, meta: Meta, writes: bool = True) -> None:
         self.path, self.meta = path, meta
         self._connection = connection
         self._lock = threading.RLock()
-        self._scanner = Scanner(path, meta)
+        self._scanner = Scanner(path, meta, writes)
 
     def rows(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Return what a query finds."""

@@ -49,6 +49,11 @@ class SearchHit:
         return {**known, "path": printable(self.path)} if self.path is not None else known
 
 
+def to_json(hits: Sequence[SearchHit], reference: float) -> dict[str, Any]:
+    """Return an answer as JSON's values, the same from a command and a service: hits, and unrelated texts' cosine."""
+    return {"reference": reference, "hits": [hit.to_json() for hit in hits]}
+
+
 def read_hits(
     connection: sqlite3.Connection, ids: Sequence[int], scores: Mapping[int, float], literal: frozenset[int]
 ) -> list[SearchHit]:

@@ -33,8 +33,8 @@ def is_stale(connection: sqlite3.Connection) -> bool:
 class Scanner:
     """What one reader knows of the signs; `refresh` brings it up to the transaction that is under way."""
 
-    def __init__(self, path: str, meta: Meta) -> None:
-        self._path, self._meta = path, meta
+    def __init__(self, path: str, meta: Meta, writes: bool = True) -> None:
+        self._path, self._meta, self._writes = path, meta, writes
         self._stamp: tuple[int, int] | None = None
         self._base: Signs | None = None
         self._tail = Signs(0, np.empty(0, np.int64), np.empty((0, 0), np.uint64))
@@ -69,7 +69,7 @@ class Scanner:
         found = signs_file.read(connection, self._path, self._meta, generation)
         if found is None:
             found = signs_file.build(connection, self._meta, generation)
-            if len(found.ids) > TAIL:  # fewer are read as quickly from the database
+            if self._writes and len(found.ids) > TAIL:  # fewer are read as quickly from the database
                 signs_file.write(found, self._path, self._meta)
         return found
 

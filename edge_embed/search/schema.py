@@ -61,6 +61,8 @@ def guarded(path: str) -> Iterator[None]:
             raise SearchIndexError(
                 f"{path}: another process has been writing to it for {WAIT:.0f} s; try later"
             ) from error
+        if code & 0xFF == sqlite3.SQLITE_INTERRUPT:
+            raise SearchIndexError(f"{path}: the search took too long and was ended; ask for less at a time") from error
         if code & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
             raise InputError(f"cannot write {path}: {error}; what was written before is kept") from error
         if code & 0xFF in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
@@ -70,8 +72,8 @@ def guarded(path: str) -> Iterator[None]:
         raise SearchIndexError(f"{path} is damaged, or no index: {error}; make the index anew") from error
 
 
-def connect(path: str, create: bool) -> tuple[sqlite3.Connection, bool]:
-    """Open an index's file -> the connection, and whether the file has tables already.
+def connect(path: str, create: bool, writes: bool = True) -> tuple[sqlite3.Connection, bool]:
+    """Open an index's file -> the connection, and whether the file has tables already; without `writes` to read alone.
 
     Raises InputError for a path without a file where none is to be made, SearchIndexError for a file that is no index
     or one of another version.
@@ -86,7 +88,8 @@ def connect(path: str, create: bool) -> tuple[sqlite3.Connection, bool]:
             with contextlib.suppress(OSError):  # SQLite tells
                 file.parent.mkdir(parents=True, exist_ok=True)
     with guarded(path):
-        connection = sqlite3.connect(path, timeout=WAIT, isolation_level=None, check_same_thread=False)
+        place, options = (path, {}) if writes else (f"{Path(path).absolute().as_uri()}?mode=ro", {"uri": True})
+        connection = sqlite3.connect(place, WAIT, isolation_level=None, check_same_thread=False, **options)
         connection.text_factory = lambda data: data.decode("utf-8", "replace")
     try:
         return connection, _checked(connection, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
@@ -64,6 +65,7 @@ def build(
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
         await service.models.aclose()
+        await asyncio.to_thread(service.indexes.close)
 
     inner = Starlette(
         routes=routes, middleware=list(middleware), lifespan=lifespan, exception_handlers={HTTPException: _refused}

@@ -6,6 +6,7 @@ A shape, a file of `shapes/`, is pure functions between bytes and these. The ser
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -21,6 +22,7 @@ Reason = Literal[
     "unauthorized",  # 401
     "forbidden",  # 403: images by URL where they are off, another name as Host
     "no_model",  # 404
+    "no_index",  # 404
     "no_route",  # 404, and 405 for the wrong method
     "too_large",  # 413
     "too_many",  # 422 in some APIs, 413 in others: more inputs than a request may hold
@@ -83,13 +85,14 @@ class Call:
     """A request as its API read it: what it asks for, how to write the answer, and what it said that was not known.
 
     `ignored` are fields that are named in the header `edge-embed-ignored`. `api` is handed to the endpoint's `fail`
-    within a Failure, where a path serves several.
+    within a Failure, where a path serves several. `write` is called in `executor` where it waits for a disk.
     """
 
     ask: Ask
     write: Callable[[Answer], bytes]
     ignored: Sequence[str] = ()
     api: str = ""
+    executor: Executor | None = None
 
 
 @dataclass(kw_only=True, eq=False)  # not frozen: contextlib sets an exception's traceback
@@ -126,7 +129,8 @@ class Endpoint:
 class Listing:
     """A path that tells of the models, by GET or with a body; `write` raises Failure for a model that is not there.
 
-    `query` are what it takes behind a question mark; `write` gets them among the path's own parameters.
+    `query` are what it takes behind a question mark; `write` gets them among the path's own parameters, and `waits`
+    where it looks at files.
     """
 
     path: str
@@ -135,3 +139,4 @@ class Listing:
     methods: Sequence[str] = field(default=("GET",))
     query: Sequence[str] = ()
     summary: str = ""
+    waits: bool = False

@@ -11,7 +11,9 @@ from starlette.routing import BaseRoute
 
 from . import shapes
 from .ask import Endpoint, Listing
+from .indexes import Indexes
 from .page import ROUTES
+from .shapes import search
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,10 +25,11 @@ class Paths:
     open: Sequence[BaseRoute] = ()
 
 
-def gather() -> Paths:
-    """Return what the files of `shapes/` list as ENDPOINTS and LISTINGS, and the page."""
-    endpoints: list[Endpoint] = []
-    listings: list[Listing] = []
+def gather(indexes: Indexes | None = None) -> Paths:
+    """Return what the files of `shapes/` list as ENDPOINTS and LISTINGS, what searches the indexes, and the page."""
+    indexes = indexes or Indexes()
+    endpoints: list[Endpoint] = search.endpoints(indexes)
+    listings: list[Listing] = search.listings(indexes)
     for found in pkgutil.iter_modules(shapes.__path__):
         module = importlib.import_module(f"{shapes.__name__}.{found.name}")
         endpoints += getattr(module, "ENDPOINTS", ())

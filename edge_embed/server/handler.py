@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
 from starlette.datastructures import QueryParams
@@ -20,6 +20,7 @@ from .body import Bodies, GoneError
 from .exchange import Exchange
 from .failures import as_failure, retry_headers
 from .hosts import Hosts
+from .indexes import Indexes
 from .inputs import check_inputs
 from .keys import Headers, Keys
 from .models import Models, Served
@@ -48,6 +49,7 @@ class Service:
     keys: Keys
     hosts: Hosts
     bodies: Bodies
+    indexes: Indexes = field(default_factory=Indexes)
     trace: Tracing | None = None
 
     def let_in(self, headers: Headers) -> None:
@@ -75,7 +77,7 @@ class EndpointHandler:
                 call = await _aside(len(body) > LONG_BODY, self._endpoint.read, body, scope["path_params"])
                 api = call.api
                 answer = await self._answer(call, exchange, receive)  # its inputs are held as long, so the body counts
-            data = await _aside(len(call.ask.inputs) > MANY_VECTORS, call.write, answer)
+            data = await _written(call, answer)
         except GoneError:
             exchange.reason = "gone"
             return
@@ -118,7 +120,8 @@ class ListingHandler:
             async with self._service.bodies.read(scope["headers"], receive) as body:
                 cards, write = self._service.models.cards(), self._listing.write
                 parameters = {**_query(scope, self._listing.query), **scope["path_params"]}
-                data = await _aside(len(body) > LONG_BODY, write, cards, body, parameters)
+                heavy = self._listing.waits or len(body) > LONG_BODY
+                data = await _aside(heavy, write, cards, body, parameters)
         except GoneError:
             exchange.reason = "gone"
             return
@@ -158,6 +161,12 @@ def _query(scope: Scope, names: Sequence[str]) -> dict[str, str]:
 async def _aside(heavy: bool, function: Callable[..., Result], *args: object) -> Result:
     """Call a function here, or in a thread where it would hold the event loop."""
     return await asyncio.to_thread(function, *args) if heavy else function(*args)
+
+
+async def _written(call: Call, answer: Answer) -> bytes:
+    if call.executor is None:
+        return await _aside(len(call.ask.inputs) > MANY_VECTORS, call.write, answer)
+    return await asyncio.get_running_loop().run_in_executor(call.executor, call.write, answer)
 
 
 async def _while_connected(models: Models, served: Served, call: Call, receive: Receive) -> Computed:

@@ -26,13 +26,15 @@ class Variant:
     side: Side | None
 
 
-def split_argument(argument: str) -> tuple[str, str | None]:
+def split_argument(argument: str, what: str = "MODEL") -> tuple[str, str | None]:
     """Split `MODEL[=NAME]`; an existing path that holds `=` is taken whole. Raises InputError for a bad name."""
     reference, equals, name = argument.rpartition("=")
     if not equals or Path(argument).exists():
         return argument, None
     if not reference or not NAME.fullmatch(name):
-        raise InputError(f"{argument!r}: expected MODEL or MODEL=NAME, where a name has letters, digits, '.', '-', '_'")
+        raise InputError(
+            f"{argument!r}: expected {what} or {what}=NAME, where a name has letters, digits, '.', '-', '_'"
+        )
     return reference, name
 
 

@@ -32,6 +32,7 @@ from .gather import Paths, gather
 from .handler import Service
 from .health import Health
 from .hosts import Hosts
+from .indexes import Indexes, find_indexes
 from .keys import Keys
 from .metrics import Metrics
 from .models import Model, Models, find_models
@@ -44,7 +45,7 @@ TICK = 1.0  # seconds between looks at the date that answers carry
 
 
 def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open = open_engine) -> None:
-    """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError or ModelError before that.
+    """Serve until SIGTERM or SIGINT; `ready` is told where. Raises InputError, ModelError or SearchIndexError first.
 
     Ends the process by itself, with 0, where a model is being loaded when all else is done: nobody waits for that.
     """
@@ -52,10 +53,11 @@ def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open
     with logs.to_standard_error(settings.log_format):
         keys = Keys(settings.api_key_file)
         models = asyncio.run(find_models(settings))
+        indexes = find_indexes(settings, models)
         with listening(settings) as sockets:
             if not keys and is_public(sockets):
                 logger.warning("who can reach this machine can use this server, which asks for no key: --api-key-file")
-            process = Process(settings, keys, models, open, gather())
+            process = Process(settings, keys, models, open, gather(indexes), indexes)
             process.run(sockets, lambda: ready(urls(sockets)))
     if process.models.loading:  # what it writes, it writes so that a kill leaves nothing half-made
         sys.stdout.flush()
@@ -66,11 +68,20 @@ def serve(settings: Settings, ready: Callable[[Sequence[str]], None], open: Open
 class Process:
     """The service's parts, put together in the event loop that they live in."""
 
-    def __init__(self, settings: Settings, keys: Keys, models: Sequence[Model], open: Open, paths: Paths) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        keys: Keys,
+        models: Sequence[Model],
+        open: Open,
+        paths: Paths,
+        indexes: Indexes | None = None,
+    ) -> None:
         self._settings, self._keys = settings, keys
         self.metrics = Metrics()
         self.models = Models(models, settings, self.metrics.observe, open)
         self.metrics.watch(self.models)
+        self.indexes = indexes or Indexes()
         self.health = Health(self.models)
         self.health.starting = settings.preload
         self.bodies = Bodies(settings.max_body, settings.max_bodies)
@@ -80,6 +91,7 @@ class Process:
             keys=keys,
             hosts=Hosts(settings.allow_host),
             bodies=self.bodies,
+            indexes=self.indexes,
             trace=otel.tracing(),
         )
         self.app: ASGIApp = build(service, self.health, self.metrics, paths, otel.middleware())

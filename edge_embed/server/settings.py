@@ -20,16 +20,18 @@ UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0}
 class Settings:
     """How to serve `models`, each as `MODEL` or `MODEL=NAME`; times are seconds, sizes bytes.
 
-    `allow_host` are names that requests may be sent to where no key is asked for, beside local ones. `max_wait` is the
-    longest that a request is let in for, `max_queue_tokens` what may wait for one model. `max_body` bounds one
-    request's body, `max_bodies` all whose requests are not answered yet. `max_tokens` shortens models' own limits.
-    `max_memory` bounds the models that are loaded at once, which are unloaded when nobody asked for `idle_unload`;
-    None: never. With `token_ids` inputs may be ids of the model's own vocabulary. A request's head has `head_timeout`
-    to come, its body `body_timeout` and what its length takes at BODY_RATE; a client that reads nothing of its answer
-    for `send_timeout` is cut off; a kept connection waits `keep_alive` for the next request.
+    `index` are files that are searched, each as `FILE` or `FILE=NAME`. `allow_host` are names that requests may be
+    sent to where no key is asked for, beside local ones. `max_wait` is the longest that a request is let in for,
+    `max_queue_tokens` what may wait for one model. `max_body` bounds one request's body, `max_bodies` all whose
+    requests are not answered yet. `max_tokens` shortens models' own limits. `max_memory` bounds the models that are
+    loaded at once, which are unloaded when nobody asked for `idle_unload`; None: never. With `token_ids` inputs may
+    be ids of the model's own vocabulary. A request's head has `head_timeout` to come, its body `body_timeout` and
+    what its length takes at BODY_RATE; a client that reads nothing of its answer for `send_timeout` is cut off; a
+    kept connection waits `keep_alive` for the next request.
     """
 
     models: Sequence[str]
+    index: Sequence[str] = ()
     host: str = "127.0.0.1"
     port: int = 8080
     uds: Path | None = None

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_embed import Index
 from edge_embed.cli import serve as cli_serve
 from edge_embed.cli.main import main
 from edge_embed.server.gather import gather
@@ -35,8 +36,11 @@ PYTHON = [text for kind, text in BLOCKS if kind == "python"]
 
 
 @pytest.fixture(scope="module")
-def address(converted: Path, tiny_tokenizer: Path) -> Iterator[str]:
-    with serving(f"{converted}:int8=all-MiniLM-L6-v2", tiny_tokenizer) as found:
+def address(converted: Path, tiny_tokenizer: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    file = tmp_path_factory.mktemp("index") / "notes.db"
+    with Index.open(file, f"{converted}:int8") as index:
+        index.add([{"id": "tea", "text": "Pour boiling water over the leaves."}])
+    with serving(f"{converted}:int8=all-MiniLM-L6-v2", tiny_tokenizer, file) as found:
         yield found
 
 
@@ -53,7 +57,7 @@ def test_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
     parser = argparse.ArgumentParser()
     cli_serve.add_options(parser, "default/model")
     served = [cli_serve.read(parser.parse_args(shlex.split(line)[2:])) for line in LINES if "edge-embed serve " in line]
-    assert [len(settings.models) for settings in served] == [1, 2]
+    assert [len(settings.models) for settings in served] == [1, 2, 1]
     for line in (line for line in LINES if line.startswith("edge-embed service ")):
         assert main([*shlex.split(line)[1:], "--print"]) == 0
         assert "--preload" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from edge_embed.server.engine import Engine, Observe, open_engine
 from edge_embed.server.gather import gather
+from edge_embed.server.indexes import find_indexes
 from edge_embed.server.models import find_models
 from edge_embed.server.settings import Settings
 
@@ -24,10 +25,11 @@ class Opens(Loader):
 
 
 @contextmanager
-def serving(model: str, tokenizer: Path) -> Iterator[str]:
-    """Serve `MODEL=NAME`, and give the address; `tokenizer` is what fakes would have."""
-    settings = Settings(models=[model])
+def serving(model: str, tokenizer: Path, index: Path | None = None) -> Iterator[str]:
+    """Serve `MODEL=NAME` and an index, and give the address; `tokenizer` is what fakes would have."""
+    settings = Settings(models=[model], index=[str(index)] if index else [])
     with ThreadPoolExecutor() as elsewhere:  # a browser's driver has an event loop in this thread
         models = elsewhere.submit(lambda: asyncio.run(find_models(settings))).result()
-    with running(tokenizer, models, gather(), Opens(tokenizer)) as service:
+    indexes = find_indexes(settings, models)
+    with running(tokenizer, models, gather(indexes), Opens(tokenizer), indexes) as service:
         yield f"http://127.0.0.1:{service.port}"

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_embed import AsyncEmbedder, Embedder
+from edge_embed import AsyncEmbedder, Embedder, ModelSpec
 from edge_embed.backends import Batch, Rows
 from edge_embed.backends.fake import FakeBackend
 from edge_embed.errors import EdgeEmbedError
@@ -24,6 +24,7 @@ from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Li
 from edge_embed.server.describe import Described
 from edge_embed.server.engine import Engine, Observe
 from edge_embed.server.gather import Paths
+from edge_embed.server.indexes import Indexes
 from edge_embed.server.keys import Keys
 from edge_embed.server.models import Model
 from edge_embed.server.run import Process
@@ -93,6 +94,7 @@ class Loader:
     error: EdgeEmbedError | None = None
     told: Settings = field(default_factory=lambda: Settings(models=[]))
     before: Callable[[], object] = lambda: None
+    spec: ModelSpec = SPEC
 
     def __call__(self, reference: str, task: str | None, settings: Settings, observe: Observe) -> Engine:
         self.before()
@@ -100,10 +102,10 @@ class Loader:
         self.told = settings
         if self.error is not None:
             raise self.error
-        backend = GatedBackend(SPEC.dim)
+        backend = GatedBackend(self.spec.dim)
         self.backends.append(backend)
-        tokenizer = TextTokenizer(self.tokenizer, SPEC.max_tokens, "text")
-        embedder = Embedder.from_parts(replace(SPEC, name=reference, task=task), tokenizer, backend)
+        tokenizer = TextTokenizer(self.tokenizer, self.spec.max_tokens, "text")
+        embedder = Embedder.from_parts(replace(self.spec, name=reference, task=task), tokenizer, backend)
         return AsyncEmbedder(embedder, max_queue_tokens=settings.max_queue_tokens, observe=observe)
 
     @property
@@ -161,12 +163,17 @@ class Running:
 
 @contextmanager
 def running(
-    tokenizer: Path, models: Sequence[Model] = (), paths: Paths = PATHS, loader: Loader | None = None, **options: Any
+    tokenizer: Path,
+    models: Sequence[Model] = (),
+    paths: Paths = PATHS,
+    loader: Loader | None = None,
+    indexes: Indexes | None = None,
+    **options: Any,
 ) -> Iterator[Running]:
     """Run a service in a thread of this process, with its own event loop."""
     settings = Settings(models=[], port=0, **options)
     loader = loader or Loader(tokenizer)
-    process = Process(settings, Keys(settings.api_key_file), models or [model("fake")], loader, paths)
+    process = Process(settings, Keys(settings.api_key_file), models or [model("fake")], loader, paths, indexes)
     sockets = bind_address(settings.host, settings.port)
     port, started = sockets[0].getsockname()[1], threading.Event()
     thread = threading.Thread(target=process.run, args=(sockets, started.set), name="service")

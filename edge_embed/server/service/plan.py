@@ -53,6 +53,7 @@ def make_plan(settings: Settings) -> Plan:
             folders.append(reference.path)
             given = os.path.abspath(reference.path) + given[len(reference.place) :]
         models.append(given if name is None else f"{given}={name}")
+    indexes = [split_argument(argument, "FILE") for argument in settings.index]
     keys = settings.api_key_file.absolute() if settings.api_key_file else None
     if keys is not None and not keys.is_file():
         raise InputError(f"--api-key-file {keys} is no file: write keys into it first, one a line")
@@ -60,6 +61,7 @@ def make_plan(settings: Settings) -> Plan:
         settings=replace(
             settings,
             models=models,
+            index=[_absolute(path, name) for path, name in indexes],
             api_key_file=keys,
             uds=settings.uds.absolute() if settings.uds else None,
             offline=settings.offline if hub else True,
@@ -70,6 +72,10 @@ def make_plan(settings: Settings) -> Plan:
     for text in (*plan.command(), *map(str, plan.reads)):
         check(text)
     return plan
+
+
+def _absolute(path: str, name: str | None) -> str:
+    return os.path.abspath(path) + ("" if name is None else f"={name}")
 
 
 def words(settings: Settings) -> list[str]:

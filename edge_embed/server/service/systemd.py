@@ -84,14 +84,16 @@ def user_path() -> Path:
 def system_unit(plan: Plan) -> str:
     """Write the unit of the system: a user of its own, no home, no device, no network but what it serves.
 
-    Keys come as a credential. Raises InputError for a socket's file, which would be that user's alone, and for a folder
-    that this user may not read.
+    Keys come as a credential. Raises InputError for a socket's file and an index, which are one user's, and for a
+    folder that this user may not read.
     """
     keys = plan.settings.api_key_file
     for path in plan.reads:
         _check_readable(path)
     if plan.settings.uds is not None:
         raise InputError("--uds makes a socket for its own user, whom nobody is in a system service: use --user")
+    if plan.settings.index:
+        raise InputError("--index is a file of your own, which the system's service may not open: use --user")
     lines = HARDENED + ANYWHERE
     hidden = [path for path in plan.reads if str(path).startswith((*HOMES, *TEMPORARY))]
     lines += f"ProtectHome={'tmpfs' if any(str(path).startswith(HOMES) for path in hidden) else 'yes'}\n"

@@ -10,8 +10,9 @@ import msgspec
 
 from edge_embed import __version__
 from edge_embed.server.ask import Card, Endpoint, Listing, Parameters
+from edge_embed.server.indexes import Indexes
 
-from . import cohere, ollama, openai, tei
+from . import cohere, ollama, openai, search, tei
 from ._common import dump
 
 MODULES = (openai, cohere, ollama, tei)
@@ -20,7 +21,7 @@ REFUSALS = {
     "400": "A field, or an input, that cannot be read",
     "401": "No key, or none of this server's",
     "403": "An image of a kind that is off here",
-    "404": "No such model",
+    "404": "No such model, or index",
     "405": "Another method",
     "413": "Too many inputs, or too large a body",
     "429": "Too much waits: Retry-After says when to come again",
@@ -34,6 +35,7 @@ def document() -> dict[str, Any]:
     """Return the paths of all shapes with their requests' schemas, as OpenAPI 3.1."""
     endpoints: list[Endpoint] = [one for module in MODULES for one in module.ENDPOINTS]
     listings: list[Listing] = [*(one for module in MODULES for one in getattr(module, "LISTINGS", ())), *LISTINGS]
+    endpoints, listings = [*endpoints, *search.endpoints(Indexes())], [*listings, *search.listings(Indexes())]
     bodies = [*dict.fromkeys(one.body for one in endpoints if one.body), ollama.OllamaShowRequest]
     schemas, components = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(bodies, schemas, strict=True))
