@@ -1,22 +1,19 @@
 """Jobs killed at random points, and around every rename: taken up again, they end in the bytes of one left alone.
 
-Alone, as two shards at a time, and with two workers, of which one, the driver, or the whole group is killed. A handful
-of kills of each by default, as many as the time allows with EDGE_EMBED_FAULTS.
+Alone, as two shards at a time, and with two workers, of which one, the driver, or the whole group is killed: several
+times before a job is taken to its end. A handful of kills of each by default, as many as the time allows with
+EDGE_EMBED_FAULTS, so many with EDGE_EMBED_KILLS; `pytest -s` shows how many there were, and of what.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -24,86 +21,23 @@ from edge_embed.jobs import run
 from edge_embed.jobs.status import verify
 from edge_embed_convert import convert
 
-from support.faults import long, seconds
+from support.forks import Forks
 from support.jobs import digest, texts, write_jsonl
+from support.kills import Kills, children
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-KILLS = {"alone": 8, "renames": 8, "shards": 4, "workers": 3}
 ROWS = 16
-# Imports once. For each line of stdin, [arguments, rename, after]: a child in a group of its own that runs the job with
-# frames after every batch, killed at the rename of that number, before or after it. Prints its number.
-FORKS = """
-import json, os, signal, sys
-from edge_embed.cli.main import main
-from edge_embed.jobs import compute
-import edge_embed.jobs.running, edge_embed.backends.onnx.backend
-compute.EVERY = 0.0
-
-def kill_at(number, after):
-    turns, sound = [], os.replace
-    def rename(*arguments, **named):
-        turns.append(None)
-        if len(turns) == number + 1 and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        sound(*arguments, **named)
-        if len(turns) == number + 1:
-            os.kill(os.getpid(), signal.SIGKILL)
-    os.replace = rename
-
-print("ready", flush=True)
-for line in sys.stdin:
-    what, *rest = json.loads(line)
-    if what == "wait":
-        print(os.waitstatus_to_exitcode(os.waitpid(rest[0], 0)[1]), flush=True)
-        continue
-    words, number, after = rest
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.dup2(2, 1)
-        if number is not None:
-            kill_at(number, after)
-        os._exit(main(words))
-    print(child, flush=True)
-"""
+REJECTED = 3  # exit code of a job that is done: one of its rows has no text
+RENAMES = 12  # of which a run is killed at one: some thirty in all, by several kills
 
 
-class Forks:
-    """A process that has imported everything, and forks a child for each run of a job."""
+@dataclass(frozen=True)
+class Job:
+    """The words that run a job, the hash of what comes of it left alone, and the seconds that takes."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", FORKS],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "TOKENIZERS_PARALLELISM": "false"},
-        )
-        assert self._read() == "ready"
-
-    def _read(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
-        assert line
-        return line
-
-    def _ask(self, *what: object) -> int:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(what) + "\n")
-        self._process.stdin.flush()
-        return int(self._read())
-
-    def begin(self, words: list[str], rename: int | None = None, after: bool = False) -> int:
-        """Start a run, and return its process, which is its group as well."""
-        return self._ask("run", words, rename, after)
-
-    def wait(self, process: int) -> int:
-        """Return a run's exit code, or the signal that ended it, below 0."""
-        return self._ask("wait", process)
-
-    def close(self) -> None:
-        self._process.communicate()
+    words: list[str]
+    expected: str
+    usual: float
 
 
 @pytest.fixture(scope="module")
@@ -114,8 +48,7 @@ def forks() -> Iterator[Forks]:
 
 
 @pytest.fixture(scope="module")
-def job(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[list[str], str]:
-    """Return the words that run a job, and the hash of what comes of it."""
+def job(forks: Forks, checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
     place = tmp_path_factory.mktemp("killed")
     convert(checkpoint, place / "models", ["onnx:int8"], name="m")
     lines = write_jsonl(place / "in.jsonl", texts(400))
@@ -123,97 +56,89 @@ def job(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[lis
         file.write('{"text": 1}\n')
     model = str(place / "models" / "m")
     run(lines, place / "whole", model=model, rows=ROWS, threads=1)
-    words = [str(lines), "--model", model, "--rows", str(ROWS), "--threads", "1", "--progress", "none"]
-    return words, digest(place / "whole")
+    words = ["run", str(lines), "--model", model, "--rows", str(ROWS), "--threads", "1", "--progress", "none", "--out"]
+    began = time.monotonic()
+    assert forks.wait(forks.begin([*words, str(place / "first")])) == REJECTED
+    return Job(words, digest(place / "whole"), time.monotonic() - began)
 
 
-def _turns(kind: str, share: float) -> Iterator[random.Random]:
-    """Yield a source of chance for each kill."""
-    end, number = time.monotonic() + seconds(share), 0
-    while time.monotonic() < end if long() else number < KILLS[kind]:
-        yield random.Random(time.time_ns() if long() else number)
-        number += 1
-
-
-def _ended(forks: Forks, out: Path, words: list[str], expected: str, told: Any) -> None:
-    """Take the job up, and see that nothing is lost, nothing doubled and nothing left."""
-    assert forks.wait(forks.begin(["run", *words, "--out", str(out)])) == 3, told
-    assert digest(out) == expected, told
+def _end(forks: Forks, job: Job, out: Path) -> None:
+    """Take the job to its end, and see that nothing is lost, nothing doubled and nothing left."""
+    assert forks.wait(forks.begin([*job.words, str(out)])) == REJECTED
+    assert digest(out) == job.expected
     assert (verify(out).rows, verify(out).vectors, verify(out).rejected) == (401, 400, 1)
     assert not [path for path in (out / "parts").iterdir() if path.name.startswith(".") or path.suffix == ".partial"]
     shutil.rmtree(out)
 
 
-def test_alone(forks: Forks, job: tuple[list[str], str], tmp_path: Path) -> None:
-    words, expected = job
-    began = time.monotonic()
-    assert forks.wait(forks.begin(["run", *words, "--out", str(tmp_path / "first")])) == 3
-    usual = time.monotonic() - began
-    for turn in _turns("alone", 0.04):
-        for _ in range(turn.randint(1, 3)):
-            child = forks.begin(["run", *words, "--out", str(tmp_path / "out")])
-            time.sleep(turn.uniform(0, usual))
+def test_alone(forks: Forks, job: Job, tmp_path: Path) -> None:
+    kills = Kills("alone", 8, 0.04)
+    for turn in kills.rounds():
+        for _ in range(turn.randint(3, 8)):
+            child = forks.begin([*job.words, str(tmp_path / "out")])
+            time.sleep(turn.uniform(0, job.usual))
             os.kill(child, signal.SIGKILL)
-            forks.wait(child)
-        _ended(forks, tmp_path / "out", words, expected, turn)
+            if not kills.ended("at any moment", forks.wait(child)):
+                break
+        _end(forks, job, tmp_path / "out")
 
 
-def test_around_a_rename(forks: Forks, job: tuple[list[str], str], tmp_path: Path) -> None:
-    words, expected = job
-    for turn in _turns("renames", 0.03):
-        number, after = turn.randrange(30), turn.random() < 0.5
-        child = forks.begin(["run", *words, "--out", str(tmp_path / "out")], number, after)
-        code = forks.wait(child)
-        assert code in (-signal.SIGKILL, 3)
-        _ended(forks, tmp_path / "out", words, expected, (number, after))
+def test_around_a_rename(forks: Forks, job: Job, tmp_path: Path) -> None:
+    kills = Kills("renames", 8, 0.03)
+    for turn in kills.rounds():
+        for _ in range(turn.randint(3, 8)):
+            after = turn.random() < 0.5
+            code = forks.wait(forks.begin([*job.words, str(tmp_path / "out")], turn.randrange(RENAMES), after))
+            if not kills.ended("after one" if after else "before one", code):
+                assert code == REJECTED
+                break
+        _end(forks, job, tmp_path / "out")
 
 
-def test_two_shards_at_a_time(forks: Forks, job: tuple[list[str], str], tmp_path: Path) -> None:
-    words, expected = job
-    for turn in _turns("shards", 0.04):
-        out = ["--out", str(tmp_path / "out")]
-        shards = [forks.begin(["run", *words, *out, "--shard", f"{n}/2"]) for n in range(2)]
-        time.sleep(turn.uniform(0, 1))
-        killed = turn.choice([shards[:1], shards[1:], shards])
-        for child in killed:
-            os.kill(child, signal.SIGKILL)
-        for child in shards:
-            assert forks.wait(child) in (-signal.SIGKILL, 0, 3)
-        _ended(forks, tmp_path / "out", words, expected, turn)
+def test_two_shards_at_a_time(forks: Forks, job: Job, tmp_path: Path) -> None:
+    kills = Kills("shards", 4, 0.04)
+    for turn in kills.rounds():
+        for _ in range(turn.randint(2, 5)):
+            shards = [forks.begin([*job.words, str(tmp_path / "out"), "--shard", f"{n}/2"]) for n in range(2)]
+            time.sleep(turn.uniform(0, job.usual))
+            hit = turn.choice([shards[:1], shards[1:], shards])
+            for child in hit:
+                os.kill(child, signal.SIGKILL)
+            codes = {child: forks.wait(child) for child in shards}
+            for child, code in codes.items():
+                assert code in ((-signal.SIGKILL, 0, REJECTED) if child in hit else (0, REJECTED))
+            killed = [kills.ended("one of two" if len(hit) == 1 else "both", codes[child]) for child in hit]
+            if not any(killed):
+                break
+        _end(forks, job, tmp_path / "out")
 
 
-def test_workers(forks: Forks, job: tuple[list[str], str], tmp_path: Path) -> None:
-    words, expected = job
-    for turn in _turns("workers", 0.09):
-        driver = forks.begin(["run", *words, "--out", str(tmp_path / "out"), "--processes", "2"])
-        _sleep_until(tmp_path / "out" / "job.json")
-        time.sleep(turn.uniform(0, 3))
-        whom = turn.choice(["driver", "worker", "group"])
-        if whom == "worker":
-            for worker in _children(driver)[:1]:
-                os.kill(worker, signal.SIGKILL)
-        elif whom == "driver":
-            os.kill(driver, signal.SIGKILL)
-        else:
-            os.killpg(driver, signal.SIGKILL)
-        code = forks.wait(driver)
-        assert code == 3 if whom == "worker" else code in (-signal.SIGKILL, 3), whom
-        _ended(forks, tmp_path / "out", words, expected, whom)
+def test_workers(forks: Forks, job: Job, tmp_path: Path) -> None:
+    kills = Kills("workers", 6, 0.09)
+    for turn in kills.rounds():
+        for _ in range(turn.randint(2, 5)):
+            driver = forks.begin([*job.words, str(tmp_path / "out"), "--processes", "2"])
+            time.sleep(turn.uniform(0, 2))
+            whom = turn.choice(["workers", "drivers", "groups"])
+            if whom == "workers":
+                done = _kill_workers(kills, driver, [turn.uniform(0, 2) for _ in range(turn.randint(1, 4))])
+                code = forks.wait(driver)
+                assert code == REJECTED if done < 3 else code in (REJECTED, 1)  # three may fall on the same chunk
+            else:
+                (os.kill if whom == "drivers" else os.killpg)(driver, signal.SIGKILL)
+                code = forks.wait(driver)
+                assert code in (-signal.SIGKILL, REJECTED)
+                kills.ended(whom, code)
+            if code == REJECTED:
+                break
+        _end(forks, job, tmp_path / "out")
 
 
-def _sleep_until(path: Path) -> None:
-    end = time.monotonic() + 60
-    while not path.exists() and time.monotonic() < end:
-        time.sleep(0.01)
-
-
-def _children(process: int) -> list[int]:
-    """List the processes that one has started; none where the system does not tell."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        found += [int(path.parent.name)] if int(fields[1]) == process else []
-    return found
+def _kill_workers(kills: Kills, driver: int, pauses: list[float]) -> int:
+    """Kill one of the driver's workers after another, with pauses, and return how many."""
+    done = 0
+    for pause in pauses:
+        for worker in children(driver)[:1]:
+            done += kills.hit("workers", worker)
+        time.sleep(pause)
+    return done

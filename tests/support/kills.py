@@ -1,0 +1,104 @@
+"""Campaigns of kills: how many there are to be, how many there were, and of what."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from .faults import long, seconds
+
+VARIABLE = "EDGE_EMBED_KILLS"  # how many each campaign makes, instead of a time
+IDLE = 10  # rounds in a row without a kill, after which a campaign hits nothing any more
+
+
+class Kills:
+    """The kills of one campaign; one counts only where the process was alive when it was hit."""
+
+    def __init__(self, name: str, few: int, share: float) -> None:
+        self._name, self._counts = name, Counter[str]()
+        asked = os.environ.get(VARIABLE)
+        self._number = int(asked) if asked else None if long() else few
+        self._end = time.monotonic() + seconds(share)
+
+    def rounds(self) -> Iterator[random.Random]:
+        """Yield a source of chance for each round of kills, until there were enough; then tell the count."""
+        number, idle = 0, 0
+        while not self.enough:
+            before = self._counts.total()
+            yield random.Random(time.time_ns() if long() or VARIABLE in os.environ else number)
+            number += 1
+            idle = 0 if self._counts.total() > before else idle + 1
+            assert idle < IDLE, f"{self} in {number} rounds: the processes end before they are hit"
+            if number % 10 == 0:
+                print(f"\n{self} so far", file=sys.stderr)
+        print(f"\n{self}, all equal")
+
+    @property
+    def enough(self) -> bool:
+        """Whether all that were asked for have been made."""
+        if self._number is not None:
+            return self._counts.total() >= self._number
+        return time.monotonic() >= self._end
+
+    def ended(self, what: str, code: int) -> bool:
+        """Count a process that was to be killed, by the status with which it ended; whether it was alive until then."""
+        return self.count(what, code == -signal.SIGKILL)
+
+    def hit(self, what: str, process: int) -> bool:
+        """Kill a process that somebody else waits for, if it lives, and count that."""
+        alive = is_alive(process)
+        if alive:
+            os.kill(process, signal.SIGKILL)
+        return self.count(what, alive)
+
+    def count(self, what: str, alive: bool) -> bool:
+        """Count a kill unless it came too late."""
+        self._counts[what] += alive
+        return alive
+
+    def __str__(self) -> str:
+        of = ", ".join(f"{count} {what}" for what, count in sorted(self._counts.items()) if count)
+        return f"{self._name}: {self._counts.total()} kills ({of})"
+
+
+def is_alive(process: int) -> bool:
+    """Whether a process runs: one that has ended and is not waited for yet does not."""
+    fields = _stat(process)
+    return bool(fields) and fields[0] not in "ZX"
+
+
+def children(process: int) -> list[int]:
+    """List the processes that one has started; none where the system does not tell."""
+    paths = Path("/proc").glob("[0-9]*")
+    return [int(path.name) for path in paths if _stat(int(path.name))[1:2] == [str(process)]]
+
+
+def descendants(process: int) -> list[int]:
+    """List the processes that one has started, and those that these have."""
+    found, todo = list[int](), [process]
+    while todo:
+        found += (below := children(todo.pop()))
+        todo += below
+    return found
+
+
+def command(process: int) -> str:
+    """Return the words with which a process was started, or what it calls itself since; empty once it has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _stat(process: int) -> list[str]:
+    """Return what the system tells of a process: its state, its parent, and more."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
