@@ -121,7 +121,7 @@ def test_workers(forks: Forks, job: Job, tmp_path: Path) -> None:
             time.sleep(turn.uniform(0, 2))
             whom = turn.choice(["workers", "drivers", "groups"])
             if whom == "workers":
-                done = _kill_workers(kills, driver, [turn.uniform(0, 2) for _ in range(turn.randint(1, 4))])
+                done = _kill_workers(kills, driver, [turn.uniform(0, 1.5) for _ in range(turn.randint(1, 6))])
                 code = forks.wait(driver)
                 assert code == REJECTED if done < 3 else code in (REJECTED, 1)  # three may fall on the same chunk
             else:

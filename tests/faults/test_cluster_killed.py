@@ -1,0 +1,129 @@
+"""Jobs on Ray whose actors, driver, or everything is killed: taken up again, they end in the bytes of one left alone.
+
+A handful of kills by default, as many as the time allows with EDGE_EMBED_FAULTS, so many with EDGE_EMBED_KILLS;
+`pytest -s` shows how many there were, and of what.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edge_embed.jobs import run
+
+from support import static_model
+from support.jobs import digest, texts, write_jsonl
+from support.kills import Kills, command, descendants, is_alive
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("ray") is None,
+    reason="Ray takes half a gigabyte: pip install 'edge-embed[ray]' runs this",
+)
+ROWS = 2
+LONG = 120.0  # seconds in which a driver does something that can be seen, on a busy machine too
+DRIVER = """
+import sys
+from edge_embed.jobs import run
+
+if __name__ == "__main__":
+    run(sys.argv[1], sys.argv[2], model=sys.argv[3], rows=int(sys.argv[4]), engine="ray", processes=2)
+"""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job on a cluster of this machine, and the hash of what comes of it."""
+
+    lines: Path
+    model: str
+    expected: str
+
+    def begin(self, out: Path) -> subprocess.Popen[bytes]:
+        """Start a driver, in a group of its own."""
+        words = [sys.executable, "-c", DRIVER, str(self.lines), str(out), self.model, str(ROWS)]
+        return subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_machine() -> Iterator[None]:
+    """Keep Ray's cluster to this machine, and what it writes in a folder whose path is short enough for its sockets."""
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as place,
+    ):
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("RAY_TMPDIR", place)
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    place = tmp_path_factory.mktemp("cluster")
+    model = str(static_model.make(place / "static"))
+    lines = write_jsonl(place / "in.jsonl", texts(2000))
+    run(lines, place / "whole", model=model, rows=ROWS)
+    return Job(lines, model, digest(place / "whole"))
+
+
+def test_actors(job: Job, tmp_path: Path) -> None:
+    kills, out = Kills("actors of Ray", 3, 0.2), tmp_path / "out"
+    for turn in kills.rounds():
+        driver = job.begin(out)
+        while driver.poll() is None and not kills.enough:
+            time.sleep(turn.uniform(0.1, 1.5))
+            actors = [one for one in descendants(driver.pid) if command(one).startswith("ray::MapWorker")]
+            if actors:
+                kills.hit("actors", turn.choice(actors))
+        assert driver.wait() == 0
+        assert digest(out) == job.expected
+        shutil.rmtree(out)
+
+
+def test_drivers_and_groups(job: Job, tmp_path: Path) -> None:
+    kills, out = Kills("drivers of Ray", 2, 0.2), tmp_path / "out"
+    for turn in kills.rounds():
+        for _ in range(turn.randint(2, 6)):
+            driver = job.begin(out)
+            _sleep_until_more(driver, out, turn.randint(1, 200))
+            started = descendants(driver.pid)
+            what = turn.choice(["drivers", "groups"])
+            (os.kill if what == "drivers" else os.killpg)(driver.pid, signal.SIGKILL)
+            killed = kills.ended(what, driver.wait())
+            _end_orphans(started)
+            if not killed:
+                break
+        assert job.begin(out).wait() == 0
+        assert digest(out) == job.expected
+        shutil.rmtree(out)
+
+
+def _sleep_until_more(driver: subprocess.Popen[bytes], out: Path, more: int) -> None:
+    """Wait until so many parts have been added, which takes some chance away from the time Ray takes to start."""
+    goal, end = _parts(out) + more, time.monotonic() + LONG
+    while driver.poll() is None and _parts(out) < goal and time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def _parts(out: Path) -> int:
+    return len(list(out.glob("parts/*.npy")))
+
+
+def _end_orphans(processes: list[int]) -> None:
+    """End what a killed driver has left of its cluster, so that it takes nothing of the next one's memory."""
+    for process in processes:
+        if is_alive(process) and "ray" in command(process):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
