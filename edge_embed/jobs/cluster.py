@@ -20,7 +20,8 @@ from edge_embed.errors import BackendError, EdgeEmbedError, MissingDependencyErr
 from edge_embed.records.row import Chunk
 from edge_embed.remedies.installing import install_extra
 
-from .compute import Outcome, Watch, compute_chunk
+from .compute import Outcome, compute_chunk
+from .embed import Watch
 from .opened import OpenJob
 from .plan import read_chunks
 from .settings import Execution

@@ -16,7 +16,7 @@ from edge_embed.pipeline.texts import text_fault
 from edge_embed.pipeline.windows import TruncationReport
 from edge_embed.records.row import Chunk, Fault, Input, Row
 
-from .embed import Computed, embed
+from .embed import Computed, Watch, embed
 from .folder import claimed
 from .opened import OpenJob
 from .part import Part
@@ -55,16 +55,6 @@ class _Work:
     inputs: list[Input]
     vectors: NDArray[Any]
     faults: dict[int, Fault] = field(default_factory=dict)
-
-
-class Watch:
-    """Whom to tell of batches: this one tells nobody."""
-
-    def before(self) -> None:
-        """Come before each batch; may raise to stop."""
-
-    def after(self, texts: int, tokens: int) -> None:
-        """Come after each batch, with the numbers of its texts and tokens."""
 
 
 def compute_chunk(job: OpenJob, chunk: Chunk, watch: Watch | None = None) -> Outcome | None:
@@ -150,13 +140,15 @@ def _embed(job: OpenJob, chunk: Chunk, work: _Work, watch: Watch) -> Outcome:
             done[window] = done.get(window, 0) + count
     report, outcome = TruncationReport(job.model.spec.max_tokens), Outcome()
     waiting, last = list[Computed](), time.monotonic()
-    for batch in embed(job.model, [work.inputs[n] for n in todo], job.options, done, report, watch.before):
-        _take(work, todo, batch.positions, batch.vectors, batch.faults)
-        outcome.computed, outcome.tokens = outcome.computed + len(batch.positions), outcome.tokens + batch.tokens
-        watch.after(len(batch.positions), batch.tokens)
-        if batch.window >= 0:
-            waiting.append(batch)
-        if waiting and time.monotonic() - last >= EVERY:
+
+    def due() -> bool:
+        return time.monotonic() - last >= EVERY
+
+    for found in embed(job.model, [work.inputs[n] for n in todo], job.options, done, report, watch, due):
+        _take(work, todo, found.positions, found.vectors, found.faults)
+        outcome.computed, outcome.tokens = outcome.computed + len(found.positions), outcome.tokens + found.tokens
+        waiting += [found] if found.batches else []
+        if waiting and due():
             partial.append(_frame(waiting))
             waiting, last = [], time.monotonic()
     outcome.cut = report.cut
@@ -171,7 +163,7 @@ def _take(
 ) -> None:
     """Put vectors and faults, whose positions count what was to be computed, in their places."""
     if len(at):
-        work.vectors[[todo[n] for n in at.tolist()]] = vectors
+        work.vectors[np.array(todo)[at]] = vectors
     work.faults.update({todo[n]: fault for n, fault in faults.items()})
 
 
@@ -179,7 +171,7 @@ def _frame(batches: Sequence[Computed]) -> Frame:
     steps: dict[int, int] = {}
     faults: dict[int, Fault] = {}
     for batch in batches:
-        steps[batch.window] = steps.get(batch.window, 0) + 1
+        steps[batch.window] = steps.get(batch.window, 0) + batch.batches
         faults |= batch.faults
     positions = np.concatenate([batch.positions for batch in batches])
     return Frame(steps, positions, np.concatenate([batch.vectors for batch in batches]), faults)

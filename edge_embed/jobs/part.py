@@ -25,6 +25,7 @@ from .output import NPY_HEADER, npy_header
 MARK = b"EEPART01"
 TAIL = 8 + len(MARK)
 PIECE = 1 << 20
+ROW = json.JSONEncoder(ensure_ascii=False)  # json.dumps would make one for each row
 
 
 class CorruptPartError(CorruptModelError):
@@ -55,7 +56,7 @@ def footer_of(job: str, chunk: Chunk, part: Part, rejected: bytes) -> dict[str, 
 
 def encode_npy(part: Part, footer: Mapping[str, Any]) -> bytes:
     """Return a part's bytes."""
-    rows = b"".join(json.dumps(one, ensure_ascii=False).encode() + b"\n" for one in part.fields)
+    rows = b"".join(ROW.encode(one).encode() + b"\n" for one in part.fields)
     data = part.vectors.astype(part.vectors.dtype.newbyteorder("<"), copy=False)
     body = npy_header((len(data), data.shape[1]), data.dtype) + data.tobytes() + rows
     end = canonical({**footer, "digest": _digest(body)})

@@ -13,7 +13,8 @@ from edge_embed.records.row import Chunk
 from edge_embed.records.source import Kind
 
 from .cluster import run_on_ray
-from .compute import Outcome, Watch, compute_chunk
+from .compute import Outcome, compute_chunk
+from .embed import Watch
 from .folder import JobFolder
 from .opened import OpenJob
 from .parts import finished

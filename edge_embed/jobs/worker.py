@@ -19,7 +19,8 @@ from typing import Any, TextIO
 from edge_embed.device.priority import lower
 from edge_embed.errors import EdgeEmbedError
 
-from .compute import Watch, compute_chunk
+from .compute import compute_chunk
+from .embed import Watch
 from .opened import OpenJob
 from .plan import read_chunks
 from .settings import Execution

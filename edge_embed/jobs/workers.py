@@ -25,6 +25,7 @@ from .settings import Execution
 from .watch import Meter
 
 DEATHS = 3  # of workers on the same chunk, after which it is given up
+BEGINNING = -1  # instead of a chunk's number: deaths in a row of workers that had none yet
 LEAVE = 5.0  # seconds to end by itself
 AGAIN = 1.0  # seconds before a chunk is asked for again that another process was at
 
@@ -105,6 +106,8 @@ def run_workers(folder: Path, chunks: Sequence[Chunk], execution: Execution, met
                 else:
                     left -= 1
                     yield Outcome(**word["outcome"])
+            if word["what"] == "ready":
+                deaths.pop(BEGINNING, None)
             worker.chunk = None
             if waiting:
                 worker.compute(waiting.popleft())
@@ -119,10 +122,10 @@ def _shared(execution: Execution, processes: int) -> Execution:
 
 def _lost(worker: Worker, waiting: deque[Chunk], deaths: dict[int, int]) -> None:
     """Put a dead worker's chunk back; give up a chunk that kills, and workers that die before they have one."""
-    number = -1 if worker.chunk is None else worker.chunk.number
+    number = BEGINNING if worker.chunk is None else worker.chunk.number
     deaths[number] = deaths.get(number, 0) + 1
     if deaths[number] >= DEATHS:
-        what = "before they could begin" if number < 0 else f"on chunk {number}"
+        what = "before they could begin" if number == BEGINNING else f"on chunk {number}"
         raise BackendError(
             f"{DEATHS} processes died {what}, the last with status {worker.process.wait()}: out of memory? Try fewer "
             "--processes, or a smaller level"
