@@ -147,8 +147,8 @@ def _run(place: Path, source: Path, out: Path, model: str, processes: int, kill:
     process.returncode = os.waitstatus_to_exitcode(status)
     computed, batch, chunk, cpu = COUNTS.unpack(counts.read_bytes())
     seconds = time.monotonic() - began
-    times = [max(0.0, one - began) for one in (batch, chunk)]
-    return Ran(process.returncode, seconds, computed, *times, cpu=cpu, peak=usage.ru_maxrss * 1024)
+    batch, chunk = (max(0.0, one - began) for one in (batch, chunk))
+    return Ran(process.returncode, seconds, computed, batch, chunk, cpu, peak=usage.ru_maxrss * 1024)
 
 
 def _parts(out: Path) -> int:
