@@ -82,11 +82,11 @@ class Ran:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument("model", nargs="?", help="default: a static model of random numbers, 64 dimensions")
-    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=100_000, help="number of texts, each of which occurs once")
     parser.add_argument("--words", type=int, default=5, help="of a text")
-    parser.add_argument("--kills", type=int, default=5)
-    parser.add_argument("--processes", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kills", type=int, default=5, help="number of runs that are killed, one after another")
+    parser.add_argument("--processes", type=int, default=1, help="of each run; all of them are killed")
+    parser.add_argument("--seed", type=int, default=1, help="of the moments of the kills")
 
 
 def run(args: argparse.Namespace) -> Report:

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_embed.errors import InputError
-from edge_embed.jobs.records import JSON_LINES, Input, Record, check_name, read_records
+from edge_embed.jobs.records import JSON_LINES, Record, check_name, read_records
 from edge_embed.loading.similar import neighbours
+from edge_embed.records.row import Input
 from edge_embed.remedies.nearest import did_you_mean
 
 from .streams import standard_input

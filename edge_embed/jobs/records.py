@@ -1,4 +1,8 @@
-"""A file of texts and images -> records, read as they are needed."""
+"""A stream of texts and images -> records, for commands that stop at the first wrong line.
+
+Jobs read with `edge_embed.records`, which needs files: it goes back to any byte, and keeps what is wrong with a row for
+later. A pipe allows neither, and whoever types lines into one waits for each answer.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from edge_embed.errors import InputError
+from edge_embed.records.row import Input
 
-Input: TypeAlias = "str | Mapping[str, Any]"
 JSON_LINES = (".jsonl", ".ndjson")
 BOM = "\ufeff"
 UTF_16 = ("\udcff\udcfe", "\udcfe\udcff")  # its mark, as bytes that are no UTF-8 are read
