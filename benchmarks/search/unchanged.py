@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> Report:
     figures = {}
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
-        (one,) = code(make_vectors(1, 64, 1)[0])
+        (one,) = code(next(make_vectors(1, 64)))
         database = open_new(Path(folder) / "i.db", 64)
         database.put(
             (

@@ -19,6 +19,8 @@ from .words import all_words, by_letters, by_words, texts_of, words_in
 
 LEAST, MOST, EACH = 100, 400, 10  # candidates: so many for each hit that is asked for, within bounds
 ENOUGH = 256  # bits that tell passages well apart: the fewer there are, the more candidates
+CROWDED, CROWD = 125_000, 8  # passages from whose double on there are more candidates, too, and how many times as many
+IDS = 10_000  # that one statement of SQL takes
 BY_WORDS = 100  # passages that BM25 gives
 RANK = 60  # of reciprocal rank fusion (Cormack et al. 2009): how little the first ranks stand out
 
@@ -40,7 +42,9 @@ class Query:
 def answer(connection: sqlite3.Connection, scanner: Scanner, meta: Meta, query: Query) -> list[SearchHit]:
     """Search, within a transaction that reads and for which the scanner is refreshed."""
     allowed = _allowed(connection, query)
+    compared = scanner.count if allowed is None else len(allowed)
     count = min(max(LEAST, EACH * query.top), max(MOST, query.top)) * max(1, ENOUGH // meta.dims)
+    count *= min(max(1, compared // CROWDED), CROWD)
     near = scanner.nearest(words_of(query.vector), count, allowed).tolist()
     scores = cosines(connection, query.vector, near, meta.dims)
     by_vector = sorted(scores, key=lambda id: -scores[id])
@@ -48,14 +52,14 @@ def answer(connection: sqlite3.Connection, scanner: Scanner, meta: Meta, query: 
     literal: list[int] = []
     if query.text is not None:
         counts = count_words(connection, words_in(query.text))
-        worded = by_words(connection, counts, max(BY_WORDS, query.top), query.filters, by_vector)
-        literal = by_letters(connection, query.text, counts, query.filters, by_vector)
+        worded = by_words(connection, counts, max(BY_WORDS, query.top), query.filters, by_vector[:MOST])
+        literal = by_letters(connection, query.text, counts, query.filters, by_vector[:MOST])
         scores |= cosines(connection, query.vector, {*worded, *literal} - scores.keys(), meta.dims)
     fused = fuse([by_vector, worded])
     first = frozenset(literal)
     order = sorted({*fused, *first}, key=lambda id: (id not in first, -fused.get(id, 0.0), -scores.get(id, 0.0), id))
     fitting = _fitting(connection, query, [id for id in order if id in scores], scores, first)
-    return read_hits(connection, fitting[: query.top], scores, first)
+    return read_hits(connection, fitting, scores, first)
 
 
 def _allowed(connection: sqlite3.Connection, query: Query) -> NDArray[np.int64] | None:
@@ -73,11 +77,15 @@ def cosines(
 ) -> dict[int, float]:
     """Compare a query with passages by their int8 codes; ids that are not there are left out."""
     wanted = list(ids)
-    marks = ",".join("?" * len(wanted))
-    rows = connection.execute(f"SELECT id, scale, codes FROM vector WHERE id IN ({marks})", wanted).fetchall()
     length = float(np.linalg.norm(vector)) or 1.0
-    found = decode([(scale, codes) for _, scale, codes in rows], dims) @ (vector / length)
-    return {id: float(score) for (id, _, _), score in zip(rows, found, strict=True)}
+    scores: dict[int, float] = {}
+    for start in range(0, len(wanted), IDS):
+        part = wanted[start : start + IDS]
+        marks = ",".join("?" * len(part))
+        rows = connection.execute(f"SELECT id, scale, codes FROM vector WHERE id IN ({marks})", part).fetchall()
+        found = decode([(scale, codes) for _, scale, codes in rows], dims) @ (vector / length)
+        scores |= {id: float(score) for (id, _, _), score in zip(rows, found, strict=True)}
+    return scores
 
 
 def fuse(rankings: Sequence[Sequence[int]]) -> dict[int, float]:
@@ -96,9 +104,13 @@ def _fitting(
     scores: dict[int, float],
     literal: frozenset[int],
 ) -> list[int]:
-    """Leave out what is no nearer than unrelated texts are, unless it has all the words of the query."""
-    low = [id for id in order if scores[id] < query.least and id not in literal]
+    """Return the first of those that fit: leave out what is no nearer than unrelated texts, unless it has all words."""
     words = {*words_in(query.text or "")}
-    texts = texts_of(connection, low) if words else {}
-    left_out = {id for id in low if not words or words - all_words(texts.get(id, ""))}
-    return [id for id in order if id not in left_out]
+    found: list[int] = []
+    for id in order:
+        near = scores[id] >= query.least or id in literal
+        if near or (words and words <= all_words(texts_of(connection, [id]).get(id, ""))):
+            found.append(id)
+        if len(found) == query.top:
+            break
+    return found

@@ -59,6 +59,11 @@ class Scanner:
         self._dead = [_rows_of(part.ids, gone) for part in (self._base, self._tail)]
         self._stamp = stamp
 
+    @property
+    def count(self) -> int:
+        """Passages that are compared."""
+        return (len(self._base.ids) if self._base else 0) + len(self._tail.ids)
+
     def _use(self, base: Signs) -> None:
         empty = Signs(base.generation, base.ids[:0], base.words[:, :0])
         self._base, self._tail, self._stamp = base, empty, None

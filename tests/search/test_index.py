@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.search.made import open_new
 from edge_embed import Embedder, Index, InputError, SearchIndexError
-from edge_embed.search import frequency, schema, signs, words
+from edge_embed.search import frequency, query, schema, signs, words
 from edge_embed.search.coding import Coded, code
 from edge_embed.search.filters import Filters
 from edge_embed.search.store import Passage, Source
@@ -382,6 +382,21 @@ def test_few_passages_are_ranked_by_words_in_large_indexes(model: Embedder, monk
         assert found("the word") == [*range(7)]  # those nearest by meaning, since all have them
         assert found("odd fifth") == [5, 0, 1, 2, 3, 4, 6]
         assert found("unknown") == []
+
+
+def test_a_large_index_takes_more_candidates(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many that all are, which then stand as float32 has them, but for int8's rounding."""
+    rows = normalize(np.random.default_rng(8).standard_normal((3000, 64), np.float32))
+    monkeypatch.setattr(query, "IDS", 700)
+    monkeypatch.setattr(query, "CROWDED", 375)
+    with Index.open(":memory:", model) as index:
+        put(index, rows[:700])
+        few = index.search(-rows[0], top=10, least=-1)
+        put(index, rows[700:], 700)
+        many = index.search(-rows[0], top=10, least=-1)
+    assert ids(few)[0] == str((rows[:700] @ -rows[0]).argmax())
+    best = np.argsort(rows @ rows[0])[:20]
+    assert {*ids(many)} <= {str(n) for n in best}
 
 
 def test_letters_are_found_wherever_they_end(model: Embedder, monkeypatch: pytest.MonkeyPatch) -> None:
