@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+os.environ.pop("XDG_RUNTIME_DIR", None)  # where the user's own service may listen
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for peers that import onnxruntime before we do
 if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
     # A CPU for each worker: engines' threads that wait for one another would spin on the CPUs that the others need.

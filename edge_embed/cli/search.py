@@ -17,6 +17,7 @@ from .battery import add_battery
 if TYPE_CHECKING:
     from edge_embed.search.hits import SearchHit
     from edge_embed.search.index import Index
+    from edge_embed.search.warm import Found
 
 Workload = Literal["bulk", "background"]
 VARIABLE = "EDGE_EMBED_INDEX"
@@ -63,7 +64,7 @@ def configure(commands: Any, default: str) -> None:
     search.add_argument("--image", metavar="FILE", help="find what is like an image, where the model takes them")
     search.add_argument("--model", help="default: the one that made the index")
     search.add_argument(
-        "--server", metavar="URL", help="a running edge-embed serve that embeds the query; or unix:PATH"
+        "--server", metavar="URL", help="of edge-embed serve, or unix:PATH; default: $EDGE_EMBED_SERVER, or your own"
     )
     search.add_argument("--hybrid", action=argparse.BooleanOptionalAction, default=True, help="count words too")
     search.add_argument("--all", action="store_true", help="what is no nearer than unrelated texts, too")
@@ -184,11 +185,40 @@ def _upkeep(index: Index, args: argparse.Namespace) -> None:
 
 def _search(args: argparse.Namespace) -> None:
     from edge_embed.search.hits import to_json
-    from edge_embed.search.index import Index
 
     given = [one for one in (args.query, args.like, args.image) if one is not None]
     if len(given) != 1:
         raise InputError("give one of a query, --like FILE and --image FILE")
+    hits, nearest, reference = _by_service(args) or _by_model(args)
+    if args.json:
+        print(json.dumps(to_json(hits, reference), ensure_ascii=False))
+        return
+    for hit in hits:
+        _print(hit)
+    if not hits:
+        told = f": the nearest passage has {nearest.score:.2f}, unrelated texts {reference:.2f}" if nearest else ""
+        print(f"nothing fits{told}", file=sys.stderr)
+
+
+def _by_service(args: argparse.Namespace) -> Found | None:
+    """Search a text by a running service, where there is one."""
+    if args.query is None or args.model is not None:
+        return None
+    from edge_embed.search import warm
+    from edge_embed.search.filters import make_filters
+    from edge_embed.search.reader import Question
+
+    filters = make_filters(args.path, args.since, args.until)
+    text = args.query if args.hybrid else None
+    question = Question(text=text, top=args.top, filters=filters, least=-1 if args.all else None)
+    return warm.find(args.index or default_index(), args.query, question, args.server)
+
+
+def _by_model(args: argparse.Namespace) -> Found:
+    """Search with the model, or with a vector of the index."""
+    from edge_embed.search.index import Index
+    from edge_embed.search.warm import Found
+
     with Index.open(args.index or default_index(), args.model, create=False) as index:
         query: Any = args.query
         if args.like is not None:
@@ -206,14 +236,7 @@ def _search(args: argparse.Namespace) -> None:
         hits = index.search(query, top=args.top, least=-1 if args.all else None, **limits)
         reference = index.meta.reference
         best = hits or index.search(query, top=1, least=-1, **limits)
-    if args.json:
-        print(json.dumps(to_json(hits, reference), ensure_ascii=False))
-        return
-    for hit in hits:
-        _print(hit)
-    if not hits:
-        nearest = f": the nearest passage has {best[0].score:.2f}, unrelated texts {reference:.2f}" if best else ""
-        print(f"nothing fits{nearest}", file=sys.stderr)
+        return Found(hits, best[0] if best else None, reference)
 
 
 def _print(hit: SearchHit) -> None:

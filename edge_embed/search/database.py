@@ -8,8 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
-
 from edge_embed.errors import SearchIndexError
 
 from . import store
@@ -109,6 +107,8 @@ class Database:
         if self.path == MEMORY:
             yield
             return
+        from filelock import FileLock, Timeout
+
         try:
             with FileLock(f"{self.path}-lock", timeout=0):
                 yield

@@ -32,14 +32,12 @@ from .filters import Where, make_filters
 from .hits import SearchHit
 from .items import item_key, parse_item
 from .meta import Meta
-from .query import Query
+from .query import Query, check_top
 from .remote import encode_query
 from .schema import MEMORY, connect
 from .status import Status, read_status
 from .update import Report, update
 from .walk import Walk, absolute, existing
-
-MOST_HITS = 1000
 
 
 class Index:
@@ -192,8 +190,7 @@ class Index:
         ...     [hit.text for hit in index.search("tea", where={"user": "ann"})]
         ['Tea is served.']
         """
-        if not 1 <= top <= MOST_HITS:
-            raise InputError(f"top={top} must be from 1 to {MOST_HITS}")
+        check_top(top)
         left_out = {number for path in without for number in self._database.files_under(absolute(path))}
         asked = Query(
             vector=self._vector(query, server),

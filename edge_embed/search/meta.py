@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
-import uuid
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -40,7 +40,7 @@ class Meta:
 
 def new_uuid() -> str:
     """Name an index, so that what is derived from one is never taken for another's."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def write_meta(connection: sqlite3.Connection, meta: Meta) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.errors import InputError
+
 from .coding import decode, words_of
 from .filters import Filters
 from .frequency import count_words
@@ -23,6 +25,14 @@ CROWDED, CROWD = 125_000, 8  # passages from whose double on there are more cand
 IDS = 10_000  # that one statement of SQL takes
 BY_WORDS = 100  # passages that BM25 gives
 RANK = 60  # of reciprocal rank fusion (Cormack et al. 2009): how little the first ranks stand out
+
+MOST_HITS = 1000
+
+
+def check_top(top: int) -> None:
+    """Raise InputError for so many hits as nobody is given."""
+    if not 1 <= top <= MOST_HITS:
+        raise InputError(f"top={top} must be from 1 to {MOST_HITS}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ from .database import Database
 from .filters import Filters
 from .hits import SearchHit
 from .meta import Meta, read_meta
-from .query import Query
+from .query import Query, check_top
 from .schema import connect, guarded
 
 LONGEST = 10.0  # seconds of one search, of which 10^6 passages take a tenth
@@ -50,6 +50,7 @@ class Reader:
 
     def search(self, vector: NDArray[np.float32], question: Question) -> tuple[list[SearchHit], Meta]:
         """Find what fits a vector (dims,) and its text best -> the hits, and the meta of the index as it is now."""
+        check_top(question.top)
         with self._opened() as database:
             meta = database.meta
             if vector.shape != (meta.dims,):

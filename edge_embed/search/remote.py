@@ -22,14 +22,14 @@ MOST_ANSWER = 8 << 20  # bytes
 SHOWN = 300  # letters of an answer that an error repeats
 
 
-def encode_query(server: str, text: str, meta: Meta) -> NDArray[np.float32]:
-    """Ask a service, `http://HOST:PORT` or `unix:PATH`, for a query's vector (dims,).
+def encode_query(server: str, text: str, meta: Meta, seconds: float = SECONDS) -> NDArray[np.float32]:
+    """Ask a service, `http://HOST:PORT` or `unix:PATH`, for a query's vector (dims,); wait so many seconds at most.
 
     Raises InputError for an address that is none, BackendError where nothing sensible answers, and SearchIndexError for
     a model of another vector space than the index's, or one that cannot be told.
     """
     asked = {"input": [text], "input_type": "query", "dimensions": meta.dims, "encoding_format": "float"}
-    status, fingerprint, body = _post(server, json.dumps(asked).encode())
+    status, fingerprint, body = _post(server, json.dumps(asked).encode(), seconds)
     if status != 200:
         raise BackendError(f"{server} answers {status}: {body[:SHOWN].decode('utf-8', 'replace')}")
     if not fingerprint or fingerprint != meta.fingerprint:
@@ -46,11 +46,11 @@ def encode_query(server: str, text: str, meta: Meta) -> NDArray[np.float32]:
     return vector
 
 
-def _post(server: str, body: bytes) -> tuple[int, str | None, bytes]:
+def _post(server: str, body: bytes, seconds: float) -> tuple[int, str | None, bytes]:
     headers = {"Content-Type": "application/json"}
     if key := os.environ.get(KEY):
         headers["Authorization"] = f"Bearer {key}"
-    connection, path = _connection(server)
+    connection, path = _connection(server, seconds)
     try:
         connection.request("POST", f"{path}/v1/embeddings", body, headers)
         answer = connection.getresponse()
@@ -61,13 +61,13 @@ def _post(server: str, body: bytes) -> tuple[int, str | None, bytes]:
         connection.close()
 
 
-def _connection(server: str) -> tuple[http.client.HTTPConnection, str]:
+def _connection(server: str, seconds: float) -> tuple[http.client.HTTPConnection, str]:
     if server.startswith("unix:"):
-        return _Unix(server.removeprefix("unix:")), ""
+        return _Unix(server.removeprefix("unix:"), seconds), ""
     try:
         parts = urlsplit(server)
         kinds: Any = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-        return kinds[parts.scheme](parts.hostname, parts.port, timeout=SECONDS), parts.path.rstrip("/")
+        return kinds[parts.scheme](parts.hostname, parts.port, timeout=seconds), parts.path.rstrip("/")
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{server!r} is no service's address: give http://HOST:PORT, or unix:PATH") from error
 
@@ -75,11 +75,11 @@ def _connection(server: str) -> tuple[http.client.HTTPConnection, str]:
 class _Unix(http.client.HTTPConnection):
     """HTTP over a socket's file."""
 
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=SECONDS)
-        self._path = path
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
+        self._path, self._seconds = path, seconds
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(SECONDS)
+        self.sock.settimeout(self._seconds)
         self.sock.connect(self._path)

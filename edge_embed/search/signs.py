@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 import struct
 import time
@@ -84,7 +83,7 @@ def write(signs: Signs, index: str, meta: Meta) -> bool:
     It is not forced to the disk: after a loss of power its sum tells, and it is made anew.
     """
     place = place_of(index)
-    hidden = place.with_name(f".{place.name}.{secrets.token_hex(4)}")
+    hidden = place.with_name(f".{place.name}.{os.urandom(4).hex()}")
     rest = zlib.crc32(signs.words.data, zlib.crc32(signs.ids.data))
     facts = (MAGIC, meta.uuid.encode(), signs.generation, len(signs.ids), len(signs.words), meta.dims, rest)
     head = HEADER.pack(*facts, zlib.crc32(HEADER.pack(*facts, 0)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import logging
 import os
 import socket
 import stat
@@ -12,10 +13,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from edge_embed.device.own_socket import own_socket
 from edge_embed.errors import InputError
 
 from .settings import Settings
 
+logger = logging.getLogger("edge_embed.server")
 FIRST = 3  # of the descriptors that systemd hands over
 BACKLOG = 1024
 OTHERS = 0o177  # what nobody but the user may do with our socket's file
@@ -23,24 +26,43 @@ OTHERS = 0o177  # what nobody but the user may do with our socket's file
 
 @contextmanager
 def listening(settings: Settings) -> Iterator[list[socket.socket]]:
-    """Give listening sockets: those handed over, else the file's, else the address's; a file of ours goes with them.
+    """Give listening sockets: those handed over, else the file's, else the address's and this user's own socket.
+
+    A file of ours goes with them.
 
     Raises InputError for an address that is in use or is none of this machine.
     """
     if inherited := handed_over():
         yield inherited
     elif settings.uds is not None:
-        sock = _bind_file(settings.uds)
-        made = settings.uds.lstat()
-        try:
+        with _own_file(_bind_file(settings.uds), settings.uds) as sock:
             yield [sock]
-        finally:
-            with contextlib.suppress(OSError):  # somebody else removed it
-                now = settings.uds.lstat()
-                if (now.st_ino, now.st_mtime_ns) == (made.st_ino, made.st_mtime_ns):  # numbers are used again
-                    settings.uds.unlink()
     else:
-        yield bind_address(settings.host, settings.port)
+        bound = bind_address(settings.host, settings.port)
+        path = own_socket()
+        try:
+            own = _bind_file(path) if path is not None else None
+        except InputError as error:  # such as another service of this user, which has it
+            logger.info("%s is left to others: %s", path, error)
+            own = None
+        if path is None or own is None:
+            yield bound
+            return
+        with _own_file(own, path):
+            yield [*bound, own]
+
+
+@contextmanager
+def _own_file(sock: socket.socket, path: Path) -> Iterator[socket.socket]:
+    """Remove a socket's file in the end, unless it is another one by then."""
+    made = path.lstat()
+    try:
+        yield sock
+    finally:
+        with contextlib.suppress(OSError):  # somebody else removed it
+            now = path.lstat()
+            if (now.st_ino, now.st_mtime_ns) == (made.st_ino, made.st_mtime_ns):  # numbers are used again
+                path.unlink()
 
 
 def handed_over() -> list[socket.socket]:

@@ -6,16 +6,23 @@ import http.server
 import importlib.util
 import json
 import socketserver
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edge_embed import BackendError, Index, InputError, SearchIndexError
+from edge_embed import BackendError, Embedder, Index, InputError, SearchIndexError
 from edge_embed.cli.main import main
+from edge_embed.search import space
+from edge_embed.search.meta import Meta
 from edge_embed.search.remote import KEY
+from edge_embed.search.warm import SERVER as VARIABLE
 
+from support.places import ROOT
 from support.search import fake_model
 
 SERVER = ("httptools", "msgspec", "orjson", "prometheus_client", "starlette", "uvicorn")
@@ -118,3 +125,78 @@ def test_a_socket_and_answers_that_are_none(
                 index.search("tea", server=wrong)
         with pytest.raises(InputError, match="embeds texts, got list"):
             index.search(vector, server=service)
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Answer at this user's own socket, in a folder that is his alone."""
+    folder = tmp_path / "run"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    monkeypatch.delenv(VARIABLE, raising=False)
+    Service.asked = []
+    with Threaded(str(folder / "edge-embed"), Service) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield folder
+        server.shutdown()
+
+
+def test_the_command_asks_the_users_own_service(
+    own: Path, tiny_tokenizer: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And opens the model where that has another, fails, is not this user's alone, or is gone."""
+    model, file = fake_model(tiny_tokenizer), tmp_path / "i.db"
+    opened: list[str] = []
+
+    def reopen(meta: Meta, path: str, make: object) -> Embedder:
+        opened.append(path)
+        return fake_model(tiny_tokenizer)
+
+    monkeypatch.setattr(space, "reopen", reopen)
+    with Index.open(file, model) as index:
+        index.add(ITEMS)
+        expected = [hit.to_json() for hit in index.search("tea", least=-1)]
+    good = json.dumps({"data": [{"embedding": model.encode_query("tea").tolist()}]}).encode()
+
+    def search(*more: str) -> Any:
+        opened.clear()
+        assert main(["search", "tea", "--index", str(file), "--all", "--json", *more]) == 0
+        hits = json.loads(capsys.readouterr().out)["hits"]
+        assert [hit["id"] for hit in hits] == [hit["id"] for hit in expected]
+        assert [hit["score"] for hit in hits] == pytest.approx([hit["score"] for hit in expected], abs=1e-5)
+        return len(opened)
+
+    Service.answer = (200, "0" * 32, good)
+    assert search() == 0
+    assert len(Service.asked) == 1
+    for answer in ((200, "1" * 32, good), (503, "", b"{}"), (200, "0" * 32, b"junk")):
+        Service.answer = answer
+        assert search() == 1
+    Service.answer = (200, "0" * 32, good)
+    asked = len(Service.asked)
+    own.chmod(0o755)
+    assert search() == 1
+    own.chmod(0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "run")
+    assert search() == 1
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(own / "none"))
+    assert search() == 1
+    assert len(Service.asked) == asked
+    monkeypatch.setenv(VARIABLE, f"unix:{own / 'edge-embed'}")
+    assert search() == 0
+    Service.answer = (200, "1" * 32, good)
+    assert main(["search", "tea", "--index", str(file)]) == 1
+    assert "not known to be comparable" in capsys.readouterr().err
+    assert main(["search", "tea", "--index", str(file), "--top", "0"]) == 1
+
+
+def test_a_warm_search_imports_no_engine(own: Path, tiny_tokenizer: Path, tmp_path: Path) -> None:
+    model, file = fake_model(tiny_tokenizer), tmp_path / "i.db"
+    with Index.open(file, model) as index:
+        index.add(ITEMS)
+    Service.answer = (200, "0" * 32, json.dumps({"data": [{"embedding": model.encode_query("tea").tolist()}]}).encode())
+    words = ["search", "tea", "--all", "--index", str(file)]
+    heavy = ["onnxruntime", "tokenizers", "edge_embed.embedder", "filelock"]
+    code = f"import sys; from edge_embed.cli.main import main; main({words!r}); print(sys.modules.keys() & {heavy!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "set()", done.stdout

@@ -101,3 +101,25 @@ def test_what_is_handed_over_is_for_this_process_alone(monkeypatch: pytest.Monke
     assert "LISTEN_FDS" not in os.environ
     listener.detach()
     found.close()
+
+
+def test_the_users_own_socket_beside_a_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    settings = Settings(models=[], port=0)
+    with sockets.listening(settings) as first:
+        assert sockets.urls(first)[1:] == [f"unix:{folder / 'edge-embed'}"]
+        assert (folder / "edge-embed").stat().st_mode & 0o777 == 0o600
+        with sockets.listening(settings) as second:
+            assert len(second) == 1  # the first has it
+            for sock in second:
+                sock.close()
+        assert (folder / "edge-embed").exists()
+        for sock in first:
+            sock.close()
+    assert not (folder / "edge-embed").exists()
+    folder.chmod(0o755)
+    with sockets.listening(settings) as public:
+        assert len(public) == 1
+        public[0].close()

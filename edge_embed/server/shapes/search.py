@@ -11,7 +11,7 @@ import msgspec
 
 from edge_embed.search.filters import make_filters
 from edge_embed.search.hits import to_json
-from edge_embed.search.index import MOST_HITS
+from edge_embed.search.query import MOST_HITS
 from edge_embed.search.reader import Question
 from edge_embed.server.ask import Answer, Ask, Call, Card, Endpoint, Failure, Item, Listing, Parameters
 from edge_embed.server.failures import too_large, unavailable
