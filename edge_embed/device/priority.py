@@ -21,17 +21,29 @@ PRIO_DARWIN_THREAD, PRIO_DARWIN_PROCESS, PRIO_DARWIN_BG = 3, 4, 0x1000
 def lower(whole: bool = False) -> None:
     """Let this thread, or with `whole` this process, come after others; what the system does not know is left out.
 
-    Linux gives both to a thread and to those that it starts later: call it early for a whole process. On macOS the
-    thread is moved to the cores that save energy. For the thread's or the process's life: no user may raise it again.
+    Linux gives both to a thread and to those that it starts later. On macOS the thread is moved to the cores that save
+    energy. For the thread's or the process's life: no user may raise it again.
     """
-    if not hasattr(os, "setpriority"):  # Windows
-        return
-    with contextlib.suppress(OSError):
-        if sys.platform == "darwin":
+    if sys.platform == "darwin":
+        with contextlib.suppress(OSError):
             os.setpriority(PRIO_DARWIN_PROCESS if whole else PRIO_DARWIN_THREAD, 0, PRIO_DARWIN_BG)
-            return
-        os.setpriority(os.PRIO_PROCESS, 0, max(NICE, os.getpriority(os.PRIO_PROCESS, 0)))
+    elif hasattr(os, "setpriority"):  # Windows has none
+        for thread in _threads() if whole else [0]:
+            _lower(thread)
+
+
+def _threads() -> list[int]:
+    """List this process's threads; 0, the calling one, where the system does not tell."""
+    with contextlib.suppress(OSError, ValueError):
+        return [int(name) for name in os.listdir("/proc/self/task")]
+    return [0]
+
+
+def _lower(thread: int) -> None:
+    """Lower one of Linux's threads, or of other systems the process."""
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, thread, max(NICE, os.getpriority(os.PRIO_PROCESS, thread)))
     call = IOPRIO_SET.get(platform.machine())
     if sys.platform == "linux" and call is not None:
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).syscall(call, IOPRIO_WHO_PROCESS, 0, LAST_BEST_EFFORT)
+            ctypes.CDLL(None).syscall(call, IOPRIO_WHO_PROCESS, thread, LAST_BEST_EFFORT)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -183,6 +185,21 @@ def test_only_the_engines_thread_is_lowered(converted: Path, monkeypatch: pytest
         assert os.getpriority(os.PRIO_PROCESS, 0) == before
     with pytest.raises(BackendError, match="closed"):
         low.encode("tea")
+
+
+LOWERED = """
+import os, threading
+from edge_embed.device.priority import NICE, lower
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+lower(whole=True)
+threads = [int(name) for name in os.listdir("/proc/self/task")]
+assert len(threads) >= 2 and {os.getpriority(os.PRIO_PROCESS, one) >= NICE for one in threads} == {True}
+"""
+
+
+@LINUX
+def test_a_whole_process_is_lowered_with_the_threads_that_it_has() -> None:
+    assert subprocess.run([sys.executable, "-c", LOWERED], check=False).returncode == 0
 
 
 @LINUX

@@ -20,6 +20,8 @@ from edge_embed.errors import (
 )
 from edge_embed.loading import prepare
 from edge_embed.loading.conversions import conversions
+from edge_embed.loading.find import places
+from edge_embed.loading.request import load_request
 from edge_embed.selection import speed
 from edge_embed_convert import convert
 
@@ -145,3 +147,10 @@ def test_commands(
     assert main(["doctor", str(gguf)]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert 'backend="fastest" would load onnx:int8, converted from' in told
+
+
+def test_of_a_family_the_repository_with_faster_weights_is_looked_for_first() -> None:
+    name = "user/model-GGUF"
+    assert places(load_request(name)) == [name]
+    assert places(load_request(name, backend="fastest")) == ["user/model", name]
+    assert places(load_request(f"{name}:Q8_0", backend="fastest")) == [name]
