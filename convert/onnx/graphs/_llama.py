@@ -20,7 +20,7 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
-from ..levels import linear_with_bias, linear_without_bias, table
+from ..levels import gated, linear_with_bias, linear_without_bias, table
 from ..standard import repeat_heads
 from . import _apart
 from ._rotary import rotate, tables
@@ -132,9 +132,9 @@ def _layer(b: Builder, read: Reader, config: Config, ctx: Context, at: str, x: s
     x = b.node("Add", x, linear_without_bias(b, read, f"{at}self_attn.o_proj", attended, dim, q_dim))
     h = b.rms_norm(x, f"{at}post_attention_layernorm", read(f"{at}post_attention_layernorm.weight", dim), epsilon)
     gate = linear_without_bias(b, read, f"{at}mlp.gate_proj", h, inner, dim)
-    up = linear_without_bias(b, read, f"{at}mlp.up_proj", h, inner, dim)
-    active = b.node("Mul", b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0), up)  # alpha 1 makes it SiLU
-    return b.node("Add", x, linear_without_bias(b, read, f"{at}mlp.down_proj", active, dim, inner))
+    active = b.node("QuickGelu", gate, domain=MICROSOFT, alpha=1.0)  # alpha 1 makes it SiLU
+    rows = gated(b, h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", inner, dim), active)
+    return b.node("Add", x, linear_without_bias(b, read, f"{at}mlp.down_proj", rows, dim, inner))
 
 
 def _insert(b: Builder, x: str, dim: int) -> str:

@@ -13,7 +13,7 @@ from edge_embed.spec.model import Pooling
 from ...checkpoint.smooth import Pair
 from ...checkpoint.source import Array, Reader
 from ..builder import MICROSOFT, Builder
-from ..levels import linear, table
+from ..levels import gated, linear, table
 from ..standard import repeat_heads
 from . import _apart, _llama, _local
 
@@ -46,9 +46,9 @@ def _layer(b: Builder, read: Reader, config: Config, n: int, x: str, lengths: st
     x = b.node("Add", x, _norm(b, read, config, f"{at}post_attention_layernorm", h))
     h = _norm(b, read, config, f"{at}pre_feedforward_layernorm", x)
     gate = linear(b, h, f"{at}mlp.gate_proj", read(f"{at}mlp.gate_proj.weight", inner, dim))
-    up = linear(b, h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", inner, dim))
-    active = b.node("Mul", b.node("FastGelu", gate, domain=MICROSOFT), up)
-    h = linear(b, active, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, inner))
+    active = b.node("FastGelu", gate, domain=MICROSOFT)
+    rows = gated(b, h, f"{at}mlp.up_proj", read(f"{at}mlp.up_proj.weight", inner, dim), active)
+    h = linear(b, rows, f"{at}mlp.down_proj", read(f"{at}mlp.down_proj.weight", dim, inner))
     return b.node("Add", x, _norm(b, read, config, f"{at}post_feedforward_layernorm", h))
 
 
