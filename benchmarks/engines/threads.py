@@ -1,6 +1,6 @@
-"""Embeds texts at a pace, with settings of ONNX Runtime's threads, for speed.threads.
+"""Embeds texts at a pace, with settings of an engine's threads, for speed.threads.
 
-    python -m benchmarks.engines.threads MODEL THREADS SETTINGS_AS_JSON
+    python -m benchmarks.engines.threads BACKEND MODEL THREADS SETTINGS_AS_JSON
 
 A request is {"texts": [...], "pause": seconds between texts, or null for all texts in one call}.
 """
@@ -8,6 +8,7 @@ A request is {"texts": [...], "pause": seconds between texts, or null for all te
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -17,8 +18,11 @@ from typing import Any
 from benchmarks.worker import serve
 
 
-def with_settings(settings: dict[str, str]) -> None:
-    """Give every session that is opened from now on these entries of its configuration."""
+def with_settings(backend: str, settings: dict[str, str]) -> None:
+    """Give every session that is opened from now on these entries, or llama.cpp these environment variables."""
+    if backend == "gguf":
+        os.environ.update(settings)
+        return
     from edge_embed.backends.onnx import session
 
     session.SPIN.clear()
@@ -28,11 +32,12 @@ def with_settings(settings: dict[str, str]) -> None:
 def main() -> None:
     """Load the model and serve."""
     warnings.simplefilter("ignore")
-    model, threads, settings = sys.argv[1:]
-    with_settings(json.loads(settings))
+    arguments: list[Any] = sys.argv[1:]
+    backend, model, threads, settings = arguments
+    with_settings(backend, json.loads(settings))
     from edge_embed import Embedder
 
-    embedder = Embedder(model, threads=int(threads))
+    embedder = Embedder(model, backend=backend, threads=int(threads))
 
     def run(request: dict[str, Any]) -> list[float]:
         texts, pause = request["texts"], request["pause"]

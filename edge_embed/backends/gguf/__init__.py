@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from edge_embed.backends.facts import Facts
 
 FACTS = Facts(
@@ -12,6 +14,7 @@ FACTS = Facts(
     floor="Q4_0",
     runtime=60 << 20,
     converts=("Q8_0",),
+    spin="1,000 turns" if sys.platform == "linux" else None,  # see runtime.py
     # Of `vnni` F16, Q8_0, Q4_K_M and IQ4_NL were measured: python -m benchmarks speed.candidates; the rest is what is
     # known of such machines. One text alone waits for the weights to come from memory: what is small is fast.
     speeds={

@@ -24,7 +24,7 @@ REBUILD = "--force-reinstall --no-cache-dir --no-binary llama-cpp-python"  # whi
 
 def describe(features: frozenset[str]) -> tuple[tuple[str, ...], str | None]:
     """Return the devices of the build, and a warning for instruction sets that it was built without."""
-    llama: Any = importlib.import_module("llama_cpp")
+    llama: Any = importlib.import_module(".runtime", __package__).llama_cpp
     build = parse_system_info(llama.llama_print_system_info().decode())
     amx: Any = importlib.import_module(".amx", __package__)
     return tuple(build), build_warning(features, build.get("CPU", {})) if amx.is_sound() else amx.WARNING

@@ -13,14 +13,13 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import llama_cpp
-
 from edge_embed.device.machine import this_device
 from edge_embed.remedies.installing import install_package
 
 from . import amx_trial
 from .about import REBUILD
 from .log import logger
+from .runtime import llama_cpp
 
 PATIENCE = 20  # seconds; it takes a tenth of one
 BUILD = f"CC=clang CXX=clang++ {install_package('llama-cpp-python', REBUILD)}"

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import NoReturn
 
-import llama_cpp
 import numpy as np
 
 from edge_embed.backends import Batch, ImageRows, Rows, check_no_adapters
@@ -29,6 +28,7 @@ from . import LAST_CHUNK, TOKENS_PER_CALL
 from .calls import calls, chunks, context_size, positions, power_of_two
 from .context import Context, Ids
 from .model import Model, Vocabulary
+from .runtime import llama_cpp
 from .table import Table
 
 FIRST_CONTEXT = 64  # tokens of the context that a model begins with: a query needs no more

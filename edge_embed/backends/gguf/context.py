@@ -6,7 +6,6 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-import llama_cpp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,6 +16,7 @@ from . import CHUNK
 from .log import captured_warnings, last
 from .memory import check_memory
 from .model import Model
+from .runtime import llama_cpp
 
 Ids = NDArray[np.int32]
 Rows = NDArray[np.float32]

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import llama_cpp
+from .runtime import llama_cpp
 
 logger = logging.getLogger("edge_embed.llama_cpp")
 logger.addHandler(logging.NullHandler())  # without it warnings would reach stderr by way of logging's last resort

@@ -7,7 +7,6 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
 
 from edge_embed.errors import CorruptModelError, MissingDependencyError, UnsupportedModelError
@@ -20,6 +19,7 @@ from . import amx
 from .checks import check_model, check_vocabulary
 from .log import captured_warnings, last
 from .memory import MappedFiles
+from .runtime import llama_cpp
 
 PINNED = "0.3.36"
 SPECIAL = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN

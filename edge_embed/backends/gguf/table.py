@@ -9,13 +9,13 @@ import ctypes
 from pathlib import Path
 from typing import Any
 
-import llama_cpp
 import numpy as np
-from llama_cpp._ctypes_extensions import load_shared_library
 from numpy.typing import NDArray
 
 from edge_embed.errors import CorruptModelError, UnsupportedModelError
 from edge_embed.formats.gguf import parts_of, read_header
+
+from .runtime import llama_cpp, load_shared_library
 
 NAME = "token_embd.weight"
 FLOATS: dict[str, Any] = {"f32": np.float32, "f16": np.float16}
