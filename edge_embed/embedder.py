@@ -210,7 +210,7 @@ class Embedder(Encoder):
         >>> print(model.explain())  # doctest: +ELLIPSIS
         all-MiniLM-L6-v2: bert, 384 dimensions, 256 tokens, mean pooling
         no prompts: queries and documents are embedded as they are
-        weights: onnx:int8 (...), ... threads
+        weights: onnx:int8 (...), ... threads (...)
         batches of up to 1024 tokens, padding included
         """
         spec = self.spec

@@ -262,6 +262,7 @@ def test_dim_is_the_length_of_vectors(fake: Embedder) -> None:
 
 def test_copies_and_pickles_open_the_model_again(converted: Path) -> None:
     with Embedder(f"{converted}:int8", max_tokens=100, truncate_dim=384, threads=1) as model:
+        assert ", 1 threads (as asked for)\n" in model.explain()
         packed = pickle.dumps(model)
         expected, text = model.encode("a text"), model.explain()
     assert len(packed) < 2000

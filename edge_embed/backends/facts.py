@@ -29,7 +29,8 @@ class Facts:
     is chosen without being asked for. `converts` are the levels that a checkpoint is converted to without being asked;
     `reads_checkpoints`: it runs an original checkpoint as it is. Other people's files at the levels of `own_only` are
     not chosen unasked; where `unasked` is false nothing is, and the backend runs where it is named. `portable`: it
-    reads our graphs in the form of standard operators. `speeds` are priors for v5-nano's shape, by machine and level;
+    reads our graphs in the form of standard operators. `spin`: how long a thread that waits for the others does so
+    before it sleeps, None where we do not say it. `speeds` are priors for v5-nano's shape, by machine and level;
     `runtime` is what Python, NumPy, the tokenizer library and the engine take, in bytes.
     """
 
@@ -42,6 +43,7 @@ class Facts:
     converts: tuple[Level, ...]
     reads_checkpoints: bool = False
     portable: bool = False
+    spin: str | None = None
     unasked: bool = True
     own_only: tuple[Level, ...] = ()
     speeds: Mapping[Machine, Mapping[Level, Speed]] = field(default_factory=dict)

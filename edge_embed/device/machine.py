@@ -51,6 +51,15 @@ class Device:
         """How many threads a computation should use: the fast cores, as far as the quota pays for them."""
         return _within(self.fast_cores, self.quota)
 
+    @property
+    def why_threads(self) -> str:
+        """Say why `threads` is what it is."""
+        if self.quota is not None and self.threads < self.fast_cores:
+            return f"the container's quota is {self.quota:g} CPUs"
+        if self.fast_cores < self.cores:
+            return f"one for each fast core of {self.cores}"
+        return "one for each core that may be used"
+
 
 @cache
 def this_device() -> Device:

@@ -192,9 +192,16 @@ def _open(model: ModelFolder, choice: Choice, request: LoadRequest, base: ModelS
         batch_tokens=batch_tokens,
         level=weights.name,
         backend=choice.backend,
-        why=f"{choice.name} ({choice.why}){origin}, {request.threads} threads",
+        why=f"{choice.name} ({choice.why}){origin}, {_threads(request, choice.backend)}",
         quicker=quicker(choice.backend, spec.architecture, this_device().features),
     )
+
+
+def _threads(request: LoadRequest, backend: str) -> str:
+    """Say how many threads the engine has, why, and how long one that waits for the others spins."""
+    spin = facts(backend).spin
+    waiting = f", spinning for {spin} at most" if spin and request.threads > 1 else ""
+    return f"{request.threads} threads ({request.why_threads}{waiting})"
 
 
 def _warn_of_loss(spec: ModelSpec, weights: Weights) -> None:

@@ -43,6 +43,7 @@ class LoadRequest:
     background: bool = False
     battery_below: int = BATTERY_BELOW
     threads: int
+    why_threads: str = "as asked for"
     cache_dir: Path | None = None
     own_cache: Path
     offline: bool | None = None
@@ -95,7 +96,8 @@ def load_request(
         check(backend)
     if threads is not None and threads < 1:
         raise InputError(f"threads={threads} must be at least 1")
-    device = this_device()
+    device, background = this_device(), workload == "background"
+    chosen, why = (1, "in the background") if background else (device.threads, device.why_threads)
     limit = size_in_bytes(max_memory) if max_memory is not None else None
     return LoadRequest(
         reference=parse(model, revision),
@@ -106,9 +108,10 @@ def load_request(
         max_memory=limit,
         memory_limit=limit or device.memory_limit,
         workload="bulk" if workload == "background" else workload,
-        background=workload == "background",
+        background=background,
         battery_below=battery_below,
-        threads=threads or (1 if workload == "background" else device.threads),
+        threads=threads or chosen,
+        why_threads="as asked for" if threads else why,
         cache_dir=_expanded(cache_dir) if cache_dir is not None else None,
         own_cache=own_cache(cache_dir),
         offline=offline,

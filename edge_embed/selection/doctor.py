@@ -91,7 +91,7 @@ def _machine(device: Device) -> str:
     graphics = f"; {', '.join(device.graphics)}" if device.graphics else ""
     return (
         f"This is {device.processor} ({device.system}, {device.machine}) with {known}: {cores}{memory}{graphics}. "
-        f"Models run on {device.threads} threads unless threads= says otherwise."
+        f"Models run on {device.threads} threads ({device.why_threads}) unless threads= says otherwise."
     )
 
 
@@ -102,5 +102,8 @@ def _installed(found: tuple[Engine, ...]) -> str:
         if engine.version is not None
     ]
     missing = [f"{engine.backend} ({facts(engine.backend).install})" for engine in found if engine.version is None]
-    text = f"Installed: {'; '.join(present) or 'no engine'}."
+    spin = {engine.package: facts(engine.backend).spin for engine in found if engine.version is not None}
+    spins = [f"{package} spins for {duration}" for package, duration in spin.items() if duration]
+    waiting = f" Where a thread waits for the others, {' and '.join(spins)} at most before it sleeps." if spins else ""
+    text = f"Installed: {'; '.join(present) or 'no engine'}.{waiting}"
     return f"{text} Not installed: {', '.join(missing)}." if missing else text

@@ -174,9 +174,14 @@ def test_cores_that_save_energy_are_not_counted(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid, allowed=allowed: set(allowed))
         found = describe(tmp_path, "Linux", "x86_64")
         assert (found.cpus, found.cores, found.fast_cores, found.threads) == (len(allowed), cores, fast, fast)
+        whole = fast == cores
+        assert found.why_threads == (
+            "one for each core that may be used" if whole else f"one for each fast core of {cores}"
+        )
     machine(tmp_path, v2("/", __cpu_max="300000 100000"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(20)))
-    assert describe(tmp_path, "Linux", "x86_64").threads == 3
+    limited = describe(tmp_path, "Linux", "x86_64")
+    assert (limited.threads, limited.why_threads) == (3, "the container's quota is 3 CPUs")
 
 
 def test_cores_of_an_arm_board(tmp_path: Path) -> None:

@@ -67,8 +67,9 @@ def test_the_paragraph_says_machine_engines_and_remedy() -> None:
     told = Diagnosis(device, (ONNX, replace(GGUF, version=None)), ("Do this.",)).paragraph()
     assert told == (
         "This is i7 (Linux, x86_64) with avx2, avx_vnni: 14 cores (6 fast), 8.0 GB of memory, of which the container "
-        "may use 2.0 GB. Models run on 6 threads unless threads= says otherwise. Installed: onnxruntime 1.31 for onnx "
-        f"(CPU). Not installed: gguf ({install_extra('gguf')}). Do this."
+        "may use 2.0 GB. Models run on 6 threads (one for each fast core of 14) unless threads= says otherwise. "
+        "Installed: onnxruntime 1.31 for onnx (CPU). Where a thread waits for the others, onnxruntime spins for 50 us "
+        f"at most before it sleeps. Not installed: gguf ({install_extra('gguf')}). Do this."
     )
 
 
