@@ -38,16 +38,17 @@ def one_image_or_many(method: Method[P]) -> OneOrMany[ImageInput, P]:
 
 
 def _one_or_many(method: Callable[..., Array], is_one: Callable[[object], bool]) -> Callable[..., Array]:
-    signature = inspect.signature(method)
-    name = [*signature.parameters][1]  # of what is embedded, which may be given by name; the first is self
+    name = [*inspect.signature(method).parameters][1]  # of what is embedded, which may be given by name, after self
 
     @functools.wraps(method)
-    def call(*args: object, **options: object) -> Array:
-        bound = signature.bind(*args, **options)  # raises TypeError as the method would
-        if not is_one(bound.arguments[name]):
-            return method(*bound.args, **bound.kwargs)
-        bound.arguments[name] = [bound.arguments[name]]
-        vector: Array = method(*bound.args, **bound.kwargs)[0]
+    def call(*args: Any, **options: Any) -> Array:
+        # What does not fit the method raises TypeError there; to bind arguments here takes a tenth of a query's way.
+        if len(args) > 1 and is_one(args[1]):
+            vector: Array = method(args[0], [args[1]], *args[2:], **options)[0]
+        elif len(args) == 1 and name in options and is_one(options[name]):
+            vector = method(*args, **options | {name: [options[name]]})[0]
+        else:
+            vector = method(*args, **options)
         return vector
 
     return call
