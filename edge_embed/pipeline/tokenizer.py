@@ -20,6 +20,7 @@ from edge_embed.errors import InputError, UnsupportedModelError, listing
 from edge_embed.spec.model import TEXT
 
 from .compact.tokenizer import open_tokenizer
+from .cut import keep_ends, truncate
 from .guarded import as_ids
 from .special_tokens import SpecialTokens
 
@@ -112,7 +113,7 @@ class TextTokenizer:
         whole = dict(zip(short, found, strict=True))
         rows = (whole.get(n) for n in range(len(texts)))
         return fit_rows(
-            rows, lambda n, row: self._fit(texts[n], template, truncation), self.max_tokens, truncation, first
+            rows, lambda n, row: self._fit(texts[n], template, truncation, row), self.max_tokens, truncation, first
         )
 
     @property
@@ -171,9 +172,16 @@ class TextTokenizer:
         """Return a tokenizer.json that tokenises as this one does, without a length."""
         return self._tokenizer.to_json()
 
-    def _fit(self, text: str, template: str, truncation: Truncation) -> tuple[list[int], int]:
-        """Return the ids of a long text cut to `max_tokens`, and how many tokens it had."""
+    def _fit(self, text: str, template: str, truncation: Truncation, row: list[int] | None) -> tuple[list[int], int]:
+        """Return the ids of a long text cut to `max_tokens`, and how many it had; `row`: all of them, if known."""
         before, after = self._spell(template).split(TEXT, 1)
+        if (
+            row is not None
+            and truncation in ("end", "error")
+            and not after
+            and (behind := self._behind(before)) is not None
+        ):
+            return row[: self.max_tokens - behind] + row[len(row) - behind :], len(row)
         first, *more = split(text)
         left, content, right = self._parts(before, first, "" if more else after)
         if more:
@@ -189,6 +197,14 @@ class TextTokenizer:
             for ids in itertools.chain(inner, [last]):
                 content, total = keep_ends(content + ids, room), total + len(ids)
         return left + truncate(content, room, truncation) + right, total + len(left) + len(right)
+
+    def _behind(self, before: str) -> int | None:
+        """Count the special tokens behind a text that ends its template; None where the prompt may leave no room."""
+        text, (whole,) = PROBES[0], self._tokenizer.ids(PROBES[:1])
+        (alone,) = self._tokenizer.ids([text], add_special_tokens=False)
+        (prompt,) = self._tokenizer.ids([before])
+        starts = [n for n in range(len(whole)) if whole[n : n + len(alone)] == alone]
+        return len(whole) - starts[0] - len(alone) if alone and starts and len(prompt) + 1 < self.max_tokens else None
 
     def _parts(self, before: str, text: str, after: str) -> tuple[list[int], list[int], list[int]]:
         """Return the ids of what stands before a text, its own, and those of what stands after it.
@@ -257,20 +273,6 @@ def single_id(ids: Sequence[int], token: str) -> int:
             "texts alone"
         )
     return int(ids[0])
-
-
-def truncate(content: list[int], room: int, truncation: Truncation) -> list[int]:
-    """Return at most `room` of the ids; "error" keeps the first, too: whoever asked for it raises."""
-    if truncation == "start":
-        return content[-room:]
-    if truncation == "middle" and len(content) > room:
-        return content[: room - room // 2] + content[len(content) - room // 2 :]
-    return content[:room]
-
-
-def keep_ends(content: list[int], room: int) -> list[int]:
-    """Drop the middle that no policy will keep."""
-    return content if len(content) <= 2 * room else content[:room] + content[-room:]
 
 
 def split(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from edge_embed.backends import OwnVocabulary
 from edge_embed.errors import InputError
 from edge_embed.spec.model import TEXT
 
+from .cut import keep_ends, truncate
 from .special_tokens import SpecialTokens
 from .tokenizer import (
     PIECE,
@@ -25,10 +26,8 @@ from .tokenizer import (
     Truncation,
     common_prefix,
     fit_rows,
-    keep_ends,
     single_id,
     split,
-    truncate,
 )
 
 

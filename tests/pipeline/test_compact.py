@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from edge_embed import InputError
 from edge_embed.pipeline.compact import bpe, tokenizer, words
 from edge_embed.pipeline.compact.tokenizer import CompactTokenizer
 from edge_embed.pipeline.compact.trie import build_trie, lay_out
@@ -156,6 +157,23 @@ def test_what_is_rare_has_the_whole_file_read(tmp_path: Path) -> None:
     assert found.token_id("<mask>") == plain.token_id("<mask>")
     assert json.loads(found.to_json()) == json.loads(plain.to_json())
     assert found.huggingface.encode("a").ids == plain.huggingface.encode("a").ids
+
+
+def test_texts_are_cut_at_their_end_by_tables_alone(tmp_path: Path) -> None:
+    path = saved(pieces.unigram(), tmp_path)
+    found = opened(path, tmp_path / "cache").limited(12)
+    whole = TextTokenizer(path, 12)
+    given = ["the quick fox " * 9, "中文" * 20, "<mask> hello " * 9 + "</s>", f"  {'word ' * 20}  "]
+    for template in ("{text}", "hello: {text}", "{text} "):
+        ours, theirs = (one.tokenize(given, template) for one in (found, whole))
+        assert ours.counts == theirs.counts
+        assert all(map(np.array_equal, ours.ids, theirs.ids))
+        assert all(len(ids) == 12 for ids in ours.ids)
+        if template != "{text} ":
+            assert isinstance(found._tokenizer, CompactTokenizer)
+            assert found._tokenizer._whole is None
+    with pytest.raises(InputError, match=r"alone takes 1[2-9] of 12"):
+        found.tokenize(given, "hello world " * 8 + "{text}")
 
 
 def test_a_word_beyond_the_steps_is_left_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
