@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from edge_embed import Embedder
+from edge_embed import Embedder, Index
 from edge_embed.server import page as page_files
 from edge_embed.server.gather import gather
 from edge_embed.vectors import normalize, quantize, similarity
@@ -155,6 +155,35 @@ def test_texts_stay_texts(page: Page) -> None:
     search(page, HOSTILE[0], HOSTILE)
     assert sorted(page.locator("#ranking .text").all_text_contents()) == sorted(HOSTILE)
     assert page.locator("main img, main script").count() == 0
+
+
+def test_it_searches_an_index(browser: Browser, converted: Path, tiny_tokenizer: Path, tmp_path: Path) -> None:
+    file = tmp_path / "notes.db"
+    with Index.open(file, f"{converted}:int8") as index:
+        index.add([{"id": f"<b>{n}", "text": text} for n, text in enumerate(HOSTILE)])
+        index.add([{"id": "tea", "text": "Pour boiling water over the leaves."}])
+        expected = index.search("how do I make a hot drink?", least=-1)
+    with serving(f"{converted}:int8=minilm", tiny_tokenizer, file) as address, quiet_page(browser) as page:
+        page.goto(address)
+        page.wait_for_selector("#matrix td")
+        page.focus("#tab-compare")
+        page.keyboard.press("ArrowLeft")  # around to the last
+        assert page.is_visible("#index")
+        assert not page.is_visible("#dials")
+        page.fill("#wanted", "how do I make a hot drink?")
+        page.check("#all")
+        page.press("#wanted", "Enter")
+        page.wait_for_selector(f"#hits li:nth-child({len(expected)}):last-child")
+        assert page.locator("#hits p").all_text_contents() == [hit.text for hit in expected]
+        assert page.locator("#hits .place").all_text_contents() == [hit.place for hit in expected]
+        assert page.locator("#hits .score").all_text_contents() == [f"{hit.score:.3f}" for hit in expected]
+        assert page.locator("main img, main script, main b").count() == 0
+        page.fill("#globs", "*.md")
+        page.press("#globs", "Enter")
+        page.wait_for_selector("#more:has-text('Nothing fits.')")
+        page.click("#tab-compare")
+        assert page.is_visible("#matrix")
+        assert not page.is_visible("#hits")
 
 
 def test_it_fits_a_phone(browser: Browser, address: str) -> None:

@@ -22,6 +22,8 @@ const EXAMPLES = {
     "The museum of modern art is closed on Mondays.", "A tomato is, to a botanist, a berry."],
 };
 
+let VIEWS = ["compare", "search"];  // and "index", where the service searches one
+
 const $ = (id) => document.getElementById(id);
 const vectors = new Map();  // what was asked for -> Float32Array
 const state = { view: "compare", models: [], images: [], key: "", shown: null, run: 0, abort: null, times: null };
@@ -157,6 +159,7 @@ function draw() {
   const times = whole ? "" : ` — ${(4 * full / bytes).toFixed(1).replace(".0", "")} times smaller`;
   $("size").textContent = `${bytes.toLocaleString("en")} bytes a vector${times}`;
   const searching = state.shown.view === "search";
+  if (state.view === "index") return;
   $("matrix").hidden = searching;
   $("ranking").hidden = !searching;
   const loss = searching ? drawRanking(inputs, scores[0], exact[0]) : drawMatrix(inputs, scores, exact);
@@ -274,6 +277,46 @@ async function run() {
   }
 }
 
+/** Where a hit stands, as compilers say it. */
+function place(hit) {
+  if (hit.page !== undefined) return `${hit.path}, page ${hit.page}`;
+  return `${hit.path ?? hit.id}${hit.line !== undefined ? `:${hit.line}` : ""}`;
+}
+
+async function searchIndex() {
+  const number = ++state.run;
+  state.abort?.abort();
+  state.abort = new AbortController();
+  const query = $("wanted").value.trim();
+  $("hits").replaceChildren();
+  $("more").hidden = true;
+  $("timing").textContent = "";
+  if (!query) return;
+  const paths = $("globs").value.split(/[ ,]+/).filter(Boolean);
+  const began = performance.now();
+  document.body.classList.add("busy");
+  try {
+    const { answer } = await call("v1/search", {
+      query, top: SHOWN, index: $("which").value, ...(paths.length && { paths }), ...($("all").checked && { least: -1 }),
+    });
+    if (number !== state.run) return;
+    complain(null);
+    $("hits").replaceChildren(...answer.hits.map((hit) => {
+      const item = element("li");
+      item.append(element("span", hit.score.toFixed(3), "score"), element("span", place(hit), "place"), element("p", hit.text));
+      return item;
+    }));
+    $("more").hidden = answer.hits.length > 0;
+    $("more").textContent = "Nothing fits.";
+    $("timing").textContent = `${answer.hits.length} passages: ${(performance.now() - began).toFixed(0)} ms in all.`;
+  } catch (error) {
+    if (number === state.run && error.name !== "AbortError") complain(error.message);
+  } finally {
+    if (number === state.run) document.body.classList.remove("busy");
+  }
+}
+
+const act = () => state.view === "index" ? searchIndex() : run();
 const entry = () => state.models.find((model) => model.id === $("model").value);
 const takesImages = () => Boolean(entry()?.edge_embed?.images);
 
@@ -300,7 +343,7 @@ function choose() {
     about.level, about.images ? "texts and images" : ""].filter(Boolean).join(" · ") : "";
   state.dims = null;
   state.shown = null;
-  run();
+  act();
 }
 
 async function begin() {
@@ -312,6 +355,11 @@ async function begin() {
     $("model").replaceChildren(...state.models.map((model) => new Option(model.id)));
     $("key-form").hidden = true;
     complain(null);
+    const indexes = (await call("v1/indexes")).answer.indexes;
+    $("which").replaceChildren(...indexes.map((index) => new Option(index.name)));
+    $("which").parentElement.hidden = indexes.length < 2;
+    $("tab-index").hidden = !indexes.length;
+    VIEWS = indexes.length ? ["compare", "search", "index"] : ["compare", "search"];
     choose();
   } catch (error) {
     complain(error.message);
@@ -356,23 +404,35 @@ function drawThumbs() {
 
 function show(view) {
   state.view = view;
-  for (const name of ["compare", "search"]) {
+  for (const name of VIEWS) {
     $(name).hidden = name !== view;
     $(`tab-${name}`).setAttribute("aria-selected", name === view);
     $(`tab-${name}`).tabIndex = name === view ? 0 : -1;
   }
-  run();
+  const index = view === "index";
+  $("dials").hidden = index;
+  $("hits").hidden = !index;
+  $("more").hidden = true;
+  if (index) $("matrix").hidden = $("ranking").hidden = true;
+  $("images").hidden = index || !takesImages();
+  if (index) $("wanted").focus();
+  act();
 }
 
-for (const view of ["compare", "search"]) {
-  const other = view === "compare" ? "search" : "compare";
+for (const view of ["compare", "search", "index"]) {
   $(`tab-${view}`).addEventListener("click", () => show(view));
   $(`tab-${view}`).addEventListener("keydown", (event) => {
-    if (["ArrowLeft", "ArrowRight"].includes(event.key)) { show(other); $(`tab-${other}`).focus(); }
+    const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    if (!by) return;
+    const next = VIEWS[(VIEWS.indexOf(view) + by + VIEWS.length) % VIEWS.length];
+    show(next);
+    $(`tab-${next}`).focus();
   });
-  $(view).addEventListener("submit", (event) => { event.preventDefault(); run(); });
-  $(view).addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) run(); });
+  $(view).addEventListener("submit", (event) => { event.preventDefault(); act(); });
+  $(view).addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) act(); });
 }
+$("which").addEventListener("change", act);
+$("all").addEventListener("change", act);
 $("key-form").addEventListener("submit", (event) => { event.preventDefault(); state.key = $("key").value.trim(); begin(); });
 $("model").addEventListener("change", choose);
 $("task").addEventListener("change", run);
