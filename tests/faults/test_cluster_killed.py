@@ -83,7 +83,7 @@ def test_actors(job: Job, tmp_path: Path) -> None:
     for turn in kills.rounds():
         driver = job.begin(out)
         while driver.poll() is None and not kills.enough:
-            time.sleep(turn.uniform(0.1, 1.5))
+            _sleep_until_more(driver, out, turn.randint(1, 30))
             actors = [one for one in descendants(driver.pid) if command(one).startswith("ray::MapWorker")]
             if actors:
                 kills.hit("actors", turn.choice(actors))
@@ -111,7 +111,7 @@ def test_drivers_and_groups(job: Job, tmp_path: Path) -> None:
 
 
 def _sleep_until_more(driver: subprocess.Popen[bytes], out: Path, more: int) -> None:
-    """Wait until so many parts have been added, which takes some chance away from the time Ray takes to start."""
+    """Wait until so many parts have been added: what is killed while it starts, again and again, does nothing."""
     goal, end = _parts(out) + more, time.monotonic() + LONG
     while driver.poll() is None and _parts(out) < goal and time.monotonic() < end:
         time.sleep(0.02)

@@ -100,7 +100,7 @@ def test_two_shards_at_a_time(forks: Forks, job: Job, tmp_path: Path) -> None:
     for turn in kills.rounds():
         for _ in range(turn.randint(2, 5)):
             shards = [forks.begin([*job.words, str(tmp_path / "out"), "--shard", f"{n}/2"]) for n in range(2)]
-            time.sleep(turn.uniform(0, job.usual))
+            time.sleep(turn.uniform(0, job.usual / 2))
             hit = turn.choice([shards[:1], shards[1:], shards])
             for child in hit:
                 os.kill(child, signal.SIGKILL)
