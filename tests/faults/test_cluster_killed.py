@@ -53,7 +53,19 @@ class Job:
     def begin(self, out: Path) -> subprocess.Popen[bytes]:
         """Start a driver, in a group of its own."""
         words = [sys.executable, "-c", DRIVER, str(self.lines), str(out), self.model, str(ROWS)]
-        return subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with _said(out).open("wb") as said:
+            return subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said)
+
+    def end(self, driver: subprocess.Popen[bytes], out: Path) -> None:
+        """See that a driver comes to its end, and that all it left is as it should be."""
+        assert driver.wait() == 0, _said(out).read_text()[-2000:]
+        assert digest(out) == self.expected
+        shutil.rmtree(out)
+
+
+def _said(out: Path) -> Path:
+    """Return the file of what the last driver said of its errors."""
+    return out.with_name(f"{out.name}.err")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -87,9 +99,7 @@ def test_actors(job: Job, tmp_path: Path) -> None:
             actors = [one for one in descendants(driver.pid) if command(one).startswith("ray::MapWorker")]
             if actors:
                 kills.hit("actors", turn.choice(actors))
-        assert driver.wait() == 0
-        assert digest(out) == job.expected
-        shutil.rmtree(out)
+        job.end(driver, out)
 
 
 def test_drivers_and_groups(job: Job, tmp_path: Path) -> None:
@@ -105,9 +115,7 @@ def test_drivers_and_groups(job: Job, tmp_path: Path) -> None:
             _end_orphans(started)
             if not killed:
                 break
-        assert job.begin(out).wait() == 0
-        assert digest(out) == job.expected
-        shutil.rmtree(out)
+        job.end(job.begin(out), out)
 
 
 def _sleep_until_more(driver: subprocess.Popen[bytes], out: Path, more: int) -> None:

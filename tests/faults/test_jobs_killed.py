@@ -72,11 +72,11 @@ def _end(forks: Forks, job: Job, out: Path) -> None:
 
 
 def test_alone(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("alone", 8, 0.04)
+    kills = Kills("alone", 8, 0.04, job.usual)
     for turn in kills.rounds():
         for _ in range(turn.randint(3, 8)):
             child = forks.begin([*job.words, str(tmp_path / "out")])
-            time.sleep(turn.uniform(0, job.usual))
+            kills.pause(turn)
             os.kill(child, signal.SIGKILL)
             if not kills.ended("at any moment", forks.wait(child)):
                 break
@@ -96,11 +96,11 @@ def test_around_a_rename(forks: Forks, job: Job, tmp_path: Path) -> None:
 
 
 def test_two_shards_at_a_time(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("shards", 4, 0.04)
+    kills = Kills("shards", 4, 0.04, job.usual)
     for turn in kills.rounds():
         for _ in range(turn.randint(2, 5)):
             shards = [forks.begin([*job.words, str(tmp_path / "out"), "--shard", f"{n}/2"]) for n in range(2)]
-            time.sleep(turn.uniform(0, job.usual / 2))
+            kills.pause(turn)
             hit = turn.choice([shards[:1], shards[1:], shards])
             for child in hit:
                 os.kill(child, signal.SIGKILL)

@@ -14,14 +14,16 @@ from pathlib import Path
 from .faults import long, seconds
 
 VARIABLE = "EDGE_EMBED_KILLS"  # how many each campaign makes, instead of a time
+SOONER, LATER = 0.7, 1.1  # what a miss, or a hit, makes of the time before the next: machines get busy and idle again
 IDLE = 10  # rounds in a row without a kill, after which a campaign hits nothing any more
 
 
 class Kills:
     """The kills of one campaign; one counts only where the process was alive when it was hit."""
 
-    def __init__(self, name: str, few: int, share: float) -> None:
-        self._name, self._counts = name, Counter[str]()
+    def __init__(self, name: str, few: int, share: float, usual: float = 1.0) -> None:
+        """`usual` is how many seconds the processes run that are to be killed, to begin with."""
+        self._name, self._counts, self._usual = name, Counter[str](), usual
         asked = os.environ.get(VARIABLE)
         self._number = int(asked) if asked else None if long() else few
         self._end = time.monotonic() + seconds(share)
@@ -38,6 +40,10 @@ class Kills:
             if number % 10 == 0:
                 print(f"\n{self} so far", file=sys.stderr)
         print(f"\n{self}, all equal")
+
+    def pause(self, turn: random.Random) -> None:
+        """Wait for the moment of a kill: anywhere in the time that processes have taken lately."""
+        time.sleep(turn.uniform(0, self._usual))
 
     @property
     def enough(self) -> bool:
@@ -60,6 +66,7 @@ class Kills:
     def count(self, what: str, alive: bool) -> bool:
         """Count a kill unless it came too late."""
         self._counts[what] += alive
+        self._usual *= LATER if alive else SOONER
         return alive
 
     def __str__(self) -> str:
