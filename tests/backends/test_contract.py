@@ -124,7 +124,7 @@ def test_threads_may_share_it(backend: TextBackend) -> None:
 def test_unknown_and_missing_backends(repo: ModelFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(
         InputError,
-        match="unknown backend 'tensorrt': choose from 'auto', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
+        match="unknown backend 'tensorrt': choose from 'auto', 'fastest', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
     ):
         load("tensorrt", repo.folder, repo.spec, repo.spec.weights[0], 1)
     monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)

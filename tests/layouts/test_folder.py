@@ -377,7 +377,7 @@ def test_our_own_folder_is_checked(converted: Path, tmp_path: Path) -> None:
     [
         (
             {"backend": "cuda"},
-            "unknown backend 'cuda': choose from 'auto', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
+            "unknown backend 'cuda': choose from 'auto', 'fastest', 'gguf', 'mlx', 'onnx', 'openvino', 'static'",
         ),
         ({"backend": "fake"}, "unknown backend 'fake'"),
         ({"task": "retrieval"}, "unknown task 'retrieval': all-MiniLM-L6-v2 has none"),

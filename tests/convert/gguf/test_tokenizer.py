@@ -144,7 +144,8 @@ def test_lists_that_contradict_one_another(kind: str, changes: dict[str, Any], m
 def test_without_llama_cpp_nothing_can_be_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = vocabulary_of(letters(), tmp_path)
     monkeypatch.delitem(sys.modules, "edge_embed_convert.gguf.token_ids", raising=False)
-    monkeypatch.delitem(sys.modules, "edge_embed.backends.gguf.model", raising=False)
+    for name in ("model", "runtime"):
+        monkeypatch.delitem(sys.modules, f"edge_embed.backends.gguf.{name}", raising=False)
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
     with pytest.raises(
         MissingDependencyError, match=r"compared with what llama.cpp makes of it: llama_cpp is not inst"
