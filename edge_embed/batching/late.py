@@ -15,12 +15,8 @@ from edge_embed.pipeline.texts import check_texts
 from edge_embed.pipeline.tokenizer import TextTokenizer, TokenCount
 
 
-def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[TextRow, list[TokenCount]]:
-    """Return one row with a span for each text, and how many tokens each has.
-
-    A text that does not begin or end with a blank is parted from its neighbour by one. Raises InputError for a model
-    that pools one token, and for texts that are too long together, or of which one has no token of its own.
-    """
+def late_tokenizer(pipeline: Pipeline) -> TextTokenizer:
+    """Return the tokenizer of a model that late chunking is for; raise InputError for another model."""
     spec, tokenizer = pipeline.spec, pipeline.tokenizer
     if spec.pooling != "mean":
         raise InputError(
@@ -30,6 +26,16 @@ def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[T
         raise InputError(f"late chunking is of no use with {spec.name}: a token has the same vector in every text")
     if not isinstance(tokenizer, TextTokenizer):
         raise InputError(f"late chunking needs a tokenizer.json, which {spec.name} has not")
+    return tokenizer
+
+
+def late_row(pipeline: Pipeline, texts: Sequence[str], template: str) -> tuple[TextRow, list[TokenCount]]:
+    """Return one row with a span for each text, and how many tokens each has.
+
+    A text that does not begin or end with a blank is parted from its neighbour by one. Raises InputError for a model
+    that pools one token, and for texts that are too long together, or of which one has no token of its own.
+    """
+    spec, tokenizer = pipeline.spec, late_tokenizer(pipeline)
     pieces: list[str] = []
     places, at = [], 0
     for text in check_texts(texts):

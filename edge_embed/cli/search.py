@@ -34,6 +34,9 @@ def configure(commands: Any, default: str) -> None:
     index.add_argument("--task", help="one of the model's tasks")
     index.add_argument("--dims", type=int, metavar="N", help="of a new index: keep the first N numbers (Matryoshka)")
     index.add_argument("--chunk-tokens", type=int, metavar="N", help="of a new index: a passage's length (256)")
+    index.add_argument(
+        "--late-chunking", action="store_true", help="of a new index: read each document whole, then pool its passages"
+    )
     index.add_argument("--exclude", action="append", default=[], metavar="GLOB", help="names or paths; may recur")
     index.add_argument(
         "--extract",
@@ -118,14 +121,16 @@ def _opened(path: Path, args: argparse.Namespace) -> Index:
     if workload == "background":
         lower(whole=True)
     if path.exists() and args.model is None:
-        if args.task or args.dims or args.chunk_tokens:
-            raise InputError(f"--task, --dims and --chunk-tokens are a new index's, and {path} exists")
+        if args.task or args.dims or args.chunk_tokens or args.late_chunking:
+            told = "--task, --dims, --chunk-tokens and --late-chunking"
+            raise InputError(f"{told} are a new index's, and {path} exists")
         return Index.open(path, create=False, workload=workload, battery_below=args.battery_below)
     model = Embedder(
         args.model or args.default_model, task=args.task, workload=workload, battery_below=args.battery_below
     )
     try:
-        index = Index.open(path, model, dims=args.dims, chunk_tokens=args.chunk_tokens or TOKENS)
+        tokens = args.chunk_tokens or TOKENS
+        index = Index.open(path, model, dims=args.dims, chunk_tokens=tokens, late_chunking=args.late_chunking)
     except BaseException:
         model.close()
         raise
@@ -176,6 +181,7 @@ def _upkeep(index: Index, args: argparse.Namespace) -> None:
         print(f"index     {printable(status.path)}: {(status.bytes + status.derived_bytes) / 1e6:.1f} MB")
         print(
             f"model     {printable(status.model)}, {status.dims} dimensions, passages of {status.chunk_tokens} tokens"
+            f"{', read with their documents' if status.late_chunking else ''}"
         )
         print(f"content   {status.files} files, {status.items} items, {status.passages} passages")
         print("folders   " + (", ".join(map(printable, status.roots)) or "none"))

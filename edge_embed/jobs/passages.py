@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError
 from edge_embed.pipeline.options import find_templates
-from edge_embed.pipeline.tokenizer import TextTokenizer, split
+from edge_embed.pipeline.token_offsets import token_offsets
+from edge_embed.pipeline.tokenizer import TextTokenizer
 
 from .settings import Settings
 
@@ -34,19 +35,10 @@ class Passages:
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Return (start, stop) of each passage, in characters; an empty text is one passage."""
-        spans = self._tokens(text)
+        spans = token_offsets(self._tokenizer, text)
         if len(spans) <= self._size:
             return [(0, len(text))]
         return [*self._cut(text, spans)]
-
-    def _tokens(self, text: str) -> NDArray[np.int64]:
-        """Return the characters (tokens, 2) of every token."""
-        found, at = [np.empty((0, 2), np.int64)], 0
-        for piece in split(text):
-            offsets = self._tokenizer.encoding(piece, special=False).offsets
-            found.append(np.array(offsets, np.int64).reshape(-1, 2) + at)
-            at += len(piece)
-        return np.concatenate(found)
 
     def _cut(self, text: str, spans: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = 0

@@ -12,6 +12,7 @@ from edge_embed.errors import SearchIndexError
 
 from . import store
 from .coding import Coded
+from .filters import Filters
 from .hits import SearchHit
 from .meta import Meta
 from .query import Query, answer
@@ -100,6 +101,16 @@ class Database:
         # Of the letters that may follow a folder's name `/` is the one before `0`.
         query = "SELECT id FROM source WHERE kind = 'file' AND (key = ? OR (key > ? AND key < ?))"
         return {number for (number,) in self.rows(query, path, path.rstrip(b"/") + b"/", path.rstrip(b"/") + b"0")}
+
+    def items(self, keys: Iterable[bytes]) -> set[int]:
+        """Return the numbers of those items that are there."""
+        query = "SELECT id FROM source WHERE kind = 'item' AND key = ?"
+        return {number for key in keys for (number,) in self.rows(query, key)}
+
+    def sources(self, filters: Filters) -> set[int]:
+        """Return the numbers of the sources that filters leave."""
+        found = self.rows(f"SELECT s.id FROM source AS s WHERE 1{filters.sql}", *filters.values)
+        return {number for (number,) in found}
 
     @contextmanager
     def alone(self) -> Iterator[None]:

@@ -17,7 +17,8 @@ class Meta:
     """State an index's vector space: `model` and `task` open it, `fingerprint` names it where that is known.
 
     `probes` are vectors of known texts, float16, by which two models without fingerprints are compared. `reference` is
-    the cosine that unrelated texts reach. `chunk_tokens` is the length of a passage.
+    the cosine that unrelated texts reach. `chunk_tokens` is the length of a passage; with `late_chunking`, 1, each is
+    read with the whole document. Indexes from before that was known do not state it.
     """
 
     uuid: str
@@ -31,6 +32,7 @@ class Meta:
     chunker: str
     probes: bytes
     reference: float
+    late_chunking: int = 0
 
     @property
     def bits(self) -> int:
@@ -53,6 +55,7 @@ def read_meta(connection: sqlite3.Connection, path: str) -> Meta:
     found = dict(connection.execute("SELECT key, value FROM meta"))
     kinds = {"int": int, "float": float, "str": str, "bytes": bytes}
     values: dict[str, Any] = {field.name: found.get(field.name) for field in fields(Meta)}
+    values["late_chunking"] = found.get("late_chunking", 0)
     for field in fields(Meta):
         if not isinstance(values[field.name], kinds[str(field.type)]):
             raise SearchIndexError(f"{path} is damaged: its meta has no {field.name}; make the index anew")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from edge_embed.vectors import normalize, similarity_pairwise
 
 from . import store
 from .chunk import chunker_name
+from .documents import Documents
 from .meta import Meta, new_uuid, read_meta, write_meta
 from .schema import create_tables, guarded
 
@@ -44,13 +45,20 @@ TEXTS = (
 )
 
 
-def prepare(
-    connection: sqlite3.Connection, exists: bool, path: str, model: Embedder | None, dims: int | None, tokens: int
-) -> Meta:
+class Wanted(NamedTuple):
+    """What a new index is to be like; None is as the model has it, or, of an index that exists, as that has it."""
+
+    dims: int | None
+    chunk_tokens: int
+    late_chunking: bool | None
+
+
+def prepare(connection: sqlite3.Connection, exists: bool, path: str, model: Embedder | None, wanted: Wanted) -> Meta:
     """Return an index's meta: read and checked against the model, or written with the tables of a new one."""
     if not exists:
         assert model is not None
-        made = describe(model, dims, tokens, chunker_name())
+        made = describe(model, wanted, chunker_name())
+        Documents(model, made)  # raises where the model has no room for such passages, or reads none together
         with guarded(path):
             connection.execute("PRAGMA journal_mode = WAL")
         with store.writing(connection, path):
@@ -61,10 +69,13 @@ def prepare(
         meta = read_meta(connection, path)
     if model is not None:
         check(meta, model, path)
-    if dims is not None and dims != meta.dims:
+    if wanted.dims not in (None, meta.dims):
         raise InputError(
-            f"{path} has vectors of {meta.dims} numbers, not {dims}: leave dims out, or make another index"
+            f"{path} has vectors of {meta.dims} numbers, not {wanted.dims}: leave dims out, or make another index"
         )
+    if wanted.late_chunking not in (None, bool(meta.late_chunking)):
+        made_so = "with" if meta.late_chunking else "without"
+        raise InputError(f"{path} was made {made_so} late chunking: leave late_chunking out, or make another index")
     return meta
 
 
@@ -81,9 +92,9 @@ def reopen(meta: Meta, path: str, make: Callable[..., Embedder] = Embedder) -> E
     return model
 
 
-def describe(model: Embedder, dims: int | None, chunk_tokens: int, chunker: str) -> Meta:
+def describe(model: Embedder, wanted: Wanted, chunker: str) -> Meta:
     """Note a model for a new index; raise InputError for dimensions that it was not trained for."""
-    kept = model.spec.pick_dim(model.dim if dims is None else dims)
+    kept = model.spec.pick_dim(model.dim if wanted.dims is None else wanted.dims)
     questions = model.encode_query(list(QUESTIONS), truncate_dim=kept, show_progress_bar=False)
     texts = _probes(model, kept)
     unrelated = normalize(questions) @ normalize(texts).T
@@ -96,10 +107,11 @@ def describe(model: Embedder, dims: int | None, chunk_tokens: int, chunker: str)
         fingerprint=model.spec.fingerprint or "",
         level=model.level,
         dims=kept,
-        chunk_tokens=chunk_tokens,
+        chunk_tokens=wanted.chunk_tokens,
         chunker=chunker,
         probes=texts.astype("<f2").tobytes(),
         reference=float(unrelated.mean() + DEVIATIONS * unrelated.std()),
+        late_chunking=int(wanted.late_chunking or False),
     )
 
 

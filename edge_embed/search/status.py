@@ -22,6 +22,7 @@ class Status:
     level: str
     dims: int
     chunk_tokens: int
+    late_chunking: bool
     reference: float
     files: int
     items: int
@@ -51,6 +52,7 @@ def read_status(database: Database) -> Status:
         level=meta.level.partition(" ")[0],  # 0.2 put the engine behind it, where that was not the format's own
         dims=meta.dims,
         chunk_tokens=meta.chunk_tokens,
+        late_chunking=bool(meta.late_chunking),
         reference=meta.reference,
         files=kinds.get("file", 0),
         items=kinds.get("item", 0),

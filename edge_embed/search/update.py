@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_embed.errors import InputError
-from edge_embed.pipeline.inputs import Input
 from edge_embed.progress import Advance
 
 from . import extract
 from .command import Command
 from .database import Database, Known
-from .documents import Documents
+from .documents import Document, Documents
 from .extract import Unreadable
 from .store import Passage, Source
 from .walk import Found, Walk
@@ -38,11 +37,10 @@ class Report:
 
 
 class Work(NamedTuple):
-    """A file that is ready to be embedded: its passages, and what the model is given for each."""
+    """A file that is ready to be embedded."""
 
     source: Source
-    passages: Sequence[Passage]
-    inputs: Sequence[Input]
+    document: Document
 
 
 def update(database: Database, documents: Documents, walk: Walk, commands: Sequence[Command], step: Advance) -> Report:
@@ -57,7 +55,7 @@ def update(database: Database, documents: Documents, walk: Walk, commands: Seque
         if work is None:
             continue
         waiting.append(work)
-        passages += len(work.passages)
+        passages += len(work.document.passages)
         if max(passages, len(waiting)) >= TOGETHER:
             passages = 0
             _write(database, documents, waiting, report)
@@ -105,7 +103,7 @@ def _look(
         return _read(documents, replace(source, digest=digest), data, commands)
     except Unreadable as error:
         report.left_out.append((os.fsdecode(found.path), str(error)))
-        return Work(replace(source, fault=str(error)), (), ())
+        return Work(replace(source, fault=str(error)), Document(()))
 
 
 def _read(documents: Documents, source: Source, data: bytes, commands: Sequence[Command]) -> Work:
@@ -115,25 +113,23 @@ def _read(documents: Documents, source: Source, data: bytes, commands: Sequence[
     if extract.is_image(path) and path.suffix.lower() not in suffixes:
         if not documents.takes_images:
             raise Unreadable(IMAGE)
-        return Work(source, [Passage(0, 0, None, path.name)], [{"image": data}])
+        return Work(source, Document([Passage(0, 0, None, path.name)], image=data))
     text = extract.extract(source.key, data, commands)
-    passages = documents.cut(text, path.name)
-    return Work(replace(source, unit=text.unit), passages, [passage.text for passage in passages])
+    return Work(replace(source, unit=text.unit), documents.cut(text, path.name))
 
 
 def _write(database: Database, documents: Documents, waiting: list[Work], report: Report) -> None:
     """Embed what waits, in one call where that is little, and put each file in by a transaction of its own."""
     if not waiting:
         return
-    coded = documents.encode([one for work in waiting for one in work.inputs])
-    for source, passages, inputs in waiting:
-        made = [next(coded) for _ in inputs]
-        vectors = [one for one in made if not isinstance(one, InputError)]
-        if faults := [str(one) for one in made if isinstance(one, InputError)]:
-            source, passages, vectors = replace(source, fault=faults[0], unit=None), [], []
-            report.left_out.append((os.fsdecode(source.key), faults[0]))
-        database.put([(source, passages, vectors)])
+    coded = documents.encode([work.document for work in waiting])
+    for (source, document), made in zip(waiting, coded, strict=True):
+        if isinstance(made, InputError):
+            database.put([(replace(source, fault=str(made), unit=None), (), ())])
+            report.left_out.append((os.fsdecode(source.key), str(made)))
+            continue
+        database.put([(source, document.passages, made)])
         report.indexed += source.fault is None
-        report.passages += len(passages)
+        report.passages += len(document.passages)
     waiting.clear()
     database.tidy()
