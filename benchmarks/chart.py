@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.report import Report
 
-BAR, GAP, LEFT, WIDTH = 22, 10, 210, 640
+BAR, GAP, LEFT, WIDTH = 22, 10, 260, 680
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,5 +46,14 @@ def draw(values: Mapping[str, float], title: str) -> str:
         colour = "#1f6f8b" if name.startswith("edge_embed") else "#b0b7bd"
         parts.append(f'<text x="{LEFT - 8}" y="{y + 16}" text-anchor="end">{name}</text>')
         parts.append(f'<rect x="{LEFT}" y="{y}" width="{value * scale:.1f}" height="{BAR}" fill="{colour}"/>')
-        parts.append(f'<text x="{LEFT + value * scale + 6:.1f}" y="{y + 16}">{value:,.0f}</text>')
+        parts.append(f'<text x="{LEFT + value * scale + 6:.1f}" y="{y + 16}">{number(value)}</text>')
     return "\n".join([*parts, "</svg>\n"])
+
+
+def number(value: float) -> str:
+    """Round to whole numbers, or to three digits below ten.
+
+    >>> number(1234.5), number(0.204)
+    ('1,234', '0.20')
+    """
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2f}"

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 from benchmarks.timing import Seconds, timed
 
@@ -38,13 +38,17 @@ class Answer:
 class Worker:
     """A running engine: `python -m benchmarks.engines.ENGINE ARGUMENTS`, by default with this interpreter.
 
-    Returns as soon as the engine is loaded. Its messages go to our standard error. Raises RuntimeError if it ends.
+    Returns as soon as the engine is loaded. Its messages go to our standard error, or into the file `messages`. Raises
+    RuntimeError if it ends.
     """
 
-    def __init__(self, engine: str, *arguments: object, python: str = sys.executable) -> None:
+    def __init__(
+        self, engine: str, *arguments: object, python: str = sys.executable, messages: IO[str] | None = None
+    ) -> None:
         self._command = _command(python, engine, arguments)
+        pipe = subprocess.PIPE
         self._process = subprocess.Popen(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=_environment()
+            self._command, stdin=pipe, stdout=pipe, stderr=messages, text=True, env=_environment()
         )
         self._read()
 
