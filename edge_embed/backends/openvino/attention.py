@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .runtime import openvino
+from .rewriting import ops, replace
 
-ops: Any = openvino.opset13
 BFLOAT16 = "BF16"
 LOWEST = np.float32(-1e30)  # a mask's float32 minimum would be rounded to minus infinity, and a row of that to NaN
 
@@ -32,7 +31,7 @@ def use_bfloat16_attention(model: Any) -> int:
         scores, masks = _scores(softmax)
         if whole is None or scores is None:
             continue
-        _replace(whole, _attention(scores, masks, whole.input_value(1)))
+        replace(whole, _attention(scores, masks, whole.input_value(1)))
         found += 1
     if found:
         model.validate_nodes_and_infer_types()
@@ -70,8 +69,3 @@ def _attention(scores: Any, masks: list[Any], values: Any) -> Any:
 
 def _bfloat16(value: Any) -> Any:
     return ops.convert(value, "bf16")
-
-
-def _replace(old: Any, new: Any) -> None:
-    for reader in old.output(0).get_target_inputs():
-        reader.replace_source_output(new.output(0))

@@ -12,17 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from .rewriting import ops, replace
 from .runtime import openvino
-
-ops: Any = openvino.opset13
 
 
 def use_integer_kernels(model: Any) -> int:
     """Rewrite the products that have the form of `convert/onnx/levels.py` in place, and return how many there were."""
     products = [found for node in model.get_ordered_ops() if (found := _product(node))]
     for old, new in products:
-        for reader in old.output(0).get_target_inputs():
-            reader.replace_source_output(new.output(0))
+        replace(old, new)
     if products:
         model.validate_nodes_and_infer_types()
     return len(products)
