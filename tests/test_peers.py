@@ -147,6 +147,7 @@ def result() -> dict[str, Any]:
     found = {"machine": device, "models": {MINILM: told}, "texts": texts, "plan": {"texts": 10, "rounds": 3}}
     found |= {"conditions": {"threads": 2, "load": 0.5, "governor": None}, "limits": {"int8": 100.0, "memory": 9.0}}
     found |= {"cannot": catalogue.CANNOT, "environments": {"fastembed": {"mb": 1.0, "seconds": 2.0, "versions": {}}}}
+    found["left_out_rows"] = list(catalogue.left_out())
     found["starts"] = {MINILM: {TORCH: {"warm": [9.0], "dropped": [19.0]}}}
     found["growth"] = {"model2vec": {"1000": {"s": 1.0, "peak_mb": 100.0}}}
     asked = {"1": {"per_s": 10.0, "p95": 100.0}}
@@ -165,6 +166,7 @@ def test_the_documentation_is_written_of_a_result(tmp_path: Path) -> None:
     assert "| **edge_embed onnx int8** | 5 (4 to 7) | 1.00 | 0.9990 | 0.9900 | 10 | 1.0 | 2.0 | 3.0 | 1.5 |" in page
     assert "| far | 5 (4 to 7) | 1.00 | 0.9000 |" in page
     assert "| gone | all-MiniLM-L6-v2 | no / wheel |" in page
+    assert "| candding | multilingual-e5-small | takes names of its catalogue alone |" in page
     assert "100 GOP/s in int8, 9 GB of memory a second read and written" in page
     readme = files[write.README]
     assert "| edge_embed onnx int8 | 5 | 0.9990 | 1.0 | 150 |  |" in readme

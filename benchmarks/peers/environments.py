@@ -21,10 +21,10 @@ from benchmarks.report import progress
 from benchmarks.worker import ROOT
 
 TORCH = "torch==2.13.0"
-OUR_OWN = ("edge-embed", "edge-embed openvino")
 PACKAGES = {
     "edge-embed": [str(ROOT)],
     "edge-embed openvino": [f"{ROOT}[openvino]"],
+    "edge-embed gguf": [f"{ROOT}[gguf]"],  # llama-cpp-python, which Llama.embed is measured in too
     "sentence-transformers": ["sentence-transformers==6.2.0", TORCH],
     # The releases since 6 ask for transformers>=5, which the newest optimum-onnx refuses.
     "sentence-transformers onnx": ["sentence-transformers[onnx]==5.7.0", TORCH],
@@ -114,6 +114,8 @@ def _run(words: list[str]) -> str | None:
     """Run a command, niced -> None, or the end of what it said."""
     more = {"UV_FIND_LINKS": os.environ["PIP_FIND_LINKS"]} if "PIP_FIND_LINKS" in os.environ else {}
     more |= {"ONNXRUNTIME_NODE_INSTALL": "skip"}  # CUDA's libraries, from elsewhere
+    if shutil.which("clang"):  # GCC before 12.4 compiles a llama.cpp that dies in Intel's matrix unit
+        more |= {"CC": "clang", "CXX": "clang++"}
     try:
         done = subprocess.run(
             ["nice", *words], env=more | os.environ, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -19,7 +19,7 @@ from benchmarks.report import Report, machine, progress
 from edge_embed import Embedder
 
 from . import corpus, environments, long, models, tables, workloads
-from .catalogue import CANNOT, ORACLE_ROW, PROMPTS, STATIC, TORCH, Place, Ready, rows_of
+from .catalogue import CANNOT, ORACLE_ROW, PROMPTS, STATIC, TORCH, Place, Ready, left_out, rows_of
 from .machine import conditions, limits
 from .workloads import Running
 
@@ -75,6 +75,7 @@ class Measurement:
             "quick": args.quick,
             "conditions": conditions(self.threads),
             "cannot": dict(CANNOT),
+            "left_out_rows": list(left_out()),
         }
         self.found |= {"plan": {"texts": self.plan.texts, "rounds": self.plan.rounds}, "models": {}}
 

