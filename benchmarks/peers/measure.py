@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.report import Report, machine, progress
 from edge_embed import Embedder
 
-from . import corpus, environments, long, models, tables, workloads
+from . import REAL, corpus, environments, long, models, tables, workloads
 from .catalogue import CANNOT, ORACLE_ROW, PROMPTS, STATIC, TORCH, Place, Ready, left_out, rows_of
 from .machine import conditions, limits
 from .workloads import Running
@@ -43,7 +43,7 @@ class Plan:
 def plan_of(args: argparse.Namespace) -> Plan:
     """Return the arguments' numbers, or those of the whole or the quick run."""
     if args.quick:
-        return Plan(args.texts or 300, args.rounds or 3, 1, 1, 96, (10**3, 10**4, 10**5), {"2048": 2})
+        return Plan(args.texts or 100, args.rounds or 3, 1, 1, 96, (10**3, 10**4, 10**5), {"2048": 2})
     counts = (10**3, 10**4, 10**5, 10**6)
     return Plan(args.texts or 2000, args.rounds or 5, 3, 2, 192, counts, {"2048": 3, "8192": 2})
 
@@ -70,6 +70,7 @@ class Measurement:
         self.threads = args.threads or len(usable)
         os.sched_setaffinity(0, usable[: self.threads])  # and of all that is started from here
         os.environ |= {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(self.threads)}
+        self.models = args.models or (REAL[:1] if args.quick else REAL)
         self.begun = time.monotonic()
         self.found: dict[str, Any] = {
             "quick": args.quick,
@@ -84,13 +85,13 @@ class Measurement:
         files = self.texts()
         server = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
         place = Place(self.keep, self.threads, server, files["bulk"])
-        ready = {model: [place.ready(row, model) for row in rows_of(model, self.args.only)] for model in models.REAL}
-        oracle = {model: place.ready(ORACLE_ROW, model) for model in models.REAL}
+        ready = {model: [place.ready(row, model) for row in rows_of(model, self.args.only)] for model in self.models}
+        oracle = {model: place.ready(ORACLE_ROW, model) for model in self.models}
         shapes = long.make(self.keep) if "long" in self.args.stages else None
         self.found["environments"] = {name: environments.make(self.keep, name).record for name in self.used(ready)}
         if self.args.prepare:
             return Report([f"all is made under {self.keep}"], {"keep": str(self.keep)})
-        minilm = ready[models.MINILM]
+        minilm = ready.get(models.MINILM, [])
         parts: dict[str, Callable[[], Any]] = {
             "limits": self.limits,
             "models": partial(self.all_models, ready, oracle),
@@ -115,6 +116,10 @@ class Measurement:
         progress(f"{spent:.1f} min", name)
         if (result := part()) is not None:
             self.found[name] = result
+        self.write_down()
+
+    def write_down(self) -> None:
+        """Write down all that was found so far, where that is wanted."""
         if self.args.out:
             told = {"benchmark": "peers", "machine": machine(), **self.found}
             self.args.out.parent.mkdir(parents=True, exist_ok=True)
@@ -142,8 +147,12 @@ class Measurement:
         return limits({"torch": torch, "int8": sys.executable, "memory": sys.executable}, self.threads)
 
     def all_models(self, ready: Mapping[str, list[Ready]], oracle: Mapping[str, Ready]) -> dict[str, Any]:
-        """Measure each real model."""
-        return {model: self.model(model, ready[model], oracle[model]) for model in models.REAL}
+        """Measure each real model, and write down what was found of one before the next."""
+        for model in ready:
+            self.found["models"][model] = self.model(model, ready[model], oracle[model])
+            self.write_down()
+        found: dict[str, Any] = self.found["models"]
+        return found
 
     def model(self, model: str, ready: list[Ready], oracle: Ready) -> dict[str, Any]:
         """Measure bulk, short texts and single queries of a model."""

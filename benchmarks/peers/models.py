@@ -21,11 +21,10 @@ from benchmarks.models import shapes, static
 from benchmarks.report import progress
 from benchmarks.worker import ROOT
 
-from . import environments
+from . import REAL, environments
 from .environments import Environment
 
-MINILM, E5 = "all-MiniLM-L6-v2", "multilingual-e5-small"
-REAL = (MINILM, E5)
+MINILM, E5 = REAL
 LEVELS = {"onnx-float32": "onnx:float32", "onnx-int8": "onnx:int8", "gguf-Q8_0": "gguf:Q8_0"}
 EXPORTS = {
     **{"st-onnx": "sentence-transformers onnx", "st-onnx-int8": "sentence-transformers onnx"},
