@@ -9,10 +9,11 @@ import numpy as np
 
 from benchmarks.quality.scores import Vectors
 from benchmarks.timing import Seconds, timed
-from edge_embed.search import space, store
+from edge_embed.search import store
 from edge_embed.search.coding import code
 from edge_embed.search.database import Database
 from edge_embed.search.meta import Meta, new_uuid, write_meta
+from edge_embed.search.probes import TEXTS
 from edge_embed.search.schema import connect, create_tables
 from edge_embed.search.store import Passage, Source
 from edge_embed.vectors import normalize
@@ -89,7 +90,7 @@ def open_new(path: Path, dims: int) -> Database:
         dims=dims,
         chunk_tokens=256,
         chunker="",
-        probes=bytes(2 * len(space.TEXTS) * dims),
+        probes=bytes(2 * len(TEXTS) * dims),
         reference=0.0,
     )
     connection.execute("PRAGMA journal_mode = WAL")

@@ -222,6 +222,7 @@ def _by_service(args: argparse.Namespace) -> Found | None:
 
 def _by_model(args: argparse.Namespace) -> Found:
     """Search with the model, or with a vector of the index."""
+    from edge_embed.search.asked import query_vector
     from edge_embed.search.index import Index
     from edge_embed.search.warm import Found
 
@@ -237,8 +238,9 @@ def _by_model(args: argparse.Namespace) -> Found:
             "until": args.until,
             "hybrid": args.hybrid,
             "without": [args.like] if args.like is not None else [],
-            "server": args.server,
+            "text": args.query,
         }
+        query = query_vector(query, index.meta, lambda: index.model, args.server)  # once, for both searches
         hits = index.search(query, top=args.top, least=-1 if args.all else None, **limits)
         reference = index.meta.reference
         best = hits or index.search(query, top=1, least=-1, **limits)

@@ -61,6 +61,7 @@ class Searcher:
         self,
         query: Asked,
         *,
+        text: str | None = None,
         top: int = 10,
         paths: Sequence[str] = (),
         since: str | float | datetime.date | None = None,
@@ -75,9 +76,10 @@ class Searcher:
 
         Limits hold before anything is compared: `paths` (globs; `*` takes in folders), `since` and `until` of a
         source's time, `where` of items' metadata, `without` files. With `hybrid` a text's words count too, and what
-        holds it letter for letter comes first. Passages no nearer than unrelated texts are left out, so that an empty
-        list says that nothing fits; `least` is another such cosine, -1 for none. A text is embedded by `server`,
-        `http://HOST:PORT` or `unix:PATH` of a running `edge-embed serve` with the same model, where one is named.
+        holds it letter for letter comes first; `text` are the words of a query that is none itself. Passages no nearer
+        than unrelated texts are left out, so that an empty list says that nothing fits; `least` is another such cosine,
+        -1 for none. A text is embedded by `server`, `http://HOST:PORT` or `unix:PATH` of a running `edge-embed serve`
+        with the same model, where one is named.
         Raises InputError; of a server BackendError and SearchIndexError.
 
         >>> with Index.open(":memory:", model) as index:
@@ -86,10 +88,16 @@ class Searcher:
         ['Tea is served.']
         """
         check_top(top)
+        if isinstance(query, str):
+            if text is not None:
+                raise InputError(
+                    f"text={text!r} goes with a vector or an image: a query that is a text has its own words"
+                )
+            text = query
         left_out = {number for path in without for number in self._database.files_under(absolute(path))}
         asked = Query(
             vector=query_vector(query, self.meta, lambda: self.model, server),
-            text=query if isinstance(query, str) and hybrid else None,
+            text=text if hybrid else None,
             top=top,
             filters=make_filters(paths, since, until, where, left_out),
             least=self.meta.reference if least is None else least,

@@ -12,17 +12,17 @@ from numpy.typing import NDArray
 from edge_embed.embedder import Embedder
 from edge_embed.errors import InputError, SearchIndexError
 from edge_embed.hub.reference import Reference
-from edge_embed.vectors import normalize, similarity_pairwise
+from edge_embed.vectors import normalize
 
 from . import store
 from .chunk import chunker_name
 from .documents import Documents
 from .meta import Meta, new_uuid, read_meta, write_meta
+from .probes import SAME, TEXTS, agreement
 from .schema import create_tables, guarded
 
-SAME = 0.9  # mean cosine of the same text: int8 and Q4_K_M keep 0.97 to 0.999, other models are far below
 DEVIATIONS = 2.0  # above the mean of unrelated pairs: `python -m benchmarks search.nothing`
-# Each question is about something that none of the texts speaks of.
+# Each question is about something that none of the probes' texts speaks of.
 QUESTIONS = (
     "How long should bread dough rise?",
     "Which vaccine protects against measles?",
@@ -32,16 +32,6 @@ QUESTIONS = (
     "Why did the bank raise its interest rate?",
     "What is the boiling point of ethanol?",
     "How do whales sleep?",
-)
-TEXTS = (
-    "The parser returns a list of tokens and stops at the first unknown character.",
-    "Tenants must give three months' notice in writing before they leave the flat.",
-    "The cathedral's north tower was finished in 1488, after a fire had destroyed the first one.",
-    "Tighten the bolts of the front wheel crosswise, then check the brake cable.",
-    "In the second movement the cellos take up the theme an octave lower.",
-    "The volcano has been quiet since its last eruption covered the island with ash.",
-    "Add new members to the mailing list before the meeting on Thursday.",
-    "Her novel tells of two sisters who inherit a lighthouse on the coast.",
 )
 
 
@@ -127,10 +117,7 @@ def check(meta: Meta, model: Embedder, path: str) -> None:
         model.spec.pick_dim(meta.dims)
     except InputError as error:
         raise SearchIndexError(f"{other}{error}; {cure}") from error
-    noted = np.frombuffer(meta.probes, "<f2").astype(np.float32)
-    if noted.size != len(TEXTS) * meta.dims:
-        raise SearchIndexError(f"{path} is damaged: its probes have {noted.size} numbers; make the index anew")
-    cosine = float(similarity_pairwise(noted.reshape(len(TEXTS), -1), _probes(model, meta.dims)).mean())
+    cosine = agreement(meta, _probes(model, meta.dims), path)
     if not cosine >= SAME:
         raise SearchIndexError(f"{other}the cosine of the same texts is {cosine:.2f}; {cure}")
 

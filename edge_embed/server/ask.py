@@ -81,11 +81,20 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probe:
+    """What a model is asked before it is trusted with a request; `check` raises Failure for one that is another."""
+
+    ask: Ask
+    check: Callable[[Computed], None]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Call:
     """A request as its API read it: what it asks for, how to write the answer, and what it said that was not known.
 
     `ignored` are fields that are named in the header `edge-embed-ignored`. `api` is handed to the endpoint's `fail`
-    within a Failure, where a path serves several. `write` is called in `executor` where it waits for a disk.
+    within a Failure, where a path serves several. `write` is called in `executor` where it waits for a disk. `probe`
+    is asked first.
     """
 
     ask: Ask
@@ -93,6 +102,7 @@ class Call:
     ignored: Sequence[str] = ()
     api: str = ""
     executor: Executor | None = None
+    probe: Probe | None = None
 
 
 @dataclass(kw_only=True, eq=False)  # not frozen: contextlib sets an exception's traceback

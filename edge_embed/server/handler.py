@@ -184,13 +184,20 @@ async def _while_connected(models: Models, served: Served, call: Call, receive: 
 
     watcher = asyncio.create_task(watch())
     try:
-        return await models.compute(served, call.ask)
+        return await _computed(models, served, call)
     except asyncio.CancelledError:
         if not gone or work is None or work.uncancel():
             raise
         raise GoneError from None
     finally:
         watcher.cancel()
+
+
+async def _computed(models: Models, served: Served, call: Call) -> Computed:
+    """Compute, after the model has shown that it is the right one where that is asked."""
+    if call.probe is not None:
+        call.probe.check(await models.compute(models.find(call.probe.ask), call.probe.ask))
+    return await models.compute(served, call.ask)
 
 
 def _headers_of(call: Call, answer: Answer) -> list[tuple[str, str]]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_embed.batching.computed import Computed
 from edge_embed.errors import EdgeEmbedError, InputError, SearchIndexError, listing
 from edge_embed.search.hits import SearchHit
 from edge_embed.search.meta import Meta
+from edge_embed.search.probes import SAME, TEXTS, agreement
 from edge_embed.search.reader import Question, Reader
 from edge_embed.spec.model import with_task
 
-from .ask import Failure
+from .ask import Ask, Failure, Probe
 from .failures import overloaded, unavailable
 from .models import Model
 from .names import split_argument
@@ -47,12 +50,33 @@ class ServedIndex:
 
     def __init__(self, name: str, reader: Reader, model: str) -> None:
         self.name, self.model, self._reader = name, model, reader
+        self._agreed: str | None = None  # the index without a fingerprint that the model was found to be of
         self.thread = OneThread(f"index {name}")
 
     @property
     def dims(self) -> int:
         """The length of its vectors, as when it was last opened."""
         return self._reader.meta.dims
+
+    def probe(self) -> Probe | None:
+        """Return what shows that the model is that of an index without a fingerprint; None where that is known."""
+        meta = self._reader.meta
+        if meta.fingerprint or meta.uuid == self._agreed:
+            return None
+        ask = Ask(model=self.model, inputs=TEXTS, side="document", dim=meta.dims)
+        return Probe(ask=ask, check=partial(self._check, meta))
+
+    def _check(self, meta: Meta, computed: Computed) -> None:
+        """Raise Failure for vectors of another model's than an index's."""
+        try:
+            if not agreement(meta, computed.vectors, str(self._reader.path)) >= SAME:
+                raise self._of_another(meta)
+        except SearchIndexError as error:
+            raise self._failed(error) from error
+        self._agreed = meta.uuid
+
+    def _of_another(self, meta: Meta) -> SearchIndexError:
+        return SearchIndexError(f"{self._reader.path} was made with {meta.name}, and {self.model} is another")
 
     def search(
         self, vectors: NDArray[np.float32], questions: Sequence[Question], fingerprint: str | None
@@ -62,10 +86,9 @@ class ServedIndex:
             found = []
             for vector, question in zip(vectors, questions, strict=True):
                 hits, meta = self._reader.search(vector, question)
-                if meta.fingerprint != fingerprint:
-                    raise SearchIndexError(
-                        f"{self._reader.path} was made with {meta.name}, and {self.model} is another"
-                    )
+                same = meta.fingerprint == fingerprint if meta.fingerprint else meta.uuid == self._agreed
+                if not same:
+                    raise self._of_another(meta)
                 found.append((hits, meta))
             return found
         except EdgeEmbedError as error:
@@ -131,15 +154,16 @@ def find_indexes(settings: Settings, models: Sequence[Model]) -> Indexes:
 
 
 def _model_for(reader: Reader, models: Sequence[Model]) -> str:
-    """Name the model of an index's vectors; one whose fingerprint is known once it is loaded is taken on trust."""
+    """Name the model of an index's vectors; what is known once it is loaded is looked at when it is searched.
+
+    An index without a fingerprint is taken to be of the model with its name, or else of one without a fingerprint.
+    """
     meta = reader.meta
-    if not meta.fingerprint:
-        raise SearchIndexError(
-            f"{reader.path} was made with {meta.name}, whose vector space has no fingerprint, so that a service cannot "
-            "tell it from others: convert the model, and make the index anew"
-        )
     named = [(model, name) for model in models if (name := _name_for(meta, model)) is not None]
-    same = [name for model, name in named if model.described.spec.fingerprint == meta.fingerprint]
+    if meta.fingerprint:
+        same = [name for model, name in named if model.described.spec.fingerprint == meta.fingerprint]
+    else:
+        same = [name for model, name in named if meta.name in (model.name, model.described.spec.name)]
     later = [name for model, name in named if model.described.spec.fingerprint is None]
     if not same and not later:
         raise SearchIndexError(

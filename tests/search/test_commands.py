@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_embed import Embedder
 from edge_embed.cli import search
 from edge_embed.cli.main import main
 from edge_embed.device import priority
@@ -48,8 +49,11 @@ def test_search(made: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     assert "guide.md:" in run(capsys, "search", "EDGE_EMBED_CACHE", "--top", 1)
     assert "tea.txt" not in run(capsys, "search", "hot drink", "--path", "*.md", "--all")
     assert "tea.txt" not in run(capsys, "search", "--like", "tea.txt", "--all", "--no-hybrid")
+    encode, asked = Embedder.encode_query, list[object]()
+    monkeypatch.setattr(Embedder, "encode_query", lambda *given, **more: asked.append(given) or encode(*given, **more))
     assert main(["search", "Wann schlafen Wale, und wie lange?", "--path", "bus.txt"]) == 0
     assert "nothing fits: the nearest passage has" in capsys.readouterr().err
+    assert len(asked) == 1  # for the nearest passage, too
 
 
 def test_the_index_is_kept_up(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,17 @@ def test_an_item_is_found_by_its_text(index: Index) -> None:
     assert index.status().items == index.status().passages == 3
 
 
+def test_a_vector_with_a_text_is_what_the_text_is(index: Index, model: Embedder) -> None:
+    vector = model.encode_query("the bus is late")
+    with_words = index.search(vector, text="the bus is late", least=-1)
+    assert with_words == index.search("the bus is late", least=-1)
+    assert with_words[0].literal
+    assert not index.search(vector, least=-1)[0].literal
+    assert not index.search(vector, text="the bus is late", least=-1, hybrid=False)[0].literal
+    with pytest.raises(InputError, match="text='bus' goes with a vector or an image"):
+        index.search("the bus is late", text="bus")
+
+
 def test_limits_hold_before_the_search(index: Index) -> None:
     def found(**limits: object) -> set[str | None]:
         return {*ids(index.search("ann drinks tea", least=-1, **limits))}  # type: ignore[arg-type]

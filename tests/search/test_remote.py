@@ -100,16 +100,17 @@ def test_a_socket_and_answers_that_are_none(
         good = json.dumps({"data": [{"embedding": vector}]}).encode()
         Service.answer = (200, "0" * 32, good)
         assert len(index.search("tea", least=-1, server=service)) == 2
-        path, key, asked = Service.asked[0]
+        (path, key, asked), *others = Service.asked
+        assert not others
         assert (path, key) == ("/v1/embeddings", "Bearer secret")
         assert asked == {"input": ["tea"], "input_type": "query", "dimensions": 64, "encoding_format": "float"}
         for answer, kind, message in [
-            ((200, "1" * 32, good), SearchIndexError, "not known to be comparable with those of fake"),
-            ((200, "", good), SearchIndexError, "not known to be comparable"),
+            ((200, "1" * 32, good), SearchIndexError, "are known to be comparable with those of fake"),
+            ((200, "", good), BackendError, r"of shape \(1, 64\), expected finite numbers \(8, 64\)"),
             ((429, "0" * 32, b"later"), BackendError, "answers 429: later"),
             ((200, "0" * 32, b"[" * 100_000), BackendError, "gives no vector"),
             ((200, "0" * 32, b'{"data": []}'), BackendError, "gives no vector"),
-            ((200, "0" * 32, b'{"data": [{"embedding": [1, 2]}]}'), BackendError, r"of shape \(2,\)"),
+            ((200, "0" * 32, b'{"data": [{"embedding": [1, 2]}]}'), BackendError, r"of shape \(1, 2\)"),
             ((200, "0" * 32, good.replace(str(vector[0]).encode(), b"NaN")), BackendError, "expected finite"),
         ]:
             Service.answer = answer
@@ -186,7 +187,7 @@ def test_the_command_asks_the_users_own_service(
     assert search() == 0
     Service.answer = (200, "1" * 32, good)
     assert main(["search", "tea", "--index", str(file)]) == 1
-    assert "not known to be comparable" in capsys.readouterr().err
+    assert "are known to be comparable" in capsys.readouterr().err
     assert main(["search", "tea", "--index", str(file), "--top", "0"]) == 1
 
 

@@ -237,8 +237,10 @@ def test_a_service_without_the_model_does_not_start(tiny_tokenizer: Path, file: 
     with pytest.raises(InputError, match="there is no index"):
         found(served(), index=tmp_path / "none.db")
     make(tmp_path / "x.db", fake_model(tiny_tokenizer, fingerprint=None))
-    with pytest.raises(SearchIndexError, match="has no fingerprint"):
-        found(served(), index=tmp_path / "x.db")
+    with pytest.raises(SearchIndexError, match="none of the models"):
+        found(served(name="other"), index=tmp_path / "x.db")
+    found(served(name="other"), served(), index=tmp_path / "x.db")
+    found(served(name="other", fingerprint=None), index=tmp_path / "x.db")
     (tmp_path / "junk.db").write_bytes(b"SQLite format 3\0" + os.urandom(5000))
     with pytest.raises(SearchIndexError, match="damaged, or no index"):
         found(served(), index=tmp_path / "junk.db")
@@ -253,6 +255,26 @@ def test_a_model_whose_fingerprint_is_known_when_it_is_loaded(tiny_tokenizer: Pa
         assert ask(service, query="tea", least=-1)["hits"]
     with searching(tiny_tokenizer, file, models=[unknown], spec=replace(SPEC, fingerprint="1" * 32)) as service:
         assert ask(service, query="tea")[:2] == (503, "unavailable")
+
+
+def test_an_index_without_a_fingerprint_is_known_by_its_texts(tiny_tokenizer: Path, tmp_path: Path) -> None:
+    file = tmp_path / "i.db"
+    make(file, fake_model(tiny_tokenizer, fingerprint=None))
+    with searching(tiny_tokenizer, file) as service:
+        calls = []
+        for _ in range(2):
+            assert ask(service, query="tea", least=-1)["hits"]
+            calls.append(service.loader.backend.calls)
+        assert calls[0] > 1  # the model shows who it is
+        assert calls[1] == calls[0] + 1  # once
+    other = replace(SPEC, prompts={"query": "{text}", "document": f"{'q' * 31}{{text}}"})
+    with searching(tiny_tokenizer, file, spec=other) as service:
+        assert ask(service, query="tea", least=-1)[:2] == (503, "unavailable")
+    with contextlib.closing(sqlite3.connect(file)) as connection:
+        connection.execute("UPDATE meta SET value = x'00' WHERE key = 'probes'")
+        connection.commit()
+    with searching(tiny_tokenizer, file) as service:
+        assert ask(service, query="tea", least=-1)[:2] == (503, "unavailable")
 
 
 def test_a_reader_never_writes_and_ends_in_time(file: Path, embedder: Embedder) -> None:

@@ -75,8 +75,10 @@ class GatedBackend(FakeBackend):
         self.gate, self.entered = threading.Event(), threading.Semaphore(0)
         self.gate.set()
         self.error: Exception | None = None
+        self.calls = 0
 
     def forward(self, batch: Batch) -> list[Rows]:
+        self.calls += 1
         self.entered.release()
         assert self.gate.wait(WAIT)
         if self.error is not None:

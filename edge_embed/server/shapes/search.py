@@ -50,7 +50,8 @@ def call(indexes: Indexes, body: bytes, parameters: Parameters) -> Call:
     questions = _questions(given, items)
     ask = Ask(model=index.model, inputs=items, side="query", dim=index.dims)
     several = isinstance(given.query, list)
-    return Call(ask=ask, write=partial(write, index, questions, several), ignored=ignored, executor=index.thread)
+    found = partial(write, index, questions, several)
+    return Call(ask=ask, write=found, ignored=ignored, executor=index.thread, probe=index.probe())
 
 
 def _questions(given: SearchRequest, items: Sequence[Item]) -> list[Question]:
