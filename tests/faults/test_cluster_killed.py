@@ -1,12 +1,12 @@
 """Jobs on Ray whose actors, driver, or everything is killed: taken up again, they end in the bytes of one left alone.
 
-A handful of kills by default, as many as the time allows with EDGE_EMBED_FAULTS, so many with EDGE_EMBED_KILLS;
-`pytest -s` shows how many there were, and of what.
+Actors and drivers are killed on a cluster that outlives them; a group is a driver with a cluster of its own. A handful
+of kills by default, as many as the time allows with EDGE_EMBED_FAULTS, so many with EDGE_EMBED_KILLS; `pytest -s` shows
+how many there were, and of what.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
 import shutil
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,8 @@ from edge_embed.jobs import run
 
 from support import static_model
 from support.jobs import digest, texts, write_jsonl
-from support.kills import Kills, command, descendants, is_alive
+from support.kills import Kills, descendants
+from support.ray_cluster import RayCluster, alone, end_all, ray_cluster
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None,
@@ -50,11 +51,17 @@ class Job:
     model: str
     expected: str
 
-    def begin(self, out: Path) -> subprocess.Popen[bytes]:
-        """Start a driver, in a group of its own."""
+    def begin(self, out: Path, variables: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a driver, in a group of its own, on the cluster that variables name."""
         words = [sys.executable, "-c", DRIVER, str(self.lines), str(out), self.model, str(ROWS)]
         with _said(out).open("wb") as said:
-            return subprocess.Popen(words, start_new_session=True, stdout=subprocess.DEVNULL, stderr=said)
+            return subprocess.Popen(
+                words,
+                start_new_session=True,
+                env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(sys.path)},
+                stdout=subprocess.DEVNULL,
+                stderr=said,
+            )
 
     def end(self, driver: subprocess.Popen[bytes], out: Path) -> None:
         """See that a driver comes to its end, and that all it left is as it should be."""
@@ -68,17 +75,18 @@ def _said(out: Path) -> Path:
     return out.with_name(f"{out.name}.err")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_machine() -> Iterator[None]:
-    """Keep Ray's cluster to this machine, and what it writes in a folder whose path is short enough for its sockets."""
-    with (
-        pytest.MonkeyPatch.context() as patch,
-        tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as place,
-    ):
-        patch.delenv("RAY_ADDRESS", raising=False)
-        patch.setenv("RAY_TMPDIR", place)
-        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        yield
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Give a folder for a cluster's files, whose path is short enough for its sockets."""
+    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp", ignore_cleanup_errors=True) as found:
+        yield Path(found)
+
+
+@pytest.fixture
+def cluster(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    with ray_cluster(place) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -90,32 +98,48 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
     return Job(lines, model, digest(place / "whole"))
 
 
-def test_actors(job: Job, tmp_path: Path) -> None:
-    kills, out = Kills("actors of Ray", 3, 0.2), tmp_path / "out"
-    for turn in kills.rounds():
-        driver = job.begin(out)
-        while driver.poll() is None and not kills.enough:
-            _sleep_until_more(driver, out, turn.randint(1, 30))
-            actors = [one for one in descendants(driver.pid) if command(one).startswith("ray::MapWorker")]
-            if actors:
-                kills.hit("actors", turn.choice(actors))
-        job.end(driver, out)
+def test_actors(job: Job, cluster: RayCluster, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Kills("actors of Ray", 3, 0.2) as kills:
+        for turn in kills.rounds():
+            driver = job.begin(out, cluster.variables)
+            while driver.poll() is None and not kills.enough:
+                _sleep_until_more(driver, out, turn.randint(1, 30))
+                if actors := cluster.actors():
+                    kills.hit("actors", turn.choice(actors))
+            job.end(driver, out)
 
 
-def test_drivers_and_groups(job: Job, tmp_path: Path) -> None:
-    kills, out = Kills("drivers of Ray", 2, 0.2), tmp_path / "out"
-    for turn in kills.rounds():
-        for _ in range(turn.randint(2, 6)):
-            driver = job.begin(out)
-            _sleep_until_more(driver, out, turn.randint(1, 200))
-            started = descendants(driver.pid)
-            what = turn.choice(["drivers", "groups"])
-            (os.kill if what == "drivers" else os.killpg)(driver.pid, signal.SIGKILL)
-            killed = kills.ended(what, driver.wait())
-            _end_orphans(started)
-            if not killed:
-                break
-        job.end(job.begin(out), out)
+def test_drivers(job: Job, cluster: RayCluster, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Kills("drivers of Ray", 2, 0.1) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(2, 6)):
+                driver = job.begin(out, cluster.variables)
+                _sleep_until_more(driver, out, turn.randint(1, 200))
+                os.kill(driver.pid, signal.SIGKILL)
+                if not kills.ended("drivers", driver.wait()):
+                    break
+            driver = job.begin(out, cluster.variables)  # while actors of the one before may still be at work
+            driver.wait()
+            cluster.wait_until_idle()
+            job.end(driver, out)
+
+
+def test_groups(job: Job, place: Path, tmp_path: Path) -> None:
+    out, variables = tmp_path / "out", alone(place)
+    with Kills("groups of Ray", 1, 0.1) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(2, 6)):
+                driver = job.begin(out, variables)
+                _sleep_until_more(driver, out, turn.randint(1, 200))
+                started = descendants(driver.pid)
+                os.killpg(driver.pid, signal.SIGKILL)
+                killed = kills.ended("groups", driver.wait())
+                end_all(started)
+                if not killed:
+                    break
+            job.end(job.begin(out, variables), out)
 
 
 def _sleep_until_more(driver: subprocess.Popen[bytes], out: Path, more: int) -> None:
@@ -127,11 +151,3 @@ def _sleep_until_more(driver: subprocess.Popen[bytes], out: Path, more: int) -> 
 
 def _parts(out: Path) -> int:
     return len(list(out.glob("parts/*.npy")))
-
-
-def _end_orphans(processes: list[int]) -> None:
-    """End what a killed driver has left of its cluster, so that it takes nothing of the next one's memory."""
-    for process in processes:
-        if is_alive(process) and "ray" in command(process):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)

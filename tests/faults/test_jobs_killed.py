@@ -72,66 +72,66 @@ def _end(forks: Forks, job: Job, out: Path) -> None:
 
 
 def test_alone(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("alone", 8, 0.04, job.usual)
-    for turn in kills.rounds():
-        for _ in range(turn.randint(3, 8)):
-            child = forks.begin([*job.words, str(tmp_path / "out")])
-            kills.pause(turn)
-            os.kill(child, signal.SIGKILL)
-            if not kills.ended("at any moment", forks.wait(child)):
-                break
-        _end(forks, job, tmp_path / "out")
+    with Kills("alone", 8, 0.04, job.usual) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(3, 8)):
+                child = forks.begin([*job.words, str(tmp_path / "out")])
+                kills.pause(turn)
+                os.kill(child, signal.SIGKILL)
+                if not kills.ended("at any moment", forks.wait(child)):
+                    break
+            _end(forks, job, tmp_path / "out")
 
 
 def test_around_a_rename(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("renames", 8, 0.03)
-    for turn in kills.rounds():
-        for _ in range(turn.randint(3, 8)):
-            after = turn.random() < 0.5
-            code = forks.wait(forks.begin([*job.words, str(tmp_path / "out")], turn.randrange(RENAMES), after))
-            if not kills.ended("after one" if after else "before one", code):
-                assert code == REJECTED
-                break
-        _end(forks, job, tmp_path / "out")
+    with Kills("renames", 8, 0.03) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(3, 8)):
+                after = turn.random() < 0.5
+                code = forks.wait(forks.begin([*job.words, str(tmp_path / "out")], turn.randrange(RENAMES), after))
+                if not kills.ended("after one" if after else "before one", code):
+                    assert code == REJECTED
+                    break
+            _end(forks, job, tmp_path / "out")
 
 
 def test_two_shards_at_a_time(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("shards", 4, 0.04, job.usual)
-    for turn in kills.rounds():
-        for _ in range(turn.randint(2, 5)):
-            shards = [forks.begin([*job.words, str(tmp_path / "out"), "--shard", f"{n}/2"]) for n in range(2)]
-            kills.pause(turn)
-            hit = turn.choice([shards[:1], shards[1:], shards])
-            for child in hit:
-                os.kill(child, signal.SIGKILL)
-            codes = {child: forks.wait(child) for child in shards}
-            for child, code in codes.items():
-                assert code in ((-signal.SIGKILL, 0, REJECTED) if child in hit else (0, REJECTED))
-            killed = [kills.ended("one of two" if len(hit) == 1 else "both", codes[child]) for child in hit]
-            if not any(killed):
-                break
-        _end(forks, job, tmp_path / "out")
+    with Kills("shards", 4, 0.04, job.usual) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(2, 5)):
+                shards = [forks.begin([*job.words, str(tmp_path / "out"), "--shard", f"{n}/2"]) for n in range(2)]
+                kills.pause(turn)
+                hit = turn.choice([shards[:1], shards[1:], shards])
+                for child in hit:
+                    os.kill(child, signal.SIGKILL)
+                codes = {child: forks.wait(child) for child in shards}
+                for child, code in codes.items():
+                    assert code in ((-signal.SIGKILL, 0, REJECTED) if child in hit else (0, REJECTED))
+                killed = [kills.ended("one of two" if len(hit) == 1 else "both", codes[child]) for child in hit]
+                if not any(killed):
+                    break
+            _end(forks, job, tmp_path / "out")
 
 
 def test_workers(forks: Forks, job: Job, tmp_path: Path) -> None:
-    kills = Kills("workers", 6, 0.09)
-    for turn in kills.rounds():
-        for _ in range(turn.randint(2, 5)):
-            driver = forks.begin([*job.words, str(tmp_path / "out"), "--processes", "2"])
-            time.sleep(turn.uniform(0, 2))
-            whom = turn.choice(["workers", "drivers", "groups"])
-            if whom == "workers":
-                done = _kill_workers(kills, driver, [turn.uniform(0, 1.5) for _ in range(turn.randint(1, 6))])
-                code = forks.wait(driver)
-                assert code == REJECTED if done < 3 else code in (REJECTED, 1)  # three may fall on the same chunk
-            else:
-                (os.kill if whom == "drivers" else os.killpg)(driver, signal.SIGKILL)
-                code = forks.wait(driver)
-                assert code in (-signal.SIGKILL, REJECTED)
-                kills.ended(whom, code)
-            if code == REJECTED:
-                break
-        _end(forks, job, tmp_path / "out")
+    with Kills("workers", 6, 0.09) as kills:
+        for turn in kills.rounds():
+            for _ in range(turn.randint(2, 5)):
+                driver = forks.begin([*job.words, str(tmp_path / "out"), "--processes", "2"])
+                time.sleep(turn.uniform(0, 2))
+                whom = turn.choice(["workers", "drivers", "groups"])
+                if whom == "workers":
+                    done = _kill_workers(kills, driver, [turn.uniform(0, 1.5) for _ in range(turn.randint(1, 6))])
+                    code = forks.wait(driver)
+                    assert code == REJECTED if done < 3 else code in (REJECTED, 1)  # three may fall on the same chunk
+                else:
+                    (os.kill if whom == "drivers" else os.killpg)(driver, signal.SIGKILL)
+                    code = forks.wait(driver)
+                    assert code in (-signal.SIGKILL, REJECTED)
+                    kills.ended(whom, code)
+                if code == REJECTED:
+                    break
+            _end(forks, job, tmp_path / "out")
 
 
 def _kill_workers(kills: Kills, driver: int, pauses: list[float]) -> int:

@@ -6,15 +6,19 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
 from .faults import long, seconds
 
 VARIABLE = "EDGE_EMBED_KILLS"  # how many each campaign makes, instead of a time
 SOONER, LATER = 0.7, 1.1  # what a miss, or a hit, makes of the time before the next: machines get busy and idle again
+TOLD = 20.0  # seconds between two counts of one that goes on
 IDLE = 10  # rounds in a row without a kill, after which a campaign hits nothing any more
 
 
@@ -26,10 +30,31 @@ class Kills:
         self._name, self._counts, self._usual = name, Counter[str](), usual
         asked = os.environ.get(VARIABLE)
         self._number = int(asked) if asked else None if long() else few
-        self._end = time.monotonic() + seconds(share)
+        self._began = self._told = time.monotonic()
+        self._end = self._began + seconds(share)
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        """Begin; a polite end, such as that of `timeout`, is from now on one at which the count is told."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Tell the count, whatever ended the campaign."""
+        if self._before is not None:
+            signal.signal(signal.SIGTERM, self._before)
+        print(f"\n{self}, {'all equal' if kind is None else 'then cut short'}, in {self.minutes:.1f} minutes")
+
+    @property
+    def minutes(self) -> float:
+        """How long the campaign has taken."""
+        return (time.monotonic() - self._began) / 60
 
     def rounds(self) -> Iterator[random.Random]:
-        """Yield a source of chance for each round of kills, until there were enough; then tell the count."""
+        """Yield a source of chance for each round of kills, until there were enough."""
         number, idle = 0, 0
         while not self.enough:
             before = self._counts.total()
@@ -37,9 +62,6 @@ class Kills:
             number += 1
             idle = 0 if self._counts.total() > before else idle + 1
             assert idle < IDLE, f"{self} in {number} rounds: the processes end before they are hit"
-            if number % 10 == 0:
-                print(f"\n{self} so far", file=sys.stderr)
-        print(f"\n{self}, all equal")
 
     def pause(self, turn: random.Random) -> None:
         """Wait for the moment of a kill: anywhere in the time that processes have taken lately."""
@@ -67,6 +89,9 @@ class Kills:
         """Count a kill unless it came too late."""
         self._counts[what] += alive
         self._usual *= LATER if alive else SOONER
+        if time.monotonic() - self._told >= TOLD:
+            self._told = time.monotonic()
+            print(f"\n{self} so far, in {self.minutes:.1f} minutes", file=sys.stderr)
         return alive
 
     def __str__(self) -> str:
