@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.peers import catalogue, corpus, environments, machine, tables, workloads, write
+from benchmarks.peers import REAL, catalogue, corpus, environments, machine, tables, workloads, write
 from benchmarks.peers.catalogue import ORACLE_ROW, ROWS, TORCH, Ready, Row
 from benchmarks.peers.models import MINILM
 from benchmarks.peers.workloads import Running, request
@@ -147,7 +147,7 @@ def result() -> dict[str, Any]:
     found = {"machine": device, "models": {MINILM: told}, "texts": texts, "plan": {"texts": 10, "rounds": 3}}
     found |= {"conditions": {"threads": 2, "load": 0.5, "governor": None}, "limits": {"int8": 100.0, "memory": 9.0}}
     found |= {"cannot": catalogue.CANNOT, "environments": {"fastembed": {"mb": 1.0, "seconds": 2.0, "versions": {}}}}
-    found["left_out_rows"] = list(catalogue.left_out())
+    found["left_out_rows"] = list(catalogue.left_out(REAL))
     found["starts"] = {MINILM: {TORCH: {"warm": [9.0], "dropped": [19.0]}}}
     found["growth"] = {"model2vec": {"1000": {"s": 1.0, "peak_mb": 100.0}}}
     asked = {"1": {"per_s": 10.0, "p95": 100.0}}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -165,10 +165,10 @@ class Place:
         return Made(models.source_of(self.keep, model), {})
 
 
-def left_out() -> Iterator[tuple[str, str, str]]:
-    """Yield the engines that a model is not measured with: the engine, the model, and why."""
+def left_out(models: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+    """Yield the engines that models are not measured with: the engine, the model, and why."""
     for row in ROWS:
-        yield from ((row.name, model, row.others) for model in PROMPTS if model not in row.models)
+        yield from ((row.name, model, row.others) for model in models if model not in row.models)
 
 
 def rows_of(model: str, only: list[str]) -> Iterator[Row]:

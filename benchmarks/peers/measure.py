@@ -76,7 +76,7 @@ class Measurement:
             "quick": args.quick,
             "conditions": conditions(self.threads),
             "cannot": dict(CANNOT),
-            "left_out_rows": list(left_out()),
+            "left_out_rows": list(left_out(self.models)),
         }
         self.found |= {"plan": {"texts": self.plan.texts, "rounds": self.plan.rounds}, "models": {}}
 
@@ -146,13 +146,11 @@ class Measurement:
         torch = environments.make(self.keep, "sentence-transformers").python
         return limits({"torch": torch, "int8": sys.executable, "memory": sys.executable}, self.threads)
 
-    def all_models(self, ready: Mapping[str, list[Ready]], oracle: Mapping[str, Ready]) -> dict[str, Any]:
+    def all_models(self, ready: Mapping[str, list[Ready]], oracle: Mapping[str, Ready]) -> None:
         """Measure each real model, and write down what was found of one before the next."""
         for model in ready:
             self.found["models"][model] = self.model(model, ready[model], oracle[model])
             self.write_down()
-        found: dict[str, Any] = self.found["models"]
-        return found
 
     def model(self, model: str, ready: list[Ready], oracle: Ready) -> dict[str, Any]:
         """Measure bulk, short texts and single queries of a model."""

@@ -58,7 +58,7 @@ class Job:
             return subprocess.Popen(
                 words,
                 start_new_session=True,
-                env={**os.environ, **variables, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={**os.environ, **variables},
                 stdout=subprocess.DEVNULL,
                 stderr=said,
             )
@@ -83,8 +83,7 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture
-def cluster(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+def cluster(place: Path) -> Iterator[RayCluster]:
     with ray_cluster(place) as found:
         yield found
 

@@ -45,6 +45,7 @@ def alone(place: Path) -> dict[str, str]:
     return {
         "RAY_ADDRESS": "local",
         "RAY_TMPDIR": str(place),
+        "PYTHONPATH": os.pathsep.join(sys.path),  # of actors, too
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),  # else Ray makes one in the home of whoever runs the tests
